@@ -1,0 +1,1 @@
+"""One declarative module per source system; each exports `SOURCE`."""
