@@ -1,0 +1,169 @@
+{#-
+  The canonical shape of every entity, in one place.
+
+  canonical_columns(entity) gives the ordered (name, kind) pairs; conform() casts a source's expressions to them.
+  Order and types are fixed here, so that the unions in models/intermediate are safe on every engine.
+-#}
+{% macro canonical_columns(entity) %}
+    {%- set money = 'amount' -%}
+    {%- set entities = {
+        'order_records': [
+            ('order_number', 'text'), ('channel', 'text'), ('store_code', 'text'), ('order_type', 'text'),
+            ('document_role', 'text'), ('is_test', 'boolean'), ('order_status', 'text'), ('customer_key', 'text'),
+            ('bill_to_key', 'text'), ('store_location_key', 'text'), ('fulfilment_location_key', 'text'),
+            ('ordered_at', 'instant'), ('promised_at', 'instant'), ('currency', 'text'), ('gross_amount', money),
+            ('discount_amount', money), ('shipping_amount', money), ('tax_amount', money), ('duty_amount', money),
+            ('net_amount', money), ('paid_amount', money), ('refunded_amount', money), ('channel_fee_amount', money),
+            ('payment_fee_amount', money), ('cogs_amount', money), ('logistics_cost_amount', money),
+            ('ship_to_name', 'text'), ('ship_to_street', 'text'), ('ship_to_city', 'text'), ('ship_to_region', 'text'),
+            ('ship_to_postcode', 'text'), ('ship_to_country', 'text'), ('service_level', 'text'),
+        ],
+        'order_references': [
+            ('order_record_id', 'text'), ('reference_type', 'text'), ('reference_value', 'text'),
+            ('target_system', 'text'),
+        ],
+        'order_lines': [
+            ('order_record_id', 'text'), ('line_key', 'text'), ('line_number', 'integer'), ('sku_key', 'text'),
+            ('sku_code', 'text'), ('description', 'text'), ('qty', 'quantity'), ('uom', 'text'),
+            ('unit_price_amount', money), ('discount_amount', money), ('tax_amount', money), ('net_amount', money),
+            ('cost_amount', money), ('currency', 'text'), ('lot_number', 'text'), ('is_return', 'boolean'),
+        ],
+        'order_events': [
+            ('order_record_id', 'text'), ('event_key', 'text'), ('event_type', 'text'), ('occurred_at', 'instant'),
+            ('recorded_at', 'instant'), ('occurred_at_offset_minutes', 'offset'), ('location_key', 'text'),
+            ('biz_step', 'text'),
+        ],
+        'shipments': [
+            ('shipment_key', 'text'), ('order_record_id', 'text'), ('carrier_code', 'text'), ('service_level', 'text'),
+            ('tracking_number', 'text'), ('shipped_at', 'instant'), ('delivered_at', 'instant'),
+            ('from_location_key', 'text'), ('package_count', 'integer'), ('gross_weight_kg', 'quantity'),
+            ('volume_m3', 'quantity'), ('distance_km', 'quantity'), ('cost_amount', money), ('currency', 'text'),
+            ('transport_mode', 'text'), ('shipment_status', 'text'),
+        ],
+        'payments': [
+            ('payment_key', 'text'), ('order_record_id', 'text'), ('method', 'text'), ('amount', money),
+            ('fee_amount', money), ('currency', 'text'), ('paid_at', 'instant'), ('payment_status', 'text'),
+        ],
+        'refunds': [
+            ('refund_key', 'text'), ('order_record_id', 'text'), ('amount', money), ('currency', 'text'),
+            ('refunded_at', 'instant'), ('reason', 'text'),
+        ],
+        'returns': [
+            ('return_key', 'text'), ('order_record_id', 'text'), ('sku_key', 'text'), ('qty', 'quantity'),
+            ('uom', 'text'), ('reason', 'text'), ('returned_at', 'instant'),
+        ],
+        'customer_records': [
+            ('customer_type', 'text'), ('full_name', 'text'), ('given_name', 'text'), ('family_name', 'text'),
+            ('company_name', 'text'), ('email', 'text'), ('phone', 'text'), ('phone_e164', 'text'),
+            ('tax_number', 'text'), ('street', 'text'), ('city', 'text'), ('region', 'text'), ('postcode', 'text'),
+            ('country', 'text'), ('language', 'text'), ('marketplace_buyer_id', 'text'), ('loyalty_tier', 'text'),
+            ('customer_segment', 'text'), ('preference_tags', 'text'), ('marketing_consent', 'boolean'),
+            ('created_at', 'instant'),
+        ],
+        'sku_records': [
+            ('sku_code', 'text'), ('title', 'text'), ('brand', 'text'), ('mpn', 'text'), ('gtin', 'text'),
+            ('gtin14', 'text'), ('category_code', 'text'), ('size_qty', 'quantity'), ('size_uom', 'text'),
+            ('pack_qty', 'quantity'), ('weight_kg', 'quantity'), ('volume_m3', 'quantity'),
+            ('needs_cold_chain', 'boolean'), ('is_bundle', 'boolean'), ('unit_cost_amount', money),
+            ('cost_currency', 'text'), ('origin_country', 'text'), ('parent_key', 'text'),
+        ],
+        'location_records': [
+            ('location_name', 'text'), ('location_type', 'text'), ('gln', 'text'), ('location_code', 'text'),
+            ('street', 'text'), ('city', 'text'), ('region', 'text'), ('postcode', 'text'), ('country', 'text'),
+            ('latitude', 'degree'), ('longitude', 'degree'), ('timezone', 'text'),
+        ],
+        'inventory_positions': [
+            ('sku_key', 'text'), ('location_key', 'text'), ('lot_number', 'text'), ('on_hand_qty', 'quantity'),
+            ('reserved_qty', 'quantity'), ('uom', 'text'), ('counted_at', 'instant'), ('expires_on', 'date'),
+        ],
+    } -%}
+    {%- if entity not in entities -%}
+        {{ exceptions.raise_compiler_error("conform: no entity '" ~ entity ~ "'; known: " ~ entities | join(', ')) }}
+    {%- endif -%}
+    {%- set head = [('record_id', 'text'), ('source_system', 'text'), ('stream', 'text'), ('source_key', 'text'),
+                    ('source_updated_at', 'instant')] -%}
+    {%- set tail = [('_batch_id', 'text'), ('_page_sha256', 'text'), ('_row_index', 'integer'),
+                    ('_extracted_at', 'instant')] -%}
+    {%- if entity == 'order_records' -%}
+        {%- set tail = tail + [('_first_seen_at', 'instant')] -%}
+    {%- endif -%}
+    {{ return(head + entities[entity] + tail) }}
+{% endmacro %}
+
+
+{#- SQL type of a canonical kind. -#}
+{% macro column_type(kind) %}
+    {{ return(adapter.dispatch('column_type')(kind)) }}
+{% endmacro %}
+
+{% macro default__column_type(kind) %}
+    {%- set types = {
+        'text': 'text', 'boolean': 'boolean', 'integer': 'bigint', 'offset': 'smallint', 'instant': 'timestamp',
+        'date': 'date', 'amount': 'numeric(18,4)', 'quantity': 'numeric(18,6)', 'degree': 'numeric(9,6)',
+        'ratio': 'numeric(7,4)', 'hours': 'numeric(18,4)', 'rate': 'numeric(18,8)',
+    } -%}
+    {{ return(types[kind]) }}
+{% endmacro %}
+
+{% macro spark__column_type(kind) %}
+    {{ return({'text': 'string', 'instant': 'timestamp_ntz'}.get(kind, default__column_type(kind))) }}
+{% endmacro %}
+
+
+{#-
+  Cast one source's records to an entity's canonical columns; columns it does not give become typed nulls.
+
+  entity: one of the entities above. relation: a ref, or the name of a CTE in the calling model; it carries _source,
+  _stream and the four lineage columns (_first_seen_at too for order_records). columns: {canonical name: SQL
+  expression over the relation}; source_key is required. source_system and stream default to _source and _stream;
+  record_id is always "<source_system>:<stream>:<source_key>".
+
+  Conformed models are ephemeral: they are inlined into the unions, so that a source costs no extra relations.
+-#}
+{% macro conform(entity, relation, columns) %}
+    {{- config(materialized='ephemeral') -}}
+    {%- set canonical = canonical_columns(entity) -%}
+    {%- set names = canonical | map('first') | list -%}
+    {%- for name in columns if name not in names or name == 'record_id' -%}
+        {{ exceptions.raise_compiler_error("conform('" ~ entity ~ "'): '" ~ name ~ "' is not a column to give; known: "
+           ~ names | join(', ')) }}
+    {%- endfor -%}
+    {%- if 'source_key' not in columns -%}
+        {{ exceptions.raise_compiler_error("conform('" ~ entity ~ "'): give source_key") }}
+    {%- endif -%}
+    {%- set text = column_type('text') -%}
+    {%- set given = {'source_system': '_source', 'stream': '_stream'} -%}
+    {%- do given.update(columns) -%}
+    {%- do given.update({'record_id': 'cast(' ~ given['source_system'] ~ ' as ' ~ text ~ ") || ':' || cast("
+        ~ given['stream'] ~ ' as ' ~ text ~ ") || ':' || cast(" ~ given['source_key'] ~ ' as ' ~ text ~ ')'}) -%}
+select
+    {%- for name, kind in canonical %}
+    cast({{ given.get(name, name if name.startswith('_') else 'null') }} as {{ column_type(kind) }}) as {{ name }}
+        {{- ',' if not loop.last }}
+    {%- endfor %}
+from {{ relation }}
+{%- endmacro %}
+
+
+{#- record_id of a record named by another: null when the key is null. -#}
+{% macro record_id(source, stream, key) -%}
+    '{{ source }}:{{ stream }}:' || cast({{ key }} as {{ column_type('text') }})
+{%- endmacro %}
+
+
+{#- Union of every source's conformed model of an entity, from var sources_by_entity; empty but typed with none. -#}
+{% macro union_sources(entity) %}
+    {%- set sources = var('sources_by_entity')[entity] -%}
+    {%- for source in sources %}
+select * from {{ ref(source ~ '__' ~ entity) }}
+        {%- if not loop.last %}
+union all
+        {%- endif -%}
+    {%- else %}
+select
+        {%- for name, kind in canonical_columns(entity) %}
+    cast(null as {{ column_type(kind) }}) as {{ name }}{{ ',' if not loop.last }}
+        {%- endfor %}
+where 1 = 0
+    {%- endfor %}
+{%- endmacro %}
