@@ -1,0 +1,162 @@
+"""How a source knows us. Declarations name secrets; values are read when a client is opened, and never logged."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator, Mapping
+from typing import Protocol
+
+import httpx
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from connectors.errors import MissingSecretError, RefusedError
+
+
+class Secrets:
+    """Credentials of one source: `ORDERHUB_<SOURCE>_<NAME>` in `values` (by default the environment)."""
+
+    def __init__(self, source: str, values: Mapping[str, str]) -> None:
+        self._prefix = f"ORDERHUB_{source.upper()}_"
+        self._values = values
+        self._source = source
+
+    def get(self, name: str) -> str:
+        """Return a secret.
+
+        Raises:
+            MissingSecretError: it is not set or empty.
+        """
+        value = self._values.get(self._prefix + name)
+        if not value:
+            raise MissingSecretError(
+                f"{self._source}: {self._prefix}{name} is not set. Set it in the environment, or add it to the Airflow "
+                f"connection orderhub_{self._source}."
+            )
+        return value
+
+    def __repr__(self) -> str:
+        return f"Secrets({self._source!r})"
+
+
+class Auth(Protocol):
+    """A declared way to authenticate."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Names of the secrets it reads."""
+
+    def open(self, secrets: Secrets, base_url: str) -> httpx.Auth:
+        """Build the httpx flow for one client."""
+
+
+class _HeaderFlow(httpx.Auth):
+    def __init__(self, header: str, value: str) -> None:
+        self._header, self._value = header, value
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers[self._header] = self._value
+        yield request
+
+
+class HeaderToken(BaseModel):
+    """A fixed token in one header: `HeaderToken(secret="TOKEN", header="X-Shopify-Access-Token")`."""
+
+    model_config = ConfigDict(frozen=True)
+    secret: str = "TOKEN"
+    header: str = "Authorization"
+    prefix: str = ""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.secret,)
+
+    def open(self, secrets: Secrets, base_url: str) -> httpx.Auth:
+        return _HeaderFlow(self.header, self.prefix + secrets.get(self.secret))
+
+
+class Bearer(HeaderToken):
+    """`Authorization: Bearer <token>`."""
+
+    prefix: str = "Bearer "
+
+
+class NoAuth(BaseModel):
+    """The source asks for nothing."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return ()
+
+    def open(self, secrets: Secrets, base_url: str) -> httpx.Auth:
+        return httpx.Auth()
+
+
+class _RefreshFlow(httpx.Auth):
+    requires_response_body = True
+
+    def __init__(self, url: str, form: dict[str, str], header: str, prefix: str, source_hint: str) -> None:
+        self._url, self._form, self._header, self._prefix, self._hint = url, form, header, prefix, source_hint
+        self._token: str | None = None
+        self._expires = 0.0
+        self._lock = threading.Lock()
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        with self._lock:
+            fresh = self._token is not None and time.monotonic() < self._expires
+        if not fresh:
+            yield from self._refresh()
+        request.headers[self._header] = f"{self._prefix}{self._token}"
+        response = yield request
+        if response.status_code == 401 or (response.status_code == 403 and b"expired" in response.content):
+            yield from self._refresh()
+            request.headers[self._header] = f"{self._prefix}{self._token}"
+            yield request
+
+    def _refresh(self) -> Generator[httpx.Request, httpx.Response, None]:
+        response = yield httpx.Request("POST", self._url, data=self._form)
+        response.read()
+        if response.status_code >= 400:
+            raise RefusedError(
+                f"{self._hint}: the token endpoint answered {response.status_code}. Check the client id, client secret "
+                "and refresh token."
+            )
+        answer = orjson.loads(response.content)
+        with self._lock:
+            self._token = str(answer["access_token"])
+            # A minute early, so that no request travels with a token that expires on the way.
+            self._expires = time.monotonic() + max(float(answer.get("expires_in", 3600)) - 60.0, 1.0)
+
+
+class OAuthRefresh(BaseModel):
+    """OAuth 2 refresh-token grant; secrets CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN.
+
+    Args:
+        token_url: absolute, or a path below the source's base URL; ORDERHUB_<SOURCE>_TOKEN_URL overrides it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    token_url: str
+    header: str = "Authorization"
+    prefix: str = "Bearer "
+    hint: str = "oauth"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return ("CLIENT_ID", "CLIENT_SECRET", "REFRESH_TOKEN")
+
+    def open(self, secrets: Secrets, base_url: str) -> httpx.Auth:
+        try:
+            url = secrets.get("TOKEN_URL")
+        except MissingSecretError:
+            url = self.token_url if "://" in self.token_url else base_url.rstrip("/") + self.token_url
+        form = {
+            "grant_type": "refresh_token",
+            "client_id": secrets.get("CLIENT_ID"),
+            "client_secret": secrets.get("CLIENT_SECRET"),
+            "refresh_token": secrets.get("REFRESH_TOKEN"),
+        }
+        return _RefreshFlow(url, form, self.header, self.prefix, self.hint)

@@ -1,0 +1,204 @@
+"""Field types a record model may use, and the Arrow columns each one lands in.
+
+A value that has a standard form lands twice: as received, and normalised in a companion column
+(`barcode` and `barcode_gtin14`). An invalid code is kept as received, with a null companion.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
+from typing import Annotated, Any, Union, get_args, get_origin
+from zoneinfo import ZoneInfo
+
+import orjson
+import phonenumbers
+import pyarrow as pa
+import pycountry
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
+from stdnum import ean
+
+AMOUNT = pa.decimal128(18, 4)
+QUANTITY = pa.decimal128(18, 6)
+INSTANT = pa.timestamp("us", tz="UTC")
+
+# ISO 4217 minor units other than two.
+_MINOR_UNITS = {
+    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+    **dict.fromkeys("CLF UYW".split(), 4),
+}
+
+
+@lru_cache(maxsize=512)
+def _is_currency(code: str) -> bool:
+    return pycountry.currencies.get(alpha_3=code) is not None
+
+
+def known_currency(code: str) -> str:
+    """Return `code` if it is an ISO 4217 alphabetic code; raise ValueError otherwise."""
+    if not _is_currency(code):
+        raise ValueError(f"unknown currency {code!r}: not an ISO 4217 code")
+    return code
+
+
+def minor_unit_digits(currency: str) -> int:
+    """Digits after the decimal point of a currency's minor unit. Source: ISO 4217."""
+    return _MINOR_UNITS.get(known_currency(currency), 2)
+
+
+def from_minor_units(value: Any) -> Any:
+    """Turn `{"amount": 1234, "currency": "EUR"}` into Decimal("12.34"); leave anything else to validation."""
+    if isinstance(value, dict) and "amount" in value:
+        return Decimal(int(value["amount"])).scaleb(-minor_unit_digits(str(value.get("currency"))))
+    return value
+
+
+def from_binary_float(value: Any) -> Any:
+    """Round a binary float to four decimals, half-even, so that 35.199999999999996 is 35.2000."""
+    if isinstance(value, float):
+        return Decimal(repr(value)).quantize(Decimal("0.0001"), rounding=ROUND_HALF_EVEN)
+    return value
+
+
+def _naive_as_utc(value: Any) -> Any:
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    return value
+
+
+def local_instant(timezone: str) -> Any:
+    """Annotated type for naive local times of one zone, such as `local_instant("Asia/Shanghai")`.
+
+    A time that falls into the repeated hour of a daylight-saving change is read as its first pass.
+    """
+    zone = ZoneInfo(timezone)
+
+    def attach(value: Any) -> Any:
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        if isinstance(value, datetime) and value.tzinfo is None:
+            return value.replace(tzinfo=zone)
+        return value
+
+    return Annotated[datetime, BeforeValidator(attach), Column(INSTANT, (_OFFSET,))]
+
+
+@lru_cache(maxsize=65536)
+def gtin14(code: str) -> str | None:
+    """Normalise an EAN-8/UPC-12/EAN-13/GTIN-14 with a right check digit to 14 digits, else None."""
+    digits = ean.compact(code)
+    if len(digits) == 12:
+        digits = "0" + digits
+    return digits.zfill(14) if ean.is_valid(digits) else None
+
+
+@lru_cache(maxsize=65536)
+def e164(number: str) -> str | None:
+    """E.164 of an internationally written number, else None: a bare national number is ambiguous here."""
+    try:
+        parsed = phonenumbers.parse(number, None)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_valid_number(parsed):
+        return None
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+
+
+@lru_cache(maxsize=4096)
+def country_iso2(name_or_code: str) -> str | None:
+    """ISO 3166-1 alpha-2 of a code or an English name, else None."""
+    text = name_or_code.strip()
+    if not text:
+        return None
+    try:
+        return str(pycountry.countries.lookup(text).alpha_2)
+    except LookupError:
+        return None
+
+
+def _offset_minutes(value: datetime) -> int | None:
+    offset = value.utcoffset()
+    return None if offset is None else int(offset.total_seconds() // 60)
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A second column computed from a value: `<field>_<suffix>`."""
+
+    suffix: str
+    arrow: pa.DataType
+    compute: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one field lands: its Arrow type and its companion columns."""
+
+    arrow: pa.DataType
+    companions: tuple[Companion, ...] = ()
+    encode: Callable[[Any], Any] | None = None
+
+
+_OFFSET = Companion("offset_minutes", pa.int16(), _offset_minutes)
+
+Amount = Annotated[Decimal, Field(max_digits=18, decimal_places=4), Column(AMOUNT)]
+FloatAmount = Annotated[
+    Decimal, BeforeValidator(from_binary_float), Field(max_digits=18, decimal_places=4), Column(AMOUNT)
+]
+MinorAmount = Annotated[
+    Decimal, BeforeValidator(from_minor_units), Field(max_digits=18, decimal_places=4), Column(AMOUNT)
+]
+Quantity = Annotated[Decimal, Field(max_digits=18, decimal_places=6), Column(QUANTITY)]
+Currency = Annotated[str, AfterValidator(known_currency), Column(pa.string())]
+Instant = Annotated[AwareDatetime, Column(INSTANT, (_OFFSET,))]
+UtcInstant = Annotated[datetime, BeforeValidator(_naive_as_utc), Column(INSTANT, (_OFFSET,))]
+Gtin = Annotated[str, Column(pa.string(), (Companion("gtin14", pa.string(), gtin14),))]
+Phone = Annotated[str, Column(pa.string(), (Companion("e164", pa.string(), e164),))]
+Country = Annotated[str, Column(pa.string(), (Companion("iso2", pa.string(), country_iso2),))]
+
+_PLAIN: dict[Any, Column] = {
+    str: Column(pa.string()),
+    int: Column(pa.int64()),
+    bool: Column(pa.bool_()),
+    float: Column(pa.float64()),
+    date: Column(pa.date32()),
+    Decimal: Column(AMOUNT),
+    datetime: Column(INSTANT, (_OFFSET,)),
+}
+
+
+def column_of(annotation: Any, metadata: Sequence[Any] = ()) -> Column:
+    """Find the column a field lands in.
+
+    Args:
+        annotation: a field's annotation; `X | None` counts as X. Lists land as JSON array text.
+        metadata: pydantic's metadata for the field.
+
+    Raises:
+        TypeError: the type has no column.
+    """
+    for item in metadata:
+        if isinstance(item, Column):
+            return item
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        inner, *extra = get_args(annotation)
+        return column_of(inner, extra)
+    if origin in (Union, types.UnionType):
+        arms = [arm for arm in get_args(annotation) if arm is not type(None)]
+        if len(arms) == 1:
+            return column_of(arms[0])
+    if origin in (list, tuple):
+        return Column(pa.string(), encode=lambda value: orjson.dumps(value).decode())
+    if isinstance(annotation, type):
+        for base in annotation.__mro__:
+            if base in _PLAIN:
+                return _PLAIN[base]
+    raise TypeError(f"no landing column for {annotation!r}: use a type from connectors.declare")

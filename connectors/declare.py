@@ -1,0 +1,338 @@
+"""The language a source is declared in: typed, frozen objects, so that mypy is the loader.
+
+A source module builds one `SOURCE` from what this module exports and imports nothing else of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import orjson
+import pyarrow as pa
+from pydantic import AliasPath, BaseModel, ConfigDict, Field, model_validator
+
+from connectors.auth import Auth, Bearer, HeaderToken, NoAuth, OAuthRefresh, Secrets
+from connectors.column import (
+    Amount,
+    Column,
+    Country,
+    Currency,
+    FloatAmount,
+    Gtin,
+    Instant,
+    MinorAmount,
+    Phone,
+    Quantity,
+    UtcInstant,
+    column_of,
+    local_instant,
+)
+from connectors.errors import ConnectorError, FatalError, ProtocolError, RefusedError, ThrottledError
+from connectors.pagination import Ask, LinkHeader, OffsetPages, Pages, SinglePage, TokenPages, dig
+
+__all__ = [
+    "META_FIELDS",
+    "AliasPath",
+    "Amount",
+    "Ask",
+    "Auth",
+    "Bearer",
+    "Bounds",
+    "Child",
+    "ConnectorError",
+    "ControlTotal",
+    "Country",
+    "Currency",
+    "Export",
+    "FatalError",
+    "Field",
+    "FloatAmount",
+    "Gtin",
+    "HeaderToken",
+    "Instant",
+    "Kind",
+    "LinkHeader",
+    "MinorAmount",
+    "NoAuth",
+    "OAuthRefresh",
+    "OffsetPages",
+    "Pages",
+    "Phone",
+    "ProtocolError",
+    "Quantity",
+    "RateLimit",
+    "Record",
+    "RefusedError",
+    "Secrets",
+    "SinglePage",
+    "Source",
+    "Stream",
+    "ThrottledError",
+    "TokenPages",
+    "UtcInstant",
+    "ask_everything",
+    "dig",
+    "local_instant",
+]
+
+
+class Kind(StrEnum):
+    """What a source system is for; survivorship ranks by it."""
+
+    POS = "pos"
+    MARKETPLACE = "marketplace"
+    ERP = "erp"
+    CRM = "crm"
+    WMS = "wms"
+    TMS = "tms"
+    SERVICE = "service"
+    PAYMENT = "payment"
+    TRACEABILITY = "traceability"
+    RATES = "rates"
+    FILE = "file"
+
+
+class Record(BaseModel):
+    """One row as a source sends it, validated. Fields it does not name stay in the page archive and count as drift."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, coerce_numbers_to_str=True)
+
+    @classmethod
+    def columns(cls) -> dict[str, Column]:
+        """Landing column of each field, in declaration order."""
+        return {name: column_of(field.annotation, field.metadata) for name, field in cls.model_fields.items()}
+
+
+class Bounds(BaseModel):
+    """What a request should ask for: half-open change window, and keys when the stream fans out over another."""
+
+    model_config = ConfigDict(frozen=True)
+    since: datetime | None = None
+    until: datetime | None = None
+    keys: tuple[str, ...] = ()
+
+
+def ask_everything(bounds: Bounds) -> Ask:
+    """A request without bounds, for streams that are small and have no change filter."""
+    return Ask()
+
+
+class ControlTotal(BaseModel):
+    """A money field whose sum per currency is kept with every batch."""
+
+    model_config = ConfigDict(frozen=True)
+    amount: str
+    currency: str
+
+
+class Child(BaseModel):
+    """A nested list that becomes a stream of its own.
+
+    Args:
+        name: the stream's name.
+        path: dotted path of the list inside the parent's JSON; lists on the way are flattened.
+        record: model of one item.
+        parent: child column -> parent field copied into it; the parent's key travels this way.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    path: str
+    record: type[Record]
+    parent: dict[str, str]
+    description: str = ""
+
+
+class Stream(BaseModel):
+    """One kind of record a source hands out.
+
+    Args:
+        name: plural noun; the landing table is `<source>__<name>`.
+        record: model of one row.
+        key: fields that identify a row at the source.
+        path: below the source's base URL.
+        ask: builds the first request from the change window.
+        rows: dotted path of the list of rows in an answer.
+        pages: how the next page is asked for.
+        cursor: field that moves forward with every change; None reads everything every time.
+        lag: how far before the last cursor the next pull starts, for late commits and skewed clocks.
+        children: nested lists that become streams.
+        fan_out: (stream, field) whose landed values are passed as `bounds.keys`, `fan_out_size` at a time.
+        control_totals: money sums kept with every batch.
+        freshness: data older than this is stale.
+    """
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+    name: str
+    record: type[Record]
+    key: tuple[str, ...]
+    path: str
+    method: str = "GET"
+    ask: Callable[[Bounds], Ask] = ask_everything
+    rows: str = ""
+    pages: Any = SinglePage()
+    cursor: str | None = None
+    lag: timedelta = timedelta(minutes=10)
+    children: tuple[Child, ...] = ()
+    fan_out: tuple[str, str] | None = None
+    fan_out_size: int = 10
+    control_totals: tuple[ControlTotal, ...] = ()
+    freshness: timedelta = timedelta(days=1)
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _fields_exist(self) -> Stream:
+        named = {*self.key, *([self.cursor] if self.cursor else [])}
+        for total in self.control_totals:
+            named |= {total.amount, total.currency}
+        for child in self.children:
+            named |= set(child.parent.values())
+        missing = named - set(self.record.model_fields)
+        if missing:
+            raise ValueError(f"stream {self.name}: {sorted(missing)} are not fields of {self.record.__name__}")
+        return self
+
+    @property
+    def tables(self) -> dict[str, type[Record]]:
+        """Every landing stream this stream feeds: itself and its children."""
+        return {self.name: self.record, **{child.name: child.record for child in self.children}}
+
+
+class Export(BaseModel):
+    """How one kind of exported file maps to the fields of a record.
+
+    Args:
+        name: what the files are; part of every key made from them.
+        files: glob inside the inbox folder, such as `dealer_*.csv`.
+        columns: record field -> header as the file prints it.
+        constants: record field -> value the file does not carry, such as the currency.
+        timezone: IANA zone of naive times.
+        date_formats: strptime formats tried in turn; ISO 8601 always.
+        encoding: of CSV; `utf-8-sig` also reads files without a mark.
+        separator: of CSV.
+        decimal: decimal separator in texts; the other one of `.` and `,` is taken as a thousands separator.
+        sheet: of XLSX; the first one by default.
+        return_prefix: order numbers that start so are return documents.
+        is_signed: negative quantities are legitimate (returns, stock adjustments).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    files: str
+    columns: dict[str, str]
+    constants: dict[str, str] = Field(default_factory=dict)
+    timezone: str = "UTC"
+    date_formats: tuple[str, ...] = ()
+    encoding: str = "utf-8-sig"
+    separator: str = ","
+    decimal: str = Field(default=".", pattern=r"^[.,]$")
+    sheet: str | None = None
+    return_prefix: str | None = None
+    is_signed: bool = False
+
+
+class RateLimit(BaseModel):
+    """The budget all streams of a source share: `requests` per `seconds`."""
+
+    model_config = ConfigDict(frozen=True)
+    requests: int
+    seconds: float
+
+
+def _no_fault(body: Any) -> ConnectorError | None:
+    return None
+
+
+class Source(BaseModel):
+    """One source system.
+
+    Args:
+        name: lower case; ORDERHUB_<NAME>_URL overrides `base_url`.
+        auth: how it knows us.
+        limit: our own ceiling; the vendor's headers can only slow it further.
+        decode: bytes of an answer -> Python values.
+        fault: finds an error inside a 200 answer; returns the error to raise or None.
+        exports: for a source that reads files instead of answering requests.
+    """
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str
+    kind: Kind
+    owner: str
+    base_url: str = ""
+    auth: Any = NoAuth()
+    streams: tuple[Stream, ...]
+    limit: RateLimit | None = None
+    timeout_seconds: float = 30.0
+    headers: dict[str, str] = Field(default_factory=dict)
+    decode: Callable[[bytes], Any] = orjson.loads
+    fault: Callable[[Any], ConnectorError | None] = _no_fault
+    exports: tuple[Export, ...] = ()
+    documentation: str = ""
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Source:
+        names = [name for stream in self.streams for name in stream.tables]
+        if len(names) != len(set(names)):
+            raise ValueError(f"source {self.name}: two streams share a name")
+        return self
+
+    @property
+    def tables(self) -> dict[str, type[Record]]:
+        """Every landing stream of the source, children included."""
+        return {name: record for stream in self.streams for name, record in stream.tables.items()}
+
+    def stream(self, name: str) -> Stream:
+        """Find a stream by its name or a child's name.
+
+        Raises:
+            KeyError: there is none; the message lists what there is.
+        """
+        for stream in self.streams:
+            if name in stream.tables:
+                return stream
+        raise KeyError(f"{self.name} has no stream {name!r}; it has {', '.join(self.tables)}")
+
+
+META_FIELDS = (
+    pa.field("_source", pa.string()),
+    pa.field("_stream", pa.string()),
+    pa.field("_batch_id", pa.string()),
+    pa.field("_page_sha256", pa.string()),
+    pa.field("_row_index", pa.int64()),
+    pa.field("_extracted_at", pa.timestamp("us", tz="UTC")),
+    pa.field("_record_hash", pa.string()),
+)
+PARENT_HASH = pa.field("_parent_hash", pa.string())
+
+
+def arrow_schema(record: type[Record], parent: dict[str, pa.DataType] | None = None) -> pa.Schema:
+    """Arrow schema a record lands in: parent key columns, fields with companions, then the meta columns.
+
+    Args:
+        record: the record model.
+        parent: for a child stream, column name -> Arrow type of each column copied from the parent.
+    """
+    fields = [pa.field(name, kind) for name, kind in (parent or {}).items()]
+    for name, column in record.columns().items():
+        fields.append(pa.field(name, column.arrow))
+        fields += [pa.field(f"{name}_{item.suffix}", item.arrow) for item in column.companions]
+    fields += META_FIELDS
+    if parent is not None:
+        fields.append(PARENT_HASH)
+    return pa.schema(fields)
+
+
+def stream_schemas(stream: Stream) -> dict[str, pa.Schema]:
+    """Arrow schema of a stream and of each of its children."""
+    columns = stream.record.columns()
+    schemas = {stream.name: arrow_schema(stream.record)}
+    for child in stream.children:
+        schemas[child.name] = arrow_schema(
+            child.record, {name: columns[field].arrow for name, field in child.parent.items()}
+        )
+    return schemas

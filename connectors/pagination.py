@@ -1,0 +1,165 @@
+"""How a source hands out a long answer: one page after another.
+
+A strategy is a frozen object: it sees the request that was sent and the answer that came, and gives the next request
+or None. Places inside requests and answers are dotted paths: `params.cursor`, `json.variables.after`, `paging.next.after`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from connectors.errors import ProtocolError
+
+
+class Ask(BaseModel):
+    """One request, short of its base URL and credentials."""
+
+    model_config = ConfigDict(frozen=True)
+
+    params: dict[str, Any] = Field(default_factory=dict)
+    json_body: Any = None
+    headers: dict[str, str] = Field(default_factory=dict)
+    path: str | None = None  # overrides the stream's path
+
+    def put(self, place: str, value: Any) -> Ask:
+        """Return a copy with `value` at a dotted place (`params.x`, `json.a.b`, `json.params.2`); None removes it."""
+        area, *steps = place.split(".")
+        if area == "params":
+            params = {key: old for key, old in self.params.items() if key != steps[0]}
+            if value is not None:
+                params[steps[0]] = value
+            return self.model_copy(update={"params": params})
+        if area == "json":
+            return self.model_copy(update={"json_body": _put(self.json_body, steps, value)})
+        raise ProtocolError(f"a page place starts with params or json, not {place!r}")
+
+
+def _put(node: Any, steps: list[str], value: Any) -> Any:
+    if not steps:
+        return value
+    head, *rest = steps
+    if isinstance(node, list):
+        position = int(head)
+        return [*node[:position], _put(node[position], rest, value), *node[position + 1 :]]
+    copy = dict(node or {})
+    if value is None and not rest:
+        copy.pop(head, None)
+    else:
+        copy[head] = _put(copy.get(head), rest, value)
+    return copy
+
+
+def dig(node: Any, path: str) -> Any:
+    """Value at a dotted path, or None. A list on the way is flattened: `fulfillments.lines` gathers every line."""
+    if not path:
+        return node
+    head, _, rest = path.partition(".")
+    if isinstance(node, list):
+        gathered: list[Any] = []
+        for item in node:
+            found = dig(item, path)
+            gathered.extend(found if isinstance(found, list) else [] if found is None else [found])
+        return gathered
+    if not isinstance(node, dict):
+        return None
+    return dig(node.get(head), rest)
+
+
+class Pages(Protocol):
+    """A paging strategy. `ceiling`: rows after which the source refuses to page on, if it has one."""
+
+    ceiling: int | None
+
+    def first(self, ask: Ask) -> Ask:
+        """The first request."""
+
+    def after(self, ask: Ask, body: Any, row_count: int, headers: dict[str, str]) -> Ask | None:
+        """The request for the next page, or None when the last page has come."""
+
+
+class SinglePage(BaseModel):
+    """Everything comes in one answer."""
+
+    model_config = ConfigDict(frozen=True)
+    ceiling: int | None = None
+
+    def first(self, ask: Ask) -> Ask:
+        return ask
+
+    def after(self, ask: Ask, body: Any, row_count: int, headers: dict[str, str]) -> Ask | None:
+        return None
+
+
+class TokenPages(BaseModel):
+    """The answer holds a token for the next page.
+
+    Args:
+        read: dotted path of the token in the answer.
+        write: dotted place of the token in the next request.
+        more: dotted path of a boolean that must be true to go on, where the token alone does not say it.
+        ceiling: rows after which the source refuses to page on (the extractor restarts from the last cursor).
+        alone: the token replaces all query parameters (vendors that encode the query in the token).
+    """
+
+    model_config = ConfigDict(frozen=True)
+    read: str
+    write: str
+    more: str | None = None
+    ceiling: int | None = None
+    alone: bool = False
+
+    def first(self, ask: Ask) -> Ask:
+        return ask
+
+    def after(self, ask: Ask, body: Any, row_count: int, headers: dict[str, str]) -> Ask | None:
+        if self.more is not None and not dig(body, self.more):
+            return None
+        token = dig(body, self.read)
+        if token in (None, ""):
+            if self.more is not None:
+                raise ProtocolError(f"the answer says there is more but has no token at {self.read!r}")
+            return None
+        if self.alone:
+            ask = ask.model_copy(update={"params": {}})
+        return ask.put(self.write, token)
+
+
+class OffsetPages(BaseModel):
+    """Offset and limit; a page shorter than `size` is the last one."""
+
+    model_config = ConfigDict(frozen=True)
+    offset: str
+    limit: str
+    size: int
+    ceiling: int | None = None
+
+    def first(self, ask: Ask) -> Ask:
+        return ask.put(self.offset, 0).put(self.limit, self.size)
+
+    def after(self, ask: Ask, body: Any, row_count: int, headers: dict[str, str]) -> Ask | None:
+        if row_count < self.size:
+            return None
+        area, *steps = self.offset.split(".")
+        node: Any = ask.params if area == "params" else ask.json_body
+        for step in steps:
+            node = node[int(step)] if isinstance(node, list) else node[step]
+        return ask.put(self.offset, int(node) + self.size)
+
+
+class LinkHeader(BaseModel):
+    """RFC 8288 `Link: <...>; rel="next"`."""
+
+    model_config = ConfigDict(frozen=True)
+    ceiling: int | None = None
+
+    def first(self, ask: Ask) -> Ask:
+        return ask
+
+    def after(self, ask: Ask, body: Any, row_count: int, headers: dict[str, str]) -> Ask | None:
+        for part in headers.get("link", "").split(","):
+            target, _, rest = part.partition(";")
+            if 'rel="next"' in rest.replace("'", '"'):
+                return Ask(path=target.strip(" <>"), headers=ask.headers)
+        return None
