@@ -1,0 +1,25 @@
+"""The secrets the sandbox accepts: derived from the seed, valid for nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Secrets of one sandbox. Twins ask for what they need by name and tell it to the connector in `Twin.env`."""
+
+    seed: int
+
+    def secret(self, system: str, name: str, length: int = 32) -> str:
+        """Return `length` (at most 64) hexadecimal characters, always the same for (seed, system, name)."""
+        if not 0 < length <= 64:
+            raise ValueError(f"secret length {length} is not in 1..64")
+        key = f"orderhub-sandbox:{self.seed}".encode()
+        return hmac.new(key, f"{system}:{name}".encode(), hashlib.sha256).hexdigest()[:length]
+
+    def accepts(self, system: str, name: str, given: str | None, length: int = 32) -> bool:
+        """Compare a presented secret in constant time."""
+        return given is not None and hmac.compare_digest(self.secret(system, name, length).encode(), given.encode())
