@@ -86,3 +86,17 @@
 {% macro spark__instant_text(expression) -%}
     date_format({{ expression }}, "yyyy-MM-dd'T'HH:mm:ss.SSSSSS'Z'")
 {%- endmacro %}
+
+
+{#- A text to sort or compare by code point: a database's collation differs from one machine to the next. -#}
+{% macro code_point_order(expression) -%}
+    {{ adapter.dispatch('code_point_order')(expression) }}
+{%- endmacro %}
+
+{% macro default__code_point_order(expression) -%}
+    {{ expression }}
+{%- endmacro %}
+
+{% macro postgres__code_point_order(expression) -%}
+    {{ expression }} collate "C"
+{%- endmacro %}

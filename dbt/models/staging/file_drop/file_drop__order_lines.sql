@@ -1,0 +1,17 @@
+{{ conform('order_lines', ref('stg_file_drop__order_lines'), {
+    'source_key': 'line_key',
+    'order_record_id': record_id('file_drop', 'order_lines', 'order_key'),
+    'line_key': 'line_key',
+    'line_number': 'line_number',
+    'sku_key': record_id('file_drop', 'order_lines', 'sku_code_key'),
+    'sku_code': 'sku_code',
+    'description': 'description',
+    'qty': 'qty',
+    'uom': 'uom',
+    'unit_price_amount': 'unit_price_amount',
+    'discount_amount': 'discount_amount',
+    'tax_amount': 'tax_amount',
+    'net_amount': 'net_amount',
+    'currency': 'currency',
+    'is_return': "document_type = 'return' or qty < 0",
+}) }}

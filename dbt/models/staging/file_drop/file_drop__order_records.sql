@@ -1,0 +1,15 @@
+{{ conform('order_records', ref('stg_file_drop__orders'), {
+    'source_key': 'order_key',
+    'order_number': 'order_number',
+    'channel': 'channel',
+    'store_code': 'store_code',
+    'order_type': "case when document_type = 'return' then 'return' end",
+    'document_role': "'order'",
+    'customer_key': record_id('file_drop', 'order_lines', 'customer_code_key'),
+    'ordered_at': 'ordered_at',
+    'currency': 'currency',
+    'gross_amount': 'gross_amount',
+    'discount_amount': 'discount_amount',
+    'tax_amount': 'tax_amount',
+    'net_amount': 'net_amount',
+}) }}
