@@ -31,9 +31,19 @@ from connectors.column import (
     local_instant,
 )
 from connectors.errors import ConnectorError, FatalError, ProtocolError, RefusedError, ThrottledError
-from connectors.pagination import Ask, LinkHeader, OffsetPages, Pages, SinglePage, TokenPages, dig
+from connectors.pagination import (
+    Ask,
+    KeysetPages,
+    LinkHeader,
+    OffsetPages,
+    Pages,
+    SinglePage,
+    TokenPages,
+    dig,
+)
 
 __all__ = [
+    "CHILD_META_FIELDS",
     "META_FIELDS",
     "AliasPath",
     "Amount",
@@ -53,6 +63,7 @@ __all__ = [
     "Gtin",
     "HeaderToken",
     "Instant",
+    "KeysetPages",
     "Kind",
     "LinkHeader",
     "MinorAmount",
@@ -307,7 +318,8 @@ META_FIELDS = (
     pa.field("_extracted_at", pa.timestamp("us", tz="UTC")),
     pa.field("_record_hash", pa.string()),
 )
-PARENT_HASH = pa.field("_parent_hash", pa.string())
+# A child row is found in its page by the parent's row and its own place below that row.
+CHILD_META_FIELDS = (pa.field("_parent_hash", pa.string()), pa.field("_child_index", pa.int64()))
 
 
 def arrow_schema(record: type[Record], parent: dict[str, pa.DataType] | None = None) -> pa.Schema:
@@ -323,7 +335,7 @@ def arrow_schema(record: type[Record], parent: dict[str, pa.DataType] | None = N
         fields += [pa.field(f"{name}_{item.suffix}", item.arrow) for item in column.companions]
     fields += META_FIELDS
     if parent is not None:
-        fields.append(PARENT_HASH)
+        fields += CHILD_META_FIELDS
     return pa.schema(fields)
 
 

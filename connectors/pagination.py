@@ -163,3 +163,37 @@ class LinkHeader(BaseModel):
             if 'rel="next"' in rest.replace("'", '"'):
                 return Ask(path=target.strip(" <>"), headers=ask.headers)
         return None
+
+
+class KeysetPages(BaseModel):
+    """The next page starts after the last row's key: for sources that filter and sort by it.
+
+    Unlike an offset it passes over no row when rows change, come or go while the pages are read. The declaration's
+    `ask` puts a comparison such as `["id", ">", 0]` into the request, and sorts by the key.
+
+    Args:
+        write: dotted place of the comparison's value, such as `json.domain.0.2`.
+        rows: dotted path of the rows in the answer.
+        read: dotted path of the key in a row.
+        size: rows per page; a shorter page is the last one.
+        limit: dotted place of the page size in the request, if `ask` does not put it there.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    write: str
+    rows: str = ""
+    read: str = "id"
+    size: int
+    limit: str | None = None
+    ceiling: int | None = None
+
+    def first(self, ask: Ask) -> Ask:
+        return ask if self.limit is None else ask.put(self.limit, self.size)
+
+    def after(self, ask: Ask, body: Any, row_count: int, headers: dict[str, str]) -> Ask | None:
+        if row_count < self.size:
+            return None
+        key = dig(dig(body, self.rows)[-1], self.read)
+        if key is None:
+            raise ProtocolError(f"the last row of the page has no {self.read!r} to go on from")
+        return ask.put(self.write, key)
