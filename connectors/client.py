@@ -1,0 +1,241 @@
+"""One HTTP client per source: shared budget, time-outs, retries with jittered back-off, no secret in a log."""
+
+from __future__ import annotations
+
+import email.utils
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urljoin
+
+import httpx
+
+from connectors.declare import RateLimit, Source, Stream
+from connectors.auth import Secrets
+from connectors.errors import (
+    BrokenAnswerError,
+    FatalError,
+    ProtocolError,
+    RefusedError,
+    RetryableError,
+    ThrottledError,
+    UnreachableError,
+)
+from connectors.pagination import Ask
+
+# httpx logs whole URLs at INFO, and some vendors carry signatures in the query.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+logging.getLogger("httpcore").setLevel(logging.WARNING)
+
+_log = logging.getLogger(__name__)
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_ATTEMPTS = 6
+LONGEST_WAIT_SECONDS = 120.0
+_BACKOFF_SECONDS = 0.25
+
+
+class Budget:
+    """Token bucket shared by all streams of one source. `slow_to` only ever lowers the rate."""
+
+    def __init__(self, limit: RateLimit | None) -> None:
+        self._lock = threading.Lock()
+        self._capacity = float(limit.requests) if limit else float("inf")
+        self._rate = limit.requests / limit.seconds if limit else float("inf")
+        self._tokens = self._capacity
+        self._at = time.monotonic()
+        self._not_before = 0.0
+
+    def take(self, sleep: Callable[[float], None]) -> None:
+        """Wait for one request's worth of budget."""
+        while True:
+            with self._lock:
+                now = time.monotonic()
+                if self._rate != float("inf"):
+                    self._tokens = min(self._capacity, self._tokens + (now - self._at) * self._rate)
+                self._at = now
+                wait = self._not_before - now
+                if wait <= 0 and self._tokens >= 1:
+                    self._tokens -= 1
+                    return
+                if wait <= 0:
+                    wait = (1 - self._tokens) / self._rate
+            sleep(wait)
+
+    def pause(self, seconds: float) -> None:
+        """Let nobody send before `seconds` have passed."""
+        with self._lock:
+            self._not_before = max(self._not_before, time.monotonic() + seconds)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer: the bytes as received, the decoded body and lower-case headers."""
+
+    content: bytes
+    body: Any
+    headers: dict[str, str]
+
+
+class Client:
+    """HTTP client of one source.
+
+    Args:
+        source: the declaration.
+        values: where secrets and the URL override are looked up, such as `os.environ`.
+        sleep: replaced in tests.
+
+    Raises:
+        MissingSecretError: a secret is not set.
+        FatalError: the source has no base URL.
+    """
+
+    def __init__(
+        self, source: Source, values: Mapping[str, str], sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        base_url = values.get(f"ORDERHUB_{source.name.upper()}_URL", source.base_url)
+        if not base_url:
+            raise FatalError(f"{source.name} has no address: set ORDERHUB_{source.name.upper()}_URL")
+        self.base_url = base_url.rstrip("/")
+        self._source = source
+        self._sleep = sleep
+        self._budget = Budget(source.limit)
+        self._http = httpx.Client(
+            auth=source.auth.open(Secrets(source.name, values), self.base_url),
+            timeout=httpx.Timeout(source.timeout_seconds, connect=min(10.0, source.timeout_seconds)),
+            headers={"Accept": "application/json", "User-Agent": "orderhub", **source.headers},
+            limits=httpx.Limits(max_connections=8),
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def send(self, stream: Stream, ask: Ask) -> Answer:
+        """Send one request; retry what may pass.
+
+        Raises:
+            FatalError: a person has to act (credentials, protocol).
+            RetryableError: still failing after the last attempt.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            self._budget.take(self._sleep)
+            try:
+                return self._once(stream, ask)
+            except RetryableError as error:
+                if attempt >= MAX_ATTEMPTS:
+                    raise type(error)(f"{error} (gave up after {attempt} attempts; pull again later)") from error
+                backoff = random.uniform(0.5, 1.0) * _BACKOFF_SECONDS * 2**attempt
+                wait = max(backoff, error.wait_seconds or 0.0)
+                if wait > LONGEST_WAIT_SECONDS:
+                    raise type(error)(
+                        f"{error} It asks us to wait {wait:.0f} s, longer than {LONGEST_WAIT_SECONDS:.0f} s; "
+                        "pull again then."
+                    ) from error
+                _log.info("%s.%s: %s; attempt %d follows in %.1f s", *self._place(stream), error, attempt + 1, wait)
+                if isinstance(error, ThrottledError):
+                    self._budget.pause(wait)
+                else:
+                    self._sleep(wait)
+
+    def _place(self, stream: Stream) -> tuple[str, str]:
+        return self._source.name, stream.name
+
+    def _once(self, stream: Stream, ask: Ask) -> Answer:
+        where = f"{self._source.name}.{stream.name}"
+        path = ask.path or stream.path
+        url = urljoin(f"{self.base_url}/", path) if "://" in path else self.base_url + path
+        if not url.startswith(self.base_url):
+            raise ProtocolError(f"{where}: the answer points to another host for its next page; refused")
+        try:
+            with self._http.stream(
+                stream.method, url, params=ask.params or None, json=ask.json_body, headers=ask.headers
+            ) as response:
+                content = _read(response, where)
+        except httpx.TimeoutException as error:
+            raise UnreachableError(
+                f"{where}: no answer within {self._source.timeout_seconds:g} s from {self.base_url}."
+            ) from error
+        except httpx.TransportError as error:
+            raise UnreachableError(
+                f"{where}: cannot reach {self.base_url} ({type(error).__name__}). Check the address and the network."
+            ) from error
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        self._heed(headers)
+        self._judge(where, response.status_code, content, headers)
+        try:
+            body = self._source.decode(content)
+        except ValueError as error:
+            kind = headers.get("content-type", "an unnamed type")
+            raise BrokenAnswerError(
+                f"{where}: the answer of {len(content)} bytes ({kind}) is not what it should be: {error}."
+            ) from error
+        fault = self._source.fault(body)
+        if fault is not None:
+            raise fault
+        return Answer(content, body, headers)
+
+    def _heed(self, headers: dict[str, str]) -> None:
+        """Wait before the next request when the vendor says that the budget is used up."""
+        remaining, reset = headers.get("ratelimit-remaining"), headers.get("ratelimit-reset")
+        if remaining == "0" and reset is not None and reset.isdigit():
+            self._budget.pause(min(float(reset), LONGEST_WAIT_SECONDS))
+        interval = headers.get("x-hubspot-ratelimit-interval-milliseconds", "")
+        if headers.get("x-hubspot-ratelimit-remaining") == "0" and interval.isdigit():
+            self._budget.pause(min(float(interval) / 1000, LONGEST_WAIT_SECONDS))
+
+    def _judge(self, where: str, status: int, content: bytes, headers: dict[str, str]) -> None:
+        if status < 300:
+            return
+        said = content[:300].decode("utf-8", "replace").replace("\n", " ").strip()
+        prefix = f"ORDERHUB_{self._source.name.upper()}_"
+        if status == 401:
+            names = ", ".join(prefix + name for name in self._source.auth.secrets)
+            raise RefusedError(f"{where}: the credential was refused (401). Check {names}. It said: {said}")
+        if status == 403:
+            raise RefusedError(f"{where}: not permitted (403). Give our credential access to {where}. It said: {said}")
+        if status == 429:
+            raise ThrottledError(f"{where}: too many requests (429).", _retry_after(headers))
+        if status >= 500:
+            raise BrokenAnswerError(f"{where}: the server failed ({status}). It said: {said}", _retry_after(headers))
+        if status < 400:
+            raise ProtocolError(
+                f"{where}: redirected ({status}) to {headers.get('location', 'nowhere')}; set {prefix}URL to the final address"
+            )
+        raise ProtocolError(f"{where}: the request was rejected ({status}). It said: {said}")
+
+
+def _read(response: httpx.Response, where: str) -> bytes:
+    chunks, size = [], 0
+    for chunk in response.iter_bytes():
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            raise ProtocolError(
+                f"{where}: an answer larger than {MAX_ANSWER_BYTES >> 20} MiB; ask for smaller pages in the declaration"
+            )
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _retry_after(headers: dict[str, str]) -> float | None:
+    """Seconds of a Retry-After header, in either of its forms. Source: RFC 9110, 10.2.3."""
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    try:
+        return max(float(value), 0.0)
+    except ValueError:
+        pass
+    try:
+        return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except ValueError:
+        return None

@@ -1,0 +1,367 @@
+"""Pull streams from a source into landing.
+
+A pull never raises for what a source did: its result carries the error, so that the other streams go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from connectors.client import Client
+from connectors.declare import Bounds, Child, Record, Source, Stream, dig
+from connectors.errors import ConnectorError, FatalError, ProtocolError
+from connectors.landing import Batch, Landing, Rejection, RowOrigin
+
+_log = logging.getLogger(__name__)
+
+MAX_PAGES = 100_000
+Progress = Callable[[str, str, int], None]  # source, stream, rows so far
+
+
+@dataclass(frozen=True)
+class PullResult:
+    """What one pull of one stream did. Counts are rows, children included; `error` is a sentence or None."""
+
+    source: str
+    stream: str
+    batch_id: str | None = None
+    pulled: int = 0
+    landed: int = 0
+    quarantined: int = 0
+    changed: int = 0
+    pages: int = 0
+    seconds: float = 0.0
+    error: str | None = None
+    drift: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+
+
+def pull_source(
+    source: Source,
+    landing: Landing,
+    values: Mapping[str, str],
+    *,
+    streams: Sequence[str] | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    full: bool = False,
+    progress: Progress | None = None,
+) -> list[PullResult]:
+    """Pull the streams of one source, one after another, over one client.
+
+    Args:
+        source: the declaration; not one that reads files (see `connectors.files.pull_files`).
+        landing: where rows and pages go.
+        values: environment with secrets and URL.
+        streams: names; all by default.
+        since, until: aware UTC bounds of a back-fill; by default from the last cursor less the lag.
+        full: ignore cursors.
+        progress: called after each page.
+
+    Returns:
+        One result per stream. Errors are in the results.
+    """
+    chosen = [stream for stream in source.streams if streams is None or set(stream.tables) & set(streams)]
+    try:
+        client = Client(source, values)
+    except ConnectorError as error:
+        return [PullResult(source.name, stream.name, error=str(error)) for stream in chosen]
+    with client:
+        return [pull_stream(source, stream, landing, client, since, until, full, progress) for stream in chosen]
+
+
+def pull_stream(
+    source: Source,
+    stream: Stream,
+    landing: Landing,
+    client: Client,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    full: bool = False,
+    progress: Progress | None = None,
+) -> PullResult:
+    """Pull one stream and commit it as one batch; on an error nothing of it becomes visible."""
+    started = time.perf_counter()
+    before = landing.cursor(source.name, stream.name)
+    start = since
+    if start is None and before is not None and not full and stream.cursor is not None:
+        start = before - stream.lag
+    batch = landing.open_batch(source.name, stream)
+    try:
+        seen = _read_pages(source, stream, landing, client, batch, Bounds(since=start, until=until), progress)
+        after = _next_cursor(before, seen, start, batch.started_at)
+        changed = batch.commit(before, after, (start, until))
+    except ConnectorError as error:
+        batch.abandon()
+        _log.error("%s", error)
+        return PullResult(
+            source.name, stream.name, seconds=time.perf_counter() - started, error=str(error), pages=len(batch.pages)
+        )
+    except BaseException:
+        batch.abandon()
+        raise
+    return PullResult(
+        source=source.name,
+        stream=stream.name,
+        batch_id=batch.batch_id,
+        pulled=sum(batch.pulled.values()),
+        landed=sum(batch.landed.values()),
+        quarantined=len(batch.rejections),
+        changed=changed,
+        pages=len(batch.pages),
+        seconds=time.perf_counter() - started,
+        drift=batch.drift(),
+    )
+
+
+def _read_pages(
+    source: Source,
+    stream: Stream,
+    landing: Landing,
+    client: Client,
+    batch: Batch,
+    bounds: Bounds,
+    progress: Progress | None,
+) -> datetime | None:
+    seen: datetime | None = None
+    for keyed in _fan_out(source, stream, landing, bounds):
+        while True:
+            latest, is_cut = _read_run(source, stream, client, batch, keyed, progress)
+            seen = max(filter(None, (seen, latest)), default=None)
+            if not is_cut:
+                break
+            if latest is None or latest == keyed.since:
+                raise ProtocolError(
+                    f"{source.name}.{stream.name}: more than {stream.pages.ceiling} rows share the change time "
+                    f"{latest}; the source will not hand out the rest"
+                )
+            keyed = keyed.model_copy(update={"since": latest})
+    return seen
+
+
+def _read_run(
+    source: Source, stream: Stream, client: Client, batch: Batch, bounds: Bounds, progress: Progress | None
+) -> tuple[datetime | None, bool]:
+    """Read page after page; return the latest cursor and whether the source's ceiling cut the run short."""
+    seen: datetime | None = None
+    rows_read = 0
+    ask = stream.pages.first(stream.ask(bounds))
+    for _ in range(MAX_PAGES):
+        answer = client.send(stream, ask)
+        digest = batch.archive(answer.content, f"{stream.method} {ask.path or stream.path}")
+        rows = dig(answer.body, stream.rows)
+        if rows is None:
+            rows = []
+        if not isinstance(rows, list):
+            raise ProtocolError(
+                f"{source.name}.{stream.name}: expected a list at {stream.rows!r} of the answer, got {type(rows).__name__}"
+            )
+        has_nul = b"\\u0000" in answer.content or b"\x00" in answer.content
+        latest = land_rows(batch, stream, rows, digest, has_nul=has_nul)
+        seen = max(filter(None, (seen, latest)), default=None)
+        rows_read += len(rows)
+        if progress is not None:
+            progress(source.name, stream.name, rows_read)
+        following = stream.pages.after(ask, answer.body, len(rows), answer.headers)
+        if following is None:
+            return seen, False
+        if following == ask:
+            raise ProtocolError(f"{source.name}.{stream.name}: the next page is the same page; paging does not advance")
+        if stream.pages.ceiling is not None and rows_read >= stream.pages.ceiling:
+            return seen, True
+        ask = following
+    raise ProtocolError(f"{source.name}.{stream.name}: more than {MAX_PAGES} pages; paging does not end")
+
+
+def _fan_out(source: Source, stream: Stream, landing: Landing, bounds: Bounds) -> Iterator[Bounds]:
+    if stream.fan_out is None:
+        yield bounds
+        return
+    other, column = stream.fan_out
+    keys = landing.values(source.name, other, column)
+    for start in range(0, len(keys), stream.fan_out_size):
+        yield bounds.model_copy(update={"keys": tuple(keys[start : start + stream.fan_out_size])})
+
+
+def _next_cursor(
+    before: datetime | None, seen: datetime | None, start: datetime | None, now: datetime
+) -> datetime | None:
+    if seen is None:
+        return None
+    # A change time in the future (a wrong clock, a typing error) must not make us skip what comes until then.
+    seen = min(seen, now)
+    # A back-fill that begins after the cursor would leave a gap behind it.
+    if start is not None and before is not None and start > before:
+        return None
+    if start is not None and before is None:
+        return None
+    return max(seen, before) if before is not None else seen
+
+
+def land_rows(
+    batch: Batch, stream: Stream, rows: Sequence[Any], page_sha256: str, *, has_nul: bool = False, first_index: int = 0
+) -> datetime | None:
+    """Validate raw rows and put them, and their children, into the batch or into quarantine.
+
+    Args:
+        batch: the open batch.
+        stream: the declaration.
+        rows: (n,) raw rows as decoded.
+        page_sha256: the archived page they came in.
+        has_nul: whether the page holds NUL characters, which no database text can keep.
+        first_index: position of the first row in its page or file.
+
+    Returns:
+        Latest cursor value among the rows that landed, aware UTC, or None.
+    """
+    records, origins, raws = _validate(
+        batch, stream.name, stream.record, rows, page_sha256, has_nul, list(range(first_index, first_index + len(rows)))
+    )
+    batch.add(stream.name, records, origins, _field_names(raws))
+    for child in stream.children:
+        _land_children(batch, child, records, origins, raws, has_nul)
+    if stream.cursor is None or not records:
+        return None
+    values = [value for record in records if (value := getattr(record, stream.cursor)) is not None]
+    return max(values).astimezone(UTC) if values else None
+
+
+def _land_children(
+    batch: Batch,
+    child: Child,
+    parents: Sequence[Record],
+    parent_origins: Sequence[RowOrigin],
+    raws: Sequence[Any],
+    has_nul: bool,
+) -> None:
+    rows: list[Any] = []
+    indices: list[int] = []
+    links: list[tuple[int, str, tuple[Any, ...]]] = []
+    page = parent_origins[0].page_sha256 if parent_origins else ""
+    for record, origin, raw in zip(parents, parent_origins, raws, strict=True):
+        items = dig(raw, child.path)
+        if items is None:
+            continue
+        values = tuple(getattr(record, name) for name in child.parent.values())
+        for position, item in enumerate(items if isinstance(items, list) else [items]):
+            rows.append(item)
+            indices.append(origin.row_index)
+            links.append((position, origin.record_hash, values))
+    records, origins, kept = _validate(
+        batch, child.name, child.record, rows, page, has_nul, indices, links, tuple(child.parent)
+    )
+    batch.add(child.name, records, origins, _field_names(kept))
+
+
+def _validate(
+    batch: Batch,
+    name: str,
+    record: type[Record],
+    rows: Sequence[Any],
+    page_sha256: str,
+    has_nul: bool,
+    indices: Sequence[int],
+    links: Sequence[tuple[int, str, tuple[Any, ...]]] | None = None,
+    parent_columns: tuple[str, ...] = (),
+) -> tuple[list[Record], list[RowOrigin], list[Any]]:
+    def origin(position: int) -> RowOrigin:
+        digest = record_hash(rows[position])
+        if links is None:
+            return RowOrigin(page_sha256, indices[position], digest)
+        child_index, parent_hash, values = links[position]
+        return RowOrigin(page_sha256, indices[position], digest, child_index, parent_hash, values)
+
+    if not has_nul:
+        try:
+            records = _adapter(record).validate_python(rows)
+        except ValidationError:
+            pass
+        else:
+            return records, [origin(position) for position in range(len(rows))], list(rows)
+    good, origins, kept = [], [], []
+    for position, raw in enumerate(rows):
+        place = origin(position)
+        try:
+            if has_nul and _holds_nul(raw):
+                raise ValueError("text with a NUL character, which no database can keep")
+            good.append(record.model_validate(raw))
+        except ValueError as error:
+            parent = None
+            if links is not None:
+                parent = json.dumps(
+                    {"hash": place.parent_hash, **dict(zip(parent_columns, place.parent_values, strict=True))},
+                    default=str,
+                )
+            batch.reject(Rejection(name, place, payload_text(raw), explain_error(error), parent))
+        else:
+            origins.append(place)
+            kept.append(raw)
+    return good, origins, kept
+
+
+@lru_cache(maxsize=512)
+def _adapter(record: type[Record]) -> TypeAdapter[list[Record]]:
+    return TypeAdapter(list[record])  # type: ignore[valid-type]
+
+
+def explain_error(error: ValueError) -> str:
+    """One line per fault: the field, what is wrong, what was sent."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    faults = []
+    for item in error.errors(include_url=False, include_context=False):
+        place = ".".join(str(step) for step in item["loc"]) or "row"
+        faults.append(f"{place}: {item['msg']} (received {str(item.get('input'))[:80]!r})")
+    return "; ".join(faults)
+
+
+def record_hash(raw: Any) -> str:
+    """Hash of a raw row that does not depend on the order of its fields: 32 hex digits, BLAKE2b."""
+    return hashlib.blake2b(payload_text(raw).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def payload_text(raw: Any) -> str:
+    """A raw row as JSON text with sorted names."""
+    try:
+        return orjson.dumps(raw, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # integers over 64 bits, lone surrogates
+        return json.dumps(raw, default=str, sort_keys=True)
+
+
+def _field_names(raws: Sequence[Any]) -> set[str]:
+    names: set[str] = set()
+    for raw in raws:
+        if isinstance(raw, dict):
+            names.update(raw)
+    return names
+
+
+def _holds_nul(raw: Any) -> bool:
+    if isinstance(raw, str):
+        return "\x00" in raw
+    if isinstance(raw, dict):
+        return any(_holds_nul(value) for value in raw.values())
+    if isinstance(raw, list):
+        return any(_holds_nul(value) for value in raw)
+    return False
+
+
+def require_stream(source: Source, names: Sequence[str]) -> None:
+    """Check stream names a person typed.
+
+    Raises:
+        FatalError: one is not declared; the message lists what is.
+    """
+    unknown = sorted(set(names) - set(source.tables))
+    if unknown:
+        raise FatalError(f"{source.name} has no stream {', '.join(unknown)}; it has {', '.join(source.tables)}")

@@ -1,0 +1,717 @@
+"""Landing: the append-only store of what came in.
+
+Layout below the root folder:
+    pages/<aa>/<sha256>.zst            every page or file as received, named by its content
+    <source>/<stream>/<batch>.parquet  typed rows
+    manifest.sqlite                    batches, files, pages, cursors, quarantine
+
+A batch is visible only once its manifest rows are committed. Files come first: written under a temporary name, fsynced
+and renamed. Then manifest and cursor are committed in one transaction, so that a kill at any instant loses nothing
+and doubles nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+import zstandard
+
+from connectors.declare import Record, Stream, stream_schemas
+from connectors.errors import FatalError
+
+_FLUSH_ROWS = 20_000
+
+_metadata = sa.MetaData()
+
+BATCHES = sa.Table(
+    "batches",
+    _metadata,
+    sa.Column("batch_id", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False, index=True),
+    sa.Column("stream", sa.Text, nullable=False),
+    sa.Column("gate", sa.Text, nullable=False),  # pending, passed, held
+    sa.Column("gate_report", sa.Text),
+    sa.Column("cursor_before", sa.Text),
+    sa.Column("cursor_after", sa.Text),
+    sa.Column("window_since", sa.Text),
+    sa.Column("window_until", sa.Text),
+    sa.Column("page_count", sa.Integer, nullable=False),
+    sa.Column("byte_count", sa.BigInteger, nullable=False),
+    sa.Column("changed", sa.BigInteger, nullable=False),
+    sa.Column("started_at", sa.Text, nullable=False),
+    sa.Column("committed_at", sa.Text, nullable=False),
+)
+FILES = sa.Table(
+    "batch_files",
+    _metadata,
+    sa.Column("batch_id", sa.Text, primary_key=True),
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("path", sa.Text),  # null when no row landed
+    sa.Column("pulled", sa.BigInteger, nullable=False),
+    sa.Column("landed", sa.BigInteger, nullable=False),
+    sa.Column("control_totals", sa.Text, nullable=False),
+    sa.Column("schema_fingerprint", sa.Text, nullable=False),
+    sa.Column("seen_fields", sa.Text, nullable=False),
+)
+PAGES = sa.Table(
+    "batch_pages",
+    _metadata,
+    sa.Column("batch_id", sa.Text, primary_key=True),
+    sa.Column("page_index", sa.Integer, primary_key=True),
+    sa.Column("page_sha256", sa.Text, nullable=False, index=True),
+    sa.Column("byte_count", sa.BigInteger, nullable=False),
+    sa.Column("origin", sa.Text, nullable=False),  # method and path, or file name
+)
+CURSORS = sa.Table(
+    "cursors",
+    _metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("batch_id", sa.Text, nullable=False),
+)
+QUARANTINE = sa.Table(
+    "quarantine",
+    _metadata,
+    sa.Column("quarantine_id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("batch_id", sa.Text, nullable=False, index=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("stream", sa.Text, nullable=False),
+    sa.Column("stage", sa.Text, nullable=False),  # record, gate
+    sa.Column("page_sha256", sa.Text, nullable=False),
+    sa.Column("row_index", sa.BigInteger, nullable=False),
+    sa.Column("child_index", sa.BigInteger),
+    sa.Column("parent", sa.Text),  # JSON of the parent key columns and hash, for child rows
+    sa.Column("payload", sa.Text, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("model_version", sa.Text, nullable=False),
+    sa.Column("extracted_at", sa.Text, nullable=False),
+    sa.Column("replayed_in", sa.Text),
+)
+
+
+@dataclass(frozen=True)
+class RowOrigin:
+    """Where a row stands in the bytes received."""
+
+    page_sha256: str
+    row_index: int
+    record_hash: str
+    child_index: int | None = None
+    parent_hash: str | None = None
+    parent_values: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A row that does not land, with the reason."""
+
+    stream: str
+    origin: RowOrigin
+    payload: str
+    error: str
+    parent: str | None = None
+    stage: str = "record"
+
+
+@dataclass(frozen=True)
+class CommittedBatch:
+    """One visible batch as the manifest knows it; `files` maps stream to absolute path."""
+
+    batch_id: str
+    source: str
+    stream: str
+    gate: str
+    changed: int
+    committed_at: str
+    files: dict[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StreamCount:
+    """Rows of one stream over all batches: pulled = landed + quarantined."""
+
+    source: str
+    stream: str
+    pulled: int
+    landed: int
+    quarantined: int
+
+
+def model_version(record: type[Record]) -> str:
+    """Fingerprint of a record model: twelve hex digits over its JSON schema."""
+    text = json.dumps(record.model_json_schema(), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Landing:
+    """The landing store below one folder. Safe for many writers: a batch is one transaction.
+
+    Args:
+        root: folder; made when absent.
+        manifest_url: SQLAlchemy URL of the manifest; a SQLite file in the folder by default.
+    """
+
+    def __init__(self, root: Path, manifest_url: str | None = None) -> None:
+        self.root = root
+        (root / "pages").mkdir(parents=True, exist_ok=True)
+        self._engine = sa.create_engine(manifest_url or f"sqlite:///{root / 'manifest.sqlite'}")
+        if self._engine.dialect.name == "sqlite":
+            sa.event.listen(self._engine, "connect", _prepare_sqlite)
+        _metadata.create_all(self._engine, checkfirst=True)
+
+    def close(self) -> None:
+        """Give the manifest connection back."""
+        self._engine.dispose()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """One manifest transaction."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    # pages
+
+    def archive(self, content: bytes) -> str:
+        """Keep a page as received; return its SHA-256. The same bytes are kept once."""
+        digest = hashlib.sha256(content).hexdigest()
+        path = self._page_path(digest)
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            _write_durably(path, zstandard.ZstdCompressor(level=3).compress(content))
+        return digest
+
+    def read_page(self, page_sha256: str) -> bytes:
+        """The bytes of a page as received.
+
+        Raises:
+            FatalError: the page is gone or its bytes no longer give its name.
+        """
+        path = self._page_path(page_sha256)
+        if not path.exists():
+            raise FatalError(f"page {page_sha256} is not in the archive {self.root / 'pages'}")
+        try:
+            content = zstandard.ZstdDecompressor().decompress(path.read_bytes())
+        except zstandard.ZstdError as error:
+            raise FatalError(f"page {page_sha256} was changed after it was archived: {error}") from error
+        if hashlib.sha256(content).hexdigest() != page_sha256:
+            raise FatalError(f"page {page_sha256} was changed after it was archived: its SHA-256 differs")
+        return content
+
+    def _page_path(self, digest: str) -> Path:
+        return self.root / "pages" / digest[:2] / f"{digest}.zst"
+
+    def has_landed(self, source: str, page_sha256: str) -> bool:
+        """Whether a visible batch of the source was read from this page or file."""
+        query = (
+            sa.select(sa.func.count())
+            .select_from(PAGES.join(BATCHES, PAGES.c.batch_id == BATCHES.c.batch_id))
+            .where(BATCHES.c.source == source, PAGES.c.page_sha256 == page_sha256)
+        )
+        with self._engine.connect() as connection:
+            return bool(connection.scalar(query))
+
+    # batches
+
+    def open_batch(self, source: str, stream: Stream) -> Batch:
+        """Start a batch; nothing is visible before `Batch.commit`."""
+        return Batch(self, source, stream)
+
+    def cursor(self, source: str, stream: str) -> datetime | None:
+        """Where the last committed pull of a stream ended."""
+        query = sa.select(CURSORS.c.value).where(CURSORS.c.source == source, CURSORS.c.stream == stream)
+        with self._engine.connect() as connection:
+            value = connection.scalar(query)
+        return None if value is None else datetime.fromisoformat(value)
+
+    def batches(self, gate: str | None = None, source: str | None = None) -> list[CommittedBatch]:
+        """Visible batches, oldest first, optionally of one gate state or source."""
+        query = sa.select(BATCHES).order_by(BATCHES.c.committed_at, BATCHES.c.batch_id)
+        if gate is not None:
+            query = query.where(BATCHES.c.gate == gate)
+        if source is not None:
+            query = query.where(BATCHES.c.source == source)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).mappings().all()
+            files: dict[str, dict[str, Path]] = {}
+            for item in connection.execute(sa.select(FILES.c.batch_id, FILES.c.stream, FILES.c.path)):
+                if item.path is not None:
+                    files.setdefault(item.batch_id, {})[item.stream] = self.root / item.path
+        return [
+            CommittedBatch(
+                row["batch_id"],
+                row["source"],
+                row["stream"],
+                row["gate"],
+                row["changed"],
+                row["committed_at"],
+                files.get(row["batch_id"], {}),
+            )
+            for row in rows
+        ]
+
+    def counts(self) -> list[StreamCount]:
+        """Rows pulled, landed and still quarantined, per source and stream."""
+        totals = sa.select(
+            FILES.c.source,
+            FILES.c.stream,
+            sa.func.sum(FILES.c.pulled).label("pulled"),
+            sa.func.sum(FILES.c.landed).label("landed"),
+        ).group_by(FILES.c.source, FILES.c.stream)
+        held = (
+            sa.select(QUARANTINE.c.source, QUARANTINE.c.stream, sa.func.count().label("quarantined"))
+            .where(QUARANTINE.c.replayed_in.is_(None))
+            .group_by(QUARANTINE.c.source, QUARANTINE.c.stream)
+        )
+        with self._engine.connect() as connection:
+            quarantined = {(row.source, row.stream): row.quarantined for row in connection.execute(held)}
+            return [
+                StreamCount(
+                    row.source, row.stream, row.pulled, row.landed, quarantined.get((row.source, row.stream), 0)
+                )
+                for row in connection.execute(totals.order_by(FILES.c.source, FILES.c.stream))
+            ]
+
+    def control_totals(self) -> dict[tuple[str, str, str, str], Decimal]:
+        """Sums of money as landed: (source, stream, field, currency) -> amount, over all batches."""
+        sums: dict[tuple[str, str, str, str], Decimal] = {}
+        with self._engine.connect() as connection:
+            for row in connection.execute(sa.select(FILES.c.source, FILES.c.stream, FILES.c.control_totals)):
+                for name, by_currency in json.loads(row.control_totals).items():
+                    for currency, amount in by_currency.items():
+                        place = (row.source, row.stream, name, currency)
+                        sums[place] = sums.get(place, Decimal(0)) + Decimal(amount)
+        return sums
+
+    def values(self, source: str, stream: str, column: str) -> list[str]:
+        """Distinct values of one landed column, sorted; for streams that fan out over another."""
+        files = [str(batch.files[stream]) for batch in self.batches(source=source) if stream in batch.files]
+        if not files:
+            return []
+        with duckdb.connect() as connection:
+            rows = connection.execute(
+                f'select distinct cast("{column}" as varchar) from read_parquet(?, union_by_name=true) '
+                f'where "{column}" is not null order by 1',
+                [files],
+            ).fetchall()
+        return [row[0] for row in rows]
+
+    # gate 1
+
+    def pass_gate(self, batch_id: str, report: str, rejections: Sequence[Rejection]) -> None:
+        """Open the batch to the warehouse; rows the gate rejected move from landed to quarantined in the same step."""
+        with self.transaction() as connection:
+            _insert_rejections(connection, batch_id, self._source_of(connection, batch_id), rejections, {})
+            for stream in {item.stream for item in rejections}:
+                count = sum(item.stream == stream for item in rejections)
+                connection.execute(
+                    sa.update(FILES)
+                    .where(FILES.c.batch_id == batch_id, FILES.c.stream == stream)
+                    .values(landed=FILES.c.landed - count)
+                )
+            connection.execute(
+                sa.update(BATCHES).where(BATCHES.c.batch_id == batch_id).values(gate="passed", gate_report=report)
+            )
+
+    def hold(self, batch_id: str, report: str) -> None:
+        """Keep a batch out of the warehouse: the gate found it unfit as a whole."""
+        with self.transaction() as connection:
+            connection.execute(
+                sa.update(BATCHES).where(BATCHES.c.batch_id == batch_id).values(gate="held", gate_report=report)
+            )
+
+    def gated_rows(self, batch_id: str) -> list[tuple[str, str, int, int | None]]:
+        """Rows of a batch the gate rejected: (stream, page SHA-256, row, child)."""
+        query = sa.select(
+            QUARANTINE.c.stream, QUARANTINE.c.page_sha256, QUARANTINE.c.row_index, QUARANTINE.c.child_index
+        ).where(QUARANTINE.c.batch_id == batch_id, QUARANTINE.c.stage == "gate")
+        with self._engine.connect() as connection:
+            return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query)]
+
+    def _source_of(self, connection: sa.Connection, batch_id: str) -> str:
+        return str(connection.scalar(sa.select(BATCHES.c.source).where(BATCHES.c.batch_id == batch_id)))
+
+
+class Batch:
+    """Rows and pages of one pull of one stream and its children, on their way to being visible."""
+
+    def __init__(self, landing: Landing, source: str, stream: Stream) -> None:
+        self.started_at = _now()
+        self.batch_id = (
+            f"{self.started_at:%Y%m%dT%H%M%S%f}-{source}-{stream.name}-{secrets.token_hex(3)}".lower()
+        )
+        self.source, self.stream = source, stream
+        self.pulled = dict.fromkeys(stream.tables, 0)
+        self.landed = dict.fromkeys(stream.tables, 0)
+        self.pages: list[tuple[str, int, str]] = []
+        self.rejections: list[Rejection] = []
+        self._landing = landing
+        self._schemas = stream_schemas(stream)
+        self._buffers: dict[str, list[pa.RecordBatch]] = {name: [] for name in stream.tables}
+        self._buffered = dict.fromkeys(stream.tables, 0)
+        self._writers: dict[str, pq.ParquetWriter] = {}
+        self._seen_fields: dict[str, set[str]] = {name: set() for name in stream.tables}
+        self._totals: dict[str, dict[str, Decimal]] = {total.amount: {} for total in stream.control_totals}
+
+    def archive(self, content: bytes, origin: str) -> str:
+        """Archive a page before it is parsed; return its SHA-256."""
+        digest = self._landing.archive(content)
+        self.pages.append((digest, len(content), origin))
+        return digest
+
+    def add(
+        self,
+        name: str,
+        records: Sequence[Record],
+        origins: Sequence[RowOrigin],
+        seen_fields: set[str],
+        extracted_at: datetime | None = None,
+    ) -> None:
+        """Add validated rows of the stream or one of its children.
+
+        Args:
+            name: the stream or child.
+            records, origins: (n,) each, in step.
+            seen_fields: top-level names the raw rows had, for drift.
+            extracted_at: aware UTC; the batch's start by default (a replay keeps the first one).
+        """
+        self.pulled[name] += len(records)
+        self.landed[name] += len(records)
+        self._seen_fields[name] |= seen_fields
+        if not records:
+            return
+        if name == self.stream.name:
+            self._sum(records)
+        batch = to_arrow(
+            self._schemas[name], records, origins, self.source, name, self.batch_id, extracted_at or self.started_at
+        )
+        self._buffers[name].append(batch)
+        self._buffered[name] += len(records)
+        if self._buffered[name] >= _FLUSH_ROWS:
+            self._flush(name)
+
+    def reject(self, rejection: Rejection) -> None:
+        """Put a row into quarantine."""
+        self.pulled[rejection.stream] += 1
+        self.rejections.append(rejection)
+
+    def abandon(self) -> None:
+        """Forget the rows. Archived pages stay."""
+        for name, writer in self._writers.items():
+            writer.close()
+            self._temporary(name).unlink(missing_ok=True)
+
+    def commit(
+        self,
+        cursor_before: datetime | None = None,
+        cursor_after: datetime | None = None,
+        window: tuple[datetime | None, datetime | None] = (None, None),
+        replayed: Sequence[int] = (),
+    ) -> int:
+        """Make the batch visible and move the cursor, in one transaction; return how many rows are new or changed.
+
+        Args:
+            cursor_before, cursor_after: aware UTC; the cursor is only written when `cursor_after` is given.
+            window: the bounds that were asked for.
+            replayed: quarantine ids this batch answers.
+        """
+        for name in self._buffers:
+            self._flush(name)
+        paths: dict[str, Path] = {}
+        for name, writer in self._writers.items():
+            writer.close()
+            temporary, final = self._temporary(name), self._final(name)
+            _fsync(temporary)
+            temporary.rename(final)
+            _fsync(final.parent)
+            paths[name] = final
+        changed = self._count_changed(paths.get(self.stream.name))
+        versions = {name: model_version(record) for name, record in self.stream.tables.items()}
+        with self._landing.transaction() as connection:
+            connection.execute(
+                sa.insert(BATCHES).values(
+                    batch_id=self.batch_id,
+                    source=self.source,
+                    stream=self.stream.name,
+                    gate="pending",
+                    cursor_before=_text(cursor_before),
+                    cursor_after=_text(cursor_after),
+                    window_since=_text(window[0]),
+                    window_until=_text(window[1]),
+                    page_count=len(self.pages),
+                    byte_count=sum(size for _, size, _ in self.pages),
+                    changed=changed,
+                    started_at=self.started_at.isoformat(),
+                    committed_at=_now().isoformat(),
+                )
+            )
+            connection.execute(
+                sa.insert(FILES),
+                [
+                    {
+                        "batch_id": self.batch_id,
+                        "stream": name,
+                        "source": self.source,
+                        "path": str(paths[name].relative_to(self._landing.root)) if name in paths else None,
+                        "pulled": 0 if replayed else self.pulled[name],
+                        "landed": self.landed[name],
+                        "control_totals": json.dumps(self._totals_text() if name == self.stream.name else {}),
+                        "schema_fingerprint": _fingerprint(self._schemas[name]),
+                        "seen_fields": json.dumps(sorted(self._seen_fields[name])),
+                    }
+                    for name in self.stream.tables
+                ],
+            )
+            if self.pages:
+                connection.execute(
+                    sa.insert(PAGES),
+                    [
+                        {
+                            "batch_id": self.batch_id,
+                            "page_index": index,
+                            "page_sha256": digest,
+                            "byte_count": size,
+                            "origin": origin,
+                        }
+                        for index, (digest, size, origin) in enumerate(self.pages)
+                    ],
+                )
+            _insert_rejections(connection, self.batch_id, self.source, self.rejections, versions, self.started_at)
+            if replayed:
+                connection.execute(
+                    sa.update(QUARANTINE)
+                    .where(QUARANTINE.c.quarantine_id.in_(replayed))
+                    .values(replayed_in=self.batch_id)
+                )
+            if cursor_after is not None:
+                connection.execute(
+                    sa.delete(CURSORS).where(
+                        CURSORS.c.source == self.source, CURSORS.c.stream == self.stream.name
+                    )
+                )
+                connection.execute(
+                    sa.insert(CURSORS).values(
+                        source=self.source,
+                        stream=self.stream.name,
+                        value=_text(cursor_after),
+                        batch_id=self.batch_id,
+                    )
+                )
+        return changed
+
+    def drift(self) -> dict[str, dict[str, list[str]]]:
+        """Fields that came or went since the previous batch: stream -> {"added": [...], "removed": [...]}."""
+        found = {}
+        with self._landing.transaction() as connection:
+            for name, fields in self._seen_fields.items():
+                if not fields:
+                    continue
+                query = (
+                    sa.select(FILES.c.seen_fields)
+                    .where(
+                        FILES.c.source == self.source,
+                        FILES.c.stream == name,
+                        FILES.c.batch_id != self.batch_id,
+                        FILES.c.seen_fields != "[]",
+                    )
+                    .order_by(FILES.c.batch_id.desc())
+                    .limit(1)
+                )
+                before = connection.scalar(query)
+                if before is None:
+                    continue
+                known = set(json.loads(before))
+                added, removed = sorted(fields - known), sorted(known - fields)
+                if added or removed:
+                    found[name] = {"added": added, "removed": removed}
+        return found
+
+    def _sum(self, records: Sequence[Record]) -> None:
+        for total in self.stream.control_totals:
+            sums = self._totals[total.amount]
+            for record in records:
+                amount = getattr(record, total.amount)
+                if amount is not None:
+                    currency = getattr(record, total.currency) or ""
+                    sums[currency] = sums.get(currency, Decimal(0)) + amount
+
+    def _totals_text(self) -> dict[str, dict[str, str]]:
+        return {
+            name: {code: str(amount) for code, amount in sums.items()} for name, sums in self._totals.items()
+        }
+
+    def _count_changed(self, path: Path | None) -> int:
+        if path is None:
+            return 0
+        earlier = [
+            str(batch.files[self.stream.name])
+            for batch in self._landing.batches(source=self.source)
+            if self.stream.name in batch.files
+        ]
+        if not earlier:
+            return self.landed[self.stream.name]
+        keys = ", ".join(f'"{key}"' for key in self.stream.key)
+        with duckdb.connect() as connection:
+            row = connection.execute(
+                f"""
+                select count(*)
+                from read_parquet(?) as incoming
+                left join (
+                    select {keys}, arg_max(_record_hash, (_extracted_at, _batch_id)) as current_hash
+                    from read_parquet(?, union_by_name = true) group by all
+                ) as known using ({keys})
+                where known.current_hash is distinct from incoming._record_hash
+                """,
+                [str(path), earlier],
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def _flush(self, name: str) -> None:
+        if not self._buffers[name]:
+            return
+        if name not in self._writers:
+            path = self._temporary(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writers[name] = pq.ParquetWriter(path, self._schemas[name], compression="zstd")
+        table = pa.Table.from_batches(self._buffers[name], schema=self._schemas[name])
+        self._writers[name].write_table(table)
+        self._buffers[name], self._buffered[name] = [], 0
+
+    def _final(self, name: str) -> Path:
+        return self._landing.root / self.source / name / f"{self.batch_id}.parquet"
+
+    def _temporary(self, name: str) -> Path:
+        return self._final(name).with_suffix(".tmp")
+
+
+def to_arrow(
+    schema: pa.Schema,
+    records: Sequence[Record],
+    origins: Sequence[RowOrigin],
+    source: str,
+    stream: str,
+    batch_id: str,
+    extracted_at: datetime,
+) -> pa.RecordBatch:
+    """Lay validated rows out as Arrow columns.
+
+    Args:
+        schema: as `connectors.declare.stream_schemas` gives it.
+        records, origins: (n,) each, in step; a child's origin carries its parent's key values.
+
+    Returns:
+        (n,) rows with the schema's columns.
+    """
+    count = len(records)
+    columns: dict[str, Any] = {}
+    parent_names = schema.names[: len(origins[0].parent_values)]
+    for position, name in enumerate(parent_names):
+        columns[name] = [origin.parent_values[position] for origin in origins]
+    for name, column in type(records[0]).columns().items():
+        values = [getattr(record, name) for record in records]
+        for companion in column.companions:
+            columns[f"{name}_{companion.suffix}"] = [
+                None if value is None else companion.compute(value) for value in values
+            ]
+        if column.encode is not None:
+            values = [None if value is None else column.encode(value) for value in values]
+        columns[name] = values
+    columns["_source"] = pa.repeat(source, count)
+    columns["_stream"] = pa.repeat(stream, count)
+    columns["_batch_id"] = pa.repeat(batch_id, count)
+    columns["_page_sha256"] = [origin.page_sha256 for origin in origins]
+    columns["_row_index"] = [origin.row_index for origin in origins]
+    columns["_extracted_at"] = pa.repeat(pa.scalar(extracted_at, pa.timestamp("us", tz="UTC")), count)
+    columns["_record_hash"] = [origin.record_hash for origin in origins]
+    if "_parent_hash" in schema.names:
+        columns["_parent_hash"] = [origin.parent_hash for origin in origins]
+        columns["_child_index"] = [origin.child_index for origin in origins]
+    arrays = [
+        columns[field.name] if isinstance(columns[field.name], pa.Array) else pa.array(columns[field.name], field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _insert_rejections(
+    connection: sa.Connection,
+    batch_id: str,
+    source: str,
+    rejections: Sequence[Rejection],
+    versions: dict[str, str],
+    extracted_at: datetime | None = None,
+) -> None:
+    if not rejections:
+        return
+    connection.execute(
+        sa.insert(QUARANTINE),
+        [
+            {
+                "batch_id": batch_id,
+                "source": source,
+                "stream": item.stream,
+                "stage": item.stage,
+                "page_sha256": item.origin.page_sha256,
+                "row_index": item.origin.row_index,
+                "child_index": item.origin.child_index,
+                "parent": item.parent,
+                "payload": item.payload,
+                "error": item.error,
+                "model_version": versions.get(item.stream, "gate"),
+                "extracted_at": (extracted_at or _now()).isoformat(),
+            }
+            for item in rejections
+        ],
+    )
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+
+
+def _prepare_sqlite(connection: Any, record: Any) -> None:
+    connection.execute("pragma journal_mode=wal")
+    connection.execute("pragma busy_timeout=30000")
+    connection.execute("pragma synchronous=full")
+
+
+def _fingerprint(schema: pa.Schema) -> str:
+    text = ";".join(f"{field.name}:{field.type}" for field in schema)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _text(value: datetime | None) -> str | None:
+    return None if value is None else value.isoformat()
