@@ -257,6 +257,7 @@ class Dirt:
         key = f"{key}/phone-number"
         if not self.chance(f"{key}/spelling", 0.6):
             return e164
+        abroad = {"US": "011", "JP": "010", "SG": "001"}.get(country, "00")
         calling = {
             "CN": "86",
             "GB": "44",
