@@ -65,6 +65,13 @@ def from_binary_float(value: Any) -> Any:
     return value
 
 
+def from_binary_float_quantity(value: Any) -> Any:
+    """Round a binary float to six decimals, half-even, so that 0.30000000000000004 is 0.300000."""
+    if isinstance(value, float):
+        return Decimal(repr(value)).quantize(Decimal("0.000001"), rounding=ROUND_HALF_EVEN)
+    return value
+
+
 def _naive_as_utc(value: Any) -> Any:
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
@@ -156,6 +163,9 @@ MinorAmount = Annotated[
     Decimal, BeforeValidator(from_minor_units), Field(max_digits=18, decimal_places=4), Column(AMOUNT)
 ]
 Quantity = Annotated[Decimal, Field(max_digits=18, decimal_places=6), Column(QUANTITY)]
+FloatQuantity = Annotated[
+    Decimal, BeforeValidator(from_binary_float_quantity), Field(max_digits=18, decimal_places=6), Column(QUANTITY)
+]
 Currency = Annotated[str, AfterValidator(known_currency), Column(pa.string())]
 Instant = Annotated[AwareDatetime, Column(INSTANT, (_OFFSET,))]
 UtcInstant = Annotated[datetime, BeforeValidator(_naive_as_utc), Column(INSTANT, (_OFFSET,))]

@@ -1,0 +1,218 @@
+"""karrio 2026.1: the transport desk's shipments and trackers.
+
+REST with `Authorization: Token <key>`, offset and limit, newest first. A shipment or tracker changes until the parcel
+has arrived, but neither can be asked for by the time of its change, and a tracker does not even show when it was made.
+What is asked for is therefore what was created up to OPEN_WINDOW before the last thing seen: the declared lag.
+Newest first also means that what is created while the pages are read repeats a row and hides none.
+
+Source: karrio.server.core.serializers and filters of karrio-server-core 2026.1
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from connectors.declare import (
+    AliasPath,
+    Ask,
+    Bounds,
+    Child,
+    ControlTotal,
+    Country,
+    Currency,
+    FloatAmount,
+    FloatQuantity,
+    HeaderToken,
+    Instant,
+    Kind,
+    OffsetPages,
+    Phone,
+    Record,
+    Source,
+    Stream,
+)
+
+PAGE_SIZE = 200
+OPEN_WINDOW = timedelta(days=60)
+"""The longest a parcel is taken to be under way: carriers close a claim for a lost one well before."""
+
+
+class KarrioRecord(Record):
+    """What every karrio entity has. An empty text means unknown."""
+
+    id: str = Field(min_length=1)
+    is_test_mode: bool = Field(default=False, validation_alias="test_mode")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blank_is_absent(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            return {name: value for name, value in data.items() if value != ""}
+        return data
+
+
+class Shipment(KarrioRecord):
+    """One shipment on one waybill."""
+
+    status: str = Field(
+        description="draft, created, shipped, in_transit, out_for_delivery, delivered, delivery_failed, "
+        "needs_attention, cancelled"
+    )
+    created_at: Instant
+    reference: str | None = Field(default=None, description="What the shipper wrote: a delivery or order number")
+    order_id: str | None = Field(default=None, description="Order number, where the caller gave one")
+    metadata_order_ids: str | None = Field(
+        default=None, validation_alias=AliasPath("metadata", "order_ids"), description="Order numbers, comma separated"
+    )
+    distance_km: FloatQuantity | None = Field(
+        default=None, ge=0, validation_alias=AliasPath("metadata", "distance_km"), description="Planned road distance"
+    )
+    carrier_name: str | None = Field(default=None, description="karrio's code of the carrier's interface")
+    carrier_id: str | None = Field(default=None, description="Name of our account with the carrier")
+    service: str | None = None
+    tracking_number: str | None = None
+    tracker_id: str | None = None
+    is_return: bool = False
+    charge_amount: FloatAmount | None = Field(
+        default=None, ge=0, validation_alias=AliasPath("selected_rate", "total_charge"), description="All charges"
+    )
+    charge_currency: Currency | None = Field(default=None, validation_alias=AliasPath("selected_rate", "currency"))
+    ship_from_company: str | None = Field(default=None, validation_alias=AliasPath("shipper", "company_name"))
+    ship_from_city: str | None = Field(default=None, validation_alias=AliasPath("shipper", "city"))
+    ship_from_country: Country | None = Field(default=None, validation_alias=AliasPath("shipper", "country_code"))
+    ship_to_name: str | None = Field(default=None, validation_alias=AliasPath("recipient", "person_name"))
+    ship_to_company: str | None = Field(default=None, validation_alias=AliasPath("recipient", "company_name"))
+    ship_to_email: str | None = Field(default=None, validation_alias=AliasPath("recipient", "email"))
+    ship_to_phone: Phone | None = Field(default=None, validation_alias=AliasPath("recipient", "phone_number"))
+    ship_to_street: str | None = Field(default=None, validation_alias=AliasPath("recipient", "address_line1"))
+    ship_to_city: str | None = Field(default=None, validation_alias=AliasPath("recipient", "city"))
+    ship_to_region: str | None = Field(default=None, validation_alias=AliasPath("recipient", "state_code"))
+    ship_to_postcode: str | None = Field(default=None, validation_alias=AliasPath("recipient", "postal_code"))
+    ship_to_country: Country | None = Field(default=None, validation_alias=AliasPath("recipient", "country_code"))
+
+
+class Parcel(Record):
+    """One parcel of a shipment, as measured."""
+
+    parcel_id: str = Field(min_length=1, validation_alias="id")
+    weight: FloatQuantity = Field(ge=0)
+    weight_unit: str = Field(pattern=r"^(KG|LB|OZ|G)$")
+    length: FloatQuantity | None = Field(default=None, ge=0)
+    width: FloatQuantity | None = Field(default=None, ge=0)
+    height: FloatQuantity | None = Field(default=None, ge=0)
+    dimension_unit: str | None = Field(default=None, pattern=r"^(CM|IN)$")
+
+
+class Tracker(KarrioRecord):
+    """Where one parcel group is, as its carrier says."""
+
+    tracking_number: str = Field(min_length=1)
+    carrier_name: str
+    carrier_id: str | None = None
+    status: str = Field(
+        description="pending, picked_up, in_transit, out_for_delivery, delivered, delivery_failed, delivery_delayed, "
+        "on_hold, ready_for_pickup, return_to_sender, cancelled, unknown"
+    )
+    is_delivered: bool = Field(default=False, validation_alias="delivered")
+    estimated_delivery: str | None = None
+    last_event_at: Instant | None = Field(default=None, description="Newest event; computed, moves the cursor")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _find_last_event(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        times = [time for event in data.get("events") or [] if (time := _event_time(event)) is not None]
+        return {**data, "last_event_at": max(times, default=None)}
+
+
+def _event_time(event: Any) -> datetime | None:
+    """Instant of an event, or None where it is missing or unreadable: the event's own record then reports it."""
+    if not isinstance(event, dict) or not isinstance(event.get("timestamp"), str):
+        return None
+    try:
+        instant = datetime.fromisoformat(event["timestamp"])
+    except ValueError:
+        return None
+    return instant.astimezone(UTC) if instant.tzinfo else None
+
+
+class TrackerEvent(Record):
+    """One scan or message of the carrier."""
+
+    occurred_at: Instant = Field(validation_alias="timestamp")
+    status: str | None = Field(default=None, description="karrio's reading of the carrier's code")
+    code: str | None = Field(default=None, description="The carrier's own code")
+    reason: str | None = Field(default=None, description="Why it went wrong, where it did")
+    description: str | None = None
+    location: str | None = None
+
+
+def _created_since(bounds: Bounds) -> Ask:
+    params: dict[str, Any] = {}
+    if bounds.since is not None:
+        params["created_after"] = bounds.since.astimezone(UTC).isoformat()
+    if bounds.until is not None:
+        params["created_before"] = bounds.until.astimezone(UTC).isoformat()
+    return Ask(params=params)
+
+
+_PAGES = OffsetPages(offset="params.offset", limit="params.limit", size=PAGE_SIZE)
+
+SOURCE = Source(
+    name="karrio",
+    title="karrio",
+    kind=Kind.TMS,
+    owner="transport-team",
+    # No base URL: karrio is run by the company itself; ORDERHUB_KARRIO_URL says where.
+    auth=HeaderToken(secret="TOKEN", prefix="Token "),
+    documentation="https://docs.karrio.io/reference/api",
+    streams=(
+        Stream(
+            name="shipments",
+            record=Shipment,
+            key=("id",),
+            path="/v1/shipments",
+            ask=_created_since,
+            rows="results",
+            pages=_PAGES,
+            cursor="created_at",
+            lag=OPEN_WINDOW,
+            children=(
+                Child(
+                    name="parcels",
+                    path="parcels",
+                    record=Parcel,
+                    parent={"shipment_id": "id"},
+                    description="Parcels of a shipment with their measures.",
+                ),
+            ),
+            control_totals=(ControlTotal(amount="charge_amount", currency="charge_currency"),),
+            description="Waybills with carrier, charge and addresses.",
+        ),
+        Stream(
+            name="trackers",
+            record=Tracker,
+            key=("id",),
+            path="/v1/trackers",
+            ask=_created_since,
+            rows="results",
+            pages=_PAGES,
+            cursor="last_event_at",
+            lag=OPEN_WINDOW,
+            children=(
+                Child(
+                    name="tracker_events",
+                    path="events",
+                    record=TrackerEvent,
+                    parent={"tracker_id": "id"},
+                    description="Carrier scans of a tracker.",
+                ),
+            ),
+            description="Where parcels are.",
+        ),
+    ),
+)

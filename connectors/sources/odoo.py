@@ -1,0 +1,331 @@
+"""Odoo 19: the warehouses' pickings, moves, stock and lots, by the external JSON-2 API.
+
+`POST /json/2/<model>/search_read` with an API key. Odoo writes `false` for every empty value that is not a boolean,
+names a linked record as `[id, display name]`, and gives times as naive UTC to the second. Archived records are hidden
+unless the context says otherwise. Answers are paged by id: with an offset, a row changed while the pages are read
+would shift the others, and one would be missed.
+
+Secrets: KEY is the API key; DATABASE names the database, since one server may host several.
+
+Source: https://www.odoo.com/documentation/19.0/developer/reference/external_api.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, ClassVar
+
+import httpx
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from connectors.declare import (
+    AliasPath,
+    Ask,
+    Bounds,
+    Country,
+    Currency,
+    Field,
+    FloatAmount,
+    FloatQuantity,
+    Gtin,
+    KeysetPages,
+    Kind,
+    Phone,
+    Record,
+    Secrets,
+    Source,
+    Stream,
+    UtcInstant,
+)
+
+PAGE_SIZE = 1000
+
+
+class _KeyFlow(httpx.Auth):
+    def __init__(self, key: str, database: str) -> None:
+        self._key, self._database = key, database
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers["Authorization"] = f"bearer {self._key}"
+        request.headers["X-Odoo-Database"] = self._database
+        yield request
+
+
+class KeyAndDatabase(BaseModel):
+    """An API key as bearer, and the database it is for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return ("KEY", "DATABASE")
+
+    def open(self, secrets: Secrets, base_url: str) -> httpx.Auth:
+        return _KeyFlow(secrets.get("KEY"), secrets.get("DATABASE"))
+
+
+def _id(field: str) -> AliasPath:
+    """Id of a linked record, `[id, display name]`."""
+    return AliasPath(field, 0)
+
+
+def _name(field: str) -> AliasPath:
+    """Display name of a linked record."""
+    return AliasPath(field, 1)
+
+
+@cache
+def _boolean_fields(record: type[Record]) -> frozenset[str]:
+    fields = record.model_fields.items()
+    return frozenset(str(field.validation_alias or name) for name, field in fields if field.annotation is bool)
+
+
+class OdooRecord(Record):
+    """What every Odoo record has. `model` is Odoo's name of it."""
+
+    model: ClassVar[str]
+
+    id: int = Field(gt=0, description="Odoo's id; unique per model and database")
+    created_at: UtcInstant = Field(validation_alias="create_date")
+    modified_at: UtcInstant = Field(validation_alias="write_date", description="Start of the last writing transaction")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _false_is_empty(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        booleans = _boolean_fields(cls)
+        return {name: value for name, value in data.items() if value is not False or name in booleans}
+
+
+class Warehouse(OdooRecord):
+    """A place goods are stored at and shipped from."""
+
+    model: ClassVar[str] = "stock.warehouse"
+
+    name: str = Field(min_length=1)
+    code: str = Field(min_length=1, description="Short name; the first part of its documents' numbers")
+    partner_id: int | None = Field(default=None, validation_alias=_id("partner_id"), description="Address")
+    is_active: bool = Field(default=True, validation_alias="active")
+
+
+class StockLocation(OdooRecord):
+    """A shelf, zone or virtual place inside or outside a warehouse."""
+
+    model: ClassVar[str] = "stock.location"
+
+    name: str = Field(min_length=1)
+    complete_name: str | None = Field(default=None, description="With the names of all parents")
+    usage: str = Field(description="internal, customer, supplier, view, inventory, production, transit")
+    barcode: str | None = None
+    warehouse_id: int | None = Field(default=None, validation_alias=_id("warehouse_id"))
+    is_active: bool = Field(default=True, validation_alias="active")
+
+
+class PickingType(OdooRecord):
+    """A kind of warehouse operation: pick, pack, deliver, receive."""
+
+    model: ClassVar[str] = "stock.picking.type"
+
+    name: str
+    code: str = Field(description="incoming, outgoing or internal")
+    sequence_code: str = Field(description="Part of the document numbers, such as PICK, PACK, OUT, IN")
+    warehouse_id: int | None = Field(default=None, validation_alias=_id("warehouse_id"))
+    reservation_method: str | None = Field(default=None, description="at_confirm, manual or by_date")
+
+
+class Partner(OdooRecord):
+    """A person, a company or one of its addresses."""
+
+    model: ClassVar[str] = "res.partner"
+
+    name: str | None = None
+    is_company: bool = False
+    parent_id: int | None = Field(default=None, validation_alias=_id("parent_id"), description="Company it belongs to")
+    parent_name: str | None = Field(default=None, validation_alias=_name("parent_id"))
+    ref: str | None = Field(default=None, description="Our reference for the partner")
+    email: str | None = None
+    phone: Phone | None = None
+    vat: str | None = Field(default=None, description="Tax number")
+    street: str | None = None
+    street2: str | None = None
+    city: str | None = None
+    state_name: str | None = Field(default=None, validation_alias=_name("state_id"), description="Province or state")
+    zip: str | None = None
+    country: Country | None = Field(default=None, validation_alias="country_code", description="ISO 3166-1 alpha-2")
+    lang: str | None = Field(default=None, description="POSIX locale, such as zh_CN")
+    is_active: bool = Field(default=True, validation_alias="active")
+
+
+class Product(OdooRecord):
+    """One product variant."""
+
+    model: ClassVar[str] = "product.product"
+
+    name: str = Field(min_length=1)
+    default_code: str | None = Field(default=None, description="Internal reference: the warehouse's own SKU code")
+    barcode: Gtin | None = None
+    category_name: str | None = Field(default=None, validation_alias=_name("categ_id"))
+    weight_kg: FloatQuantity | None = Field(default=None, ge=0, validation_alias="weight")
+    volume_m3: FloatQuantity | None = Field(default=None, ge=0, validation_alias="volume")
+    list_price: FloatAmount | None = Field(default=None, ge=0)
+    standard_price: FloatAmount | None = Field(default=None, ge=0, description="Unit cost")
+    cost_currency: Currency | None = Field(default=None, validation_alias=_name("cost_currency_id"))
+    uom_name: str | None = Field(default=None, validation_alias=_name("uom_id"))
+    tracking: str | None = Field(default=None, description="none, lot or serial")
+    origin_country: Country | None = Field(default=None, validation_alias=_name("country_of_origin"))
+    is_active: bool = Field(default=True, validation_alias="active")
+
+
+class Lot(OdooRecord):
+    """One production lot of one product."""
+
+    model: ClassVar[str] = "stock.lot"
+
+    name: str = Field(min_length=1, description="Lot number as printed")
+    product_id: int = Field(validation_alias=_id("product_id"))
+    expires_at: UtcInstant | None = Field(default=None, validation_alias="expiration_date")
+
+
+class Quant(OdooRecord):
+    """What lies at one place of one product and lot."""
+
+    model: ClassVar[str] = "stock.quant"
+
+    product_id: int = Field(validation_alias=_id("product_id"))
+    location_id: int = Field(validation_alias=_id("location_id"))
+    lot_id: int | None = Field(default=None, validation_alias=_id("lot_id"))
+    lot_name: str | None = Field(default=None, validation_alias=_name("lot_id"))
+    quantity: FloatQuantity = Field(description="On hand; negative where more was shipped than booked in")
+    reserved_quantity: FloatQuantity = Field(ge=0)
+    uom_name: str | None = Field(default=None, validation_alias=_name("product_uom_id"))
+
+
+class Picking(OdooRecord):
+    """One warehouse operation document: a pick, a pack, a delivery, a receipt."""
+
+    model: ClassVar[str] = "stock.picking"
+
+    name: str = Field(min_length=1, description="Document number, such as WH/OUT/00042")
+    origin: str | None = Field(default=None, description="Number of the document that caused it, as typed or imported")
+    state: str = Field(description="draft, waiting, confirmed, assigned, done, cancel")
+    partner_id: int | None = Field(default=None, validation_alias=_id("partner_id"), description="Delivery address")
+    picking_type_id: int = Field(validation_alias=_id("picking_type_id"))
+    picking_type_code: str = Field(description="incoming, outgoing or internal")
+    location_id: int = Field(validation_alias=_id("location_id"), description="From")
+    location_dest_id: int = Field(validation_alias=_id("location_dest_id"), description="To")
+    scheduled_at: UtcInstant | None = Field(default=None, validation_alias="scheduled_date")
+    deadline_at: UtcInstant | None = Field(default=None, validation_alias="date_deadline", description="Promised")
+    done_at: UtcInstant | None = Field(default=None, validation_alias="date_done")
+    carrier_name: str | None = Field(default=None, validation_alias=_name("carrier_id"))
+    tracking_number: str | None = Field(default=None, validation_alias="carrier_tracking_ref")
+    shipping_weight_kg: FloatQuantity | None = Field(default=None, ge=0, validation_alias="shipping_weight")
+    backorder_id: int | None = Field(default=None, validation_alias=_id("backorder_id"))
+    return_id: int | None = Field(default=None, validation_alias=_id("return_id"), description="Delivery it brings back")
+
+
+class Move(OdooRecord):
+    """One product to be moved by a picking."""
+
+    model: ClassVar[str] = "stock.move"
+
+    picking_id: int | None = Field(default=None, validation_alias=_id("picking_id"))
+    product_id: int = Field(validation_alias=_id("product_id"))
+    product_name: str | None = Field(default=None, validation_alias=_name("product_id"))
+    sequence: int | None = None
+    demand_quantity: FloatQuantity = Field(ge=0, validation_alias="product_uom_qty")
+    quantity: FloatQuantity = Field(ge=0, description="Moved, or reserved while not done")
+    uom_name: str | None = Field(default=None, validation_alias=_name("product_uom"))
+    state: str = Field(description="draft, waiting, confirmed, partially_available, assigned, done, cancel")
+    location_id: int = Field(validation_alias=_id("location_id"))
+    location_dest_id: int = Field(validation_alias=_id("location_dest_id"))
+    moved_at: UtcInstant = Field(validation_alias="date", description="Planned time, or actual once done")
+    returned_move_id: int | None = Field(default=None, validation_alias=_id("origin_returned_move_id"))
+
+
+class MoveLine(OdooRecord):
+    """The lot a move takes goods from, and how many."""
+
+    model: ClassVar[str] = "stock.move.line"
+
+    move_id: int | None = Field(default=None, validation_alias=_id("move_id"))
+    picking_id: int | None = Field(default=None, validation_alias=_id("picking_id"))
+    product_id: int = Field(validation_alias=_id("product_id"))
+    lot_id: int | None = Field(default=None, validation_alias=_id("lot_id"))
+    lot_name: str | None = Field(default=None, validation_alias=_name("lot_id"))
+    quantity: FloatQuantity = Field(ge=0)
+    uom_name: str | None = Field(default=None, validation_alias=_name("product_uom_id"))
+    state: str | None = None
+    moved_at: UtcInstant | None = Field(default=None, validation_alias="date")
+
+
+def _field_names(record: type[OdooRecord]) -> list[str]:
+    """Odoo's names of the fields a record reads."""
+    names = []
+    for name, field in record.model_fields.items():
+        alias = field.validation_alias
+        names.append(str(alias.path[0]) if isinstance(alias, AliasPath) else str(alias or name))
+    return sorted(set(names))
+
+
+def _odoo_time(instant: datetime) -> str:
+    return instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _search_read(record: type[OdooRecord]) -> Callable[[Bounds], Ask]:
+    def ask(bounds: Bounds) -> Ask:
+        domain: list[list[Any]] = [["id", ">", 0]]
+        if bounds.since is not None:
+            domain.append(["write_date", ">=", _odoo_time(bounds.since)])
+        if bounds.until is not None:
+            domain.append(["write_date", "<", _odoo_time(bounds.until)])
+        return Ask(
+            json_body={
+                "domain": domain,
+                "fields": _field_names(record),
+                "limit": PAGE_SIZE,
+                "order": "id asc",
+                "context": {"lang": "en_US", "active_test": False},
+            }
+        )
+
+    return ask
+
+
+def _stream(name: str, record: type[OdooRecord], description: str) -> Stream:
+    return Stream(
+        name=name,
+        record=record,
+        key=("id",),
+        path=f"/json/2/{record.model}/search_read",
+        method="POST",
+        ask=_search_read(record),
+        pages=KeysetPages(write="json.domain.0.2", read="id", size=PAGE_SIZE),
+        cursor="modified_at",
+        description=description,
+    )
+
+
+SOURCE = Source(
+    name="odoo",
+    title="Odoo Inventory",
+    kind=Kind.WMS,
+    owner="warehouse-team",
+    # No base URL: every company's Odoo is at its own address, set in ORDERHUB_ODOO_URL.
+    auth=KeyAndDatabase(),
+    documentation="https://www.odoo.com/documentation/19.0/developer/reference/external_api.html",
+    streams=(
+        _stream("warehouses", Warehouse, "Warehouses and dark stores."),
+        _stream("locations", StockLocation, "Shelves, zones and virtual places."),
+        _stream("picking_types", PickingType, "Kinds of warehouse operation."),
+        _stream("partners", Partner, "Delivery addresses, customers and the warehouses' own addresses."),
+        _stream("products", Product, "Product variants."),
+        _stream("lots", Lot, "Production lots with expiry."),
+        _stream("quants", Quant, "Stock on hand per place and lot."),
+        _stream("pickings", Picking, "Picks, packs, deliveries and receipts."),
+        _stream("moves", Move, "Products moved by pickings."),
+        _stream("move_lines", MoveLine, "Lots moved."),
+    ),
+)
