@@ -1,0 +1,1 @@
+"""Identity: which records mean the same customer, SKU, location and order, under ids that never move."""

@@ -1,0 +1,94 @@
+"""From pairs to clusters: connected components that never cross what must stay apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Edge:
+    """Evidence that two records are one. `strength` orders the edges: 0 is strongest."""
+
+    strength: int
+    left: str
+    right: str
+    rule: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An edge that was not followed, with the reason."""
+
+    edge: Edge
+    reason: str
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Partition of the records, why each record is where it is, and which evidence was refused."""
+
+    clusters: list[frozenset[str]]
+    rules: dict[str, str]
+    refusals: list[Refusal]
+
+
+def cluster(
+    records: Iterable[str],
+    edges: Iterable[Edge],
+    apart: Iterable[tuple[str, str]] = (),
+    exclusive: Mapping[str, str] | None = None,
+    veto: Callable[[str, str], str | None] | None = None,
+) -> Clustering:
+    """Follow edges from strongest to weakest; the result does not depend on the order records or edges come in.
+
+    Args:
+        records: every record id; those without edges become clusters of one.
+        edges: evidence between known records.
+        apart: pairs that a steward judged different; no cluster may hold both.
+        exclusive: record id -> label; no cluster may hold two records with one label.
+        veto: (left, right) -> reason not to follow this one edge, or None.
+
+    Returns:
+        Clusters sorted by their smallest record id.
+    """
+    ids = sorted(set(records))
+    root = {record: record for record in ids}
+    members = {record: {record} for record in ids}
+    labels = {record: {exclusive[record]} if exclusive and record in exclusive else set() for record in ids}
+    enemies: dict[str, set[str]] = {}
+    for left, right in apart:
+        enemies.setdefault(left, set()).add(right)
+        enemies.setdefault(right, set()).add(left)
+    rules: dict[str, str] = {}
+    refusals = []
+
+    def find(record: str) -> str:
+        while root[record] != record:
+            root[record] = root[root[record]]
+            record = root[record]
+        return record
+
+    for edge in sorted(set(edges)):
+        if edge.left not in root or edge.right not in root:
+            continue
+        left, right = find(edge.left), find(edge.right)
+        if left == right:
+            continue
+        if len(members[left]) < len(members[right]):
+            left, right = right, left
+        reason = veto(edge.left, edge.right) if veto is not None and edge.strength > 0 else None
+        if reason is None and edge.strength > 0 and labels[left] & labels[right]:
+            reason = f"two records of {', '.join(sorted(labels[left] & labels[right]))} would meet"
+        if reason is None and any(enemies.get(record, set()) & members[left] for record in members[right]):
+            reason = "a steward judged them different"
+        if reason is not None:
+            refusals.append(Refusal(edge, reason))
+            continue
+        root[right] = left
+        members[left] |= members.pop(right)
+        labels[left] |= labels.pop(right)
+        rules.setdefault(edge.left, edge.rule)
+        rules.setdefault(edge.right, edge.rule)
+    found = sorted((frozenset(group) for group in members.values()), key=min)
+    return Clustering(found, rules, refusals)
