@@ -1,0 +1,165 @@
+"""Real systems on loopback, for tests with the marker `live`.
+
+Each is installed once per machine into the cache folder ($XDG_CACHE_HOME or ~/.cache, below orderhub/live/), in a
+virtual environment of its own, so that its dependencies never meet ours. A test run works on a copy of the clean
+database.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+HERE = Path(__file__).parent
+TRYTON_REQUIREMENTS = HERE / "tryton-requirements.txt"
+TRYTON_COMPANY = HERE / "tryton_company.py"
+TRYTON_MODULES = ("sale", "sale_point", "sale_shipment_cost", "purchase", "stock", "stock_lot", "account_invoice")
+TRYTON_DATABASE = "erp"
+TRYTON_PASSWORD = "correct-horse-battery"
+
+
+class CannotInstallError(Exception):
+    """The packages of a live system could not be installed on this machine."""
+
+
+@dataclass(frozen=True)
+class Tryton:
+    """A Tryton server answering on loopback.
+
+    Args:
+        url: base address of its database, as ORDERHUB_TRYTON_URL expects it.
+        python: the interpreter of its virtual environment.
+    """
+
+    url: str
+    login: str
+    password: str
+    python: Path
+
+    def company(self, command: str) -> dict[str, object]:
+        """Run a command of tryton_company.py (`seed`, `change`, `count`) through Tryton's own client."""
+        done = subprocess.run(
+            [self.python, TRYTON_COMPANY, f"{self.url}/rpc/", command],
+            input=self.password,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"tryton_company.py {command} failed:\n{done.stderr}"
+        answer: dict[str, object] = json.loads(done.stdout)
+        return answer
+
+
+@pytest.fixture(scope="session")
+def tryton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tryton]:
+    """Tryton 8.2 with a seeded company; skipped where it cannot be installed, except in CI."""
+    try:
+        home = _build_tryton()
+    except CannotInstallError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("tryton")
+    shutil.copy(home / f"{TRYTON_DATABASE}.sqlite", folder)
+    with _serve_tryton(home, folder) as server:
+        server.company("seed")
+        yield server
+
+
+def _build_tryton() -> Path:
+    """The folder with Tryton's virtual environment and clean database; made when absent, 40 to 90 seconds."""
+    recipe = TRYTON_REQUIREMENTS.read_bytes() + repr((TRYTON_MODULES, TRYTON_PASSWORD, sys.version_info[:2])).encode()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "orderhub" / "live"
+    home = cache / f"tryton-8.2-{hashlib.sha256(recipe).hexdigest()[:12]}"
+    ready = home / "ready"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{home.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if ready.exists():
+            return home
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir()
+        _install(home / "venv", TRYTON_REQUIREMENTS)
+        _write_tryton_configuration(home, port=0)
+        (home / f"{TRYTON_DATABASE}.sqlite").touch()
+        (home / "password").write_text(TRYTON_PASSWORD)
+        subprocess.run(
+            [home / "venv/bin/trytond-admin", "-c", home / "trytond.conf", "-d", TRYTON_DATABASE]
+            + ["--email", "admin@company.example", "--activate-dependencies", "-u", *TRYTON_MODULES],
+            env={**os.environ, "TRYTONPASSFILE": str(home / "password")},
+            check=True,
+            timeout=600,
+        )
+        ready.touch()
+    return home
+
+
+def _install(environment: Path, requirements: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=120)
+    pip = [environment / "bin/python", "-m", "pip", "install", "--quiet", "--requirement", requirements]
+    done = subprocess.run(pip, capture_output=True, text=True, timeout=600)
+    if done.returncode != 0:
+        raise CannotInstallError(f"{requirements.name} cannot be installed here: {done.stderr.strip()[-500:]}")
+
+
+def _write_tryton_configuration(folder: Path, port: int) -> Path:
+    configuration = folder / "trytond.conf"
+    configuration.write_text(
+        f"[database]\nuri = sqlite://\npath = {folder}\n\n[web]\nlisten = 127.0.0.1:{port}\n\n[rest]\n"
+    )
+    return configuration
+
+
+@contextmanager
+def _serve_tryton(home: Path, folder: Path) -> Iterator[Tryton]:
+    port = _free_port()
+    configuration = _write_tryton_configuration(folder, port)
+    command = [home / "venv/bin/trytond", "-c", configuration, "-d", TRYTON_DATABASE]
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        _wait_until_up(server, f"http://127.0.0.1:{port}/", folder / "server.log")
+        yield Tryton(
+            url=f"http://127.0.0.1:{port}/{TRYTON_DATABASE}",
+            login="admin",
+            password=TRYTON_PASSWORD,
+            python=home / "venv/bin/python",
+        )
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _wait_until_up(server: subprocess.Popen[bytes], url: str, log: Path, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise RuntimeError(f"the server ended with {server.returncode}:\n{log.read_text()}")
+        try:
+            httpx.get(url, timeout=5)
+        except httpx.TransportError:
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError(f"the server did not answer at {url} within {seconds:g} s:\n{log.read_text()}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
