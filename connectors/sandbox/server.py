@@ -1,0 +1,395 @@
+"""The sandbox on HTTP: every twin below its own path, with the vendor's limits, and faults on request.
+
+`/<system>/…` is the system itself. `/_sandbox/…` is the desk of whoever runs a test:
+
+    GET  /_sandbox/truth       JSON lines of `Truth`: for the scorer alone
+    GET  /_sandbox/stats       requests, statuses, refusals and faults per system
+    GET  /_sandbox/world       seed, now, counts
+    POST /_sandbox/misbehave   {"source", "fault": 429|500|"hang"|"reset"|"half_page"|"malformed", "times": 1}
+    POST /_sandbox/advance     {"orders": 20, "hours": 24}: time passes, things happen
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import json
+import pkgutil
+import socket
+import struct
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+import connectors.sandbox
+from connectors.sandbox.credentials import Credentials
+from connectors.sandbox.dirt import Dirt, Level
+from connectors.sandbox.files import export_truths, write_exports
+from connectors.sandbox.generate import advance
+from connectors.sandbox.limit import RateLimit, TokenBucket
+from connectors.sandbox.truth import Truth, dump_lines
+from connectors.sandbox.world import World
+
+FAULTS = ("429", "500", "hang", "reset", "half_page", "malformed")
+HANG_SECONDS = 300.0
+
+
+class Twin(Protocol):
+    """One simulated system: a module of this package that defines `class Twin` is served.
+
+    A twin is made anew whenever time passes, so it keeps nothing between requests that a client needs later: tokens it
+    hands out are derived from `credentials`. It may also have `rate_limit: RateLimit`, enforced before its routes.
+    """
+
+    name: str
+
+    def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None: ...
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """Routes relative to the system's base URL, such as `/v2/orders/search`."""
+        ...
+
+    def truth(self) -> Iterable[Truth]:
+        """Every customer, SKU, location and order record that the system shows."""
+        ...
+
+    def env(self, base_url: str) -> dict[str, str]:
+        """What a connector needs: `ORDERHUB_<NAME>_URL` and secrets. `base_url` ends in `/<name>`, no slash after."""
+        ...
+
+
+class SandboxError(Exception):
+    """The sandbox was asked for something it does not have, or a twin breaks its protocol."""
+
+
+def find_twins() -> dict[str, type[Twin]]:
+    """Return the twin classes of this package by name; a module that does not import fails here.
+
+    Raises:
+        SandboxError: a twin's name is not its module's.
+    """
+    found: dict[str, type[Twin]] = {}
+    for module_info in pkgutil.iter_modules(connectors.sandbox.__path__):
+        if module_info.name.startswith("_") or module_info.name == __name__.rpartition(".")[2]:
+            continue
+        module = importlib.import_module(f"{connectors.sandbox.__name__}.{module_info.name}")
+        twin: Any = vars(module).get("Twin")
+        if isinstance(twin, type) and twin.__module__ == module.__name__:
+            name = vars(twin).get("name")
+            if name != module_info.name:
+                raise SandboxError(f"{module.__name__}: Twin.name is {name!r}; it must be {module_info.name!r}")
+            found[module_info.name] = twin
+    return found
+
+
+@dataclass
+class _Gate:
+    """Stands before one twin: counts, misbehaves on request, enforces the rate limit."""
+
+    name: str
+    inner: ASGIApp
+    rate: RateLimit | None
+    bucket: TokenBucket | None = field(init=False)
+    faults: deque[str] = field(default_factory=deque)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.bucket = None if self.rate is None else TokenBucket(self.rate)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.counts["requests"] += 1
+        if self.faults:
+            fault = self.faults.popleft()
+            self.counts[f"fault_{fault}"] += 1
+            await self._misbehave(fault, scope, receive, send)
+            return
+        headers: list[tuple[bytes, bytes]] = []
+        if self.rate is not None and self.bucket is not None:
+            wait = self.bucket.take(time.monotonic())
+            vendor = self.rate.headers(self.rate.limit, self.bucket.remaining)
+            headers = [(name.lower().encode(), value.encode()) for name, value in vendor.items()]
+            if wait > 0:
+                self.counts["refused"] += 1
+                await self.rate.refuse(wait)(scope, receive, self._counting(send, headers))
+                return
+        await self.inner(scope, receive, self._counting(send, headers))
+
+    def _counting(self, send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.counts[f"status_{message['status']}"] += 1
+                message = {**message, "headers": [*message.get("headers", []), *headers]}
+            await send(message)
+
+        return counted
+
+    async def _misbehave(self, fault: str, scope: Scope, receive: Receive, send: Send) -> None:
+        match fault:
+            case "429":
+                refuse = (self.rate or RateLimit(1, 1.0)).refuse
+                await refuse(1.0)(scope, receive, self._counting(send, []))
+            case "500":
+                body = {"error": "Internal Server Error"}
+                await JSONResponse(body, status_code=500)(scope, receive, self._counting(send, []))
+            case "hang":
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(_until_gone(receive), HANG_SECONDS)
+                _hang_up(send, reset=True)
+            case "reset":
+                _hang_up(send, reset=True)
+                await _until_gone(receive)
+            case "half_page" | "malformed":
+                await self._cut(fault, scope, receive, send)
+
+    async def _cut(self, fault: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the first half of the real body; for "half_page" the connection then breaks off."""
+        start: Message = {}
+        body = b""
+
+        async def keep(message: Message) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start":
+                start = message
+            elif message["type"] == "http.response.body":
+                body += message.get("body", b"")
+
+        await self.inner(scope, receive, keep)
+        half = body[: max(1, len(body) // 2)]
+        length = len(body) if fault == "half_page" else len(half)
+        headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
+        headers.append((b"content-length", str(length).encode()))
+        await self._counting(send, [])({**start, "headers": headers})
+        await send({"type": "http.response.body", "body": half, "more_body": fault == "half_page"})
+        if fault == "half_page":
+            _hang_up(send, reset=False)
+            await _until_gone(receive)
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _hang_up(send: Send, *, reset: bool) -> None:
+    """Close the connection under the response. ASGI has no word for it: reach for uvicorn's transport."""
+    transport: asyncio.Transport | None = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is None:
+        raise ConnectionResetError("the sandbox hangs up here; only under uvicorn does the client see it as a fault")
+    if not reset:
+        transport.close()
+        return
+    connection: socket.socket | None = transport.get_extra_info("socket")
+    if connection is not None:
+        # Linger of zero seconds: close sends RST instead of FIN.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+class Sandbox:
+    """The company's systems over one world.
+
+    Args:
+        world: what is true.
+        level: how dirty the systems' windows are.
+        sources: names of the systems to serve; all by default.
+        twins: twin classes by name instead of those of this package (tests).
+        inbox: folder that receives the dealers' export files; none are written without it.
+
+    Raises:
+        SandboxError: a name in `sources` is not a system.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        level: Level = "normal",
+        sources: Sequence[str] | None = None,
+        twins: dict[str, type[Twin]] | None = None,
+        inbox: Path | None = None,
+    ) -> None:
+        known = find_twins() if twins is None else twins
+        wanted = list(known) if sources is None else list(dict.fromkeys(sources))
+        unknown = [name for name in wanted if name not in known]
+        if unknown:
+            raise SandboxError(f"no system {', '.join(unknown)} in the sandbox; there are {', '.join(known) or 'none'}")
+        self.world = world
+        self.level = level
+        self.inbox = inbox
+        self.credentials = Credentials(world.seed)
+        self._classes = {name: known[name] for name in wanted}
+        self._twins = self._make_twins()
+        self._gates = {
+            name: _Gate(name, Starlette(routes=list(twin.routes())), getattr(twin, "rate_limit", None))
+            for name, twin in self._twins.items()
+        }
+        if inbox is not None:
+            write_exports(world, Dirt(world.seed, "file_drop", level), inbox)
+        desk = [
+            Route("/truth", self._get_truth),
+            Route("/stats", self._get_stats),
+            Route("/world", self._get_world),
+            Route("/misbehave", self._post_misbehave, methods=["POST"]),
+            Route("/advance", self._post_advance, methods=["POST"]),
+        ]
+        systems = [Mount(f"/{name}", app=gate) for name, gate in self._gates.items()]
+        self.app = Starlette(routes=[Mount("/_sandbox", routes=desk), *systems])
+
+    def _make_twins(self) -> dict[str, Twin]:
+        return {
+            name: twin(self.world, Dirt(self.world.seed, name, self.level), self.credentials)
+            for name, twin in self._classes.items()
+        }
+
+    def env(self, url: str) -> dict[str, str]:
+        """Return the environment of all connectors, for a sandbox that answers at `url`.
+
+        Raises:
+            SandboxError: a twin does not say where it is.
+        """
+        found: dict[str, str] = {}
+        for name, twin in self._twins.items():
+            base_url = f"{url}/{name}"
+            variables = twin.env(base_url)
+            key = f"ORDERHUB_{name.upper()}_URL"
+            if not variables.get(key, "").startswith(base_url):
+                raise SandboxError(f"sandbox twin {name}: env() must give {key} below {base_url}")
+            found.update(variables)
+        return found
+
+    def truths(self) -> Iterator[Truth]:
+        """Yield the truth about every record of every system served, and of the export files where there are any."""
+        for twin in self._twins.values():
+            yield from twin.truth()
+        if self.inbox is not None:
+            yield from export_truths(self.world, Dirt(self.world.seed, "file_drop", self.level))
+
+    def advance(self, orders: int, by: timedelta) -> None:
+        """Let time pass: new orders, old ones move on, every system shows it."""
+        self.world = advance(self.world, orders, by)
+        self._twins = self._make_twins()
+        for name, twin in self._twins.items():
+            self._gates[name].inner = Starlette(routes=list(twin.routes()))
+        if self.inbox is not None:
+            write_exports(self.world, Dirt(self.world.seed, "file_drop", self.level), self.inbox)
+
+    def misbehave(self, source: str, fault: str, times: int = 1) -> None:
+        """Make the next `times` responses of a system fail.
+
+        Raises:
+            SandboxError: no such system or fault.
+        """
+        if source not in self._gates:
+            raise SandboxError(f"no system {source!r} to misbehave; there are {', '.join(self._gates)}")
+        if fault not in FAULTS:
+            raise SandboxError(f"no fault {fault!r}; there are {', '.join(FAULTS)}")
+        self._gates[source].faults.extend([fault] * times)
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """Return counters per system: requests, refused, status_<code>, fault_<fault>."""
+        return {name: dict(sorted(gate.counts.items())) for name, gate in self._gates.items()}
+
+    async def _get_truth(self, request: Request) -> Response:
+        return StreamingResponse(dump_lines(self.truths()), media_type="application/jsonl")
+
+    async def _get_stats(self, request: Request) -> Response:
+        return JSONResponse(self.stats())
+
+    async def _get_world(self, request: Request) -> Response:
+        return JSONResponse(_summary(self.world))
+
+    async def _post_misbehave(self, request: Request) -> Response:
+        try:
+            asked = await request.json()
+            self.misbehave(str(asked["source"]), str(asked["fault"]), int(asked.get("times", 1)))
+        except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            return JSONResponse({"error": f'send {{"source", "fault", "times"}}: {error!r}'}, status_code=400)
+        except SandboxError as error:
+            return JSONResponse({"error": str(error)}, status_code=400)
+        return JSONResponse({"pending": len(self._gates[asked["source"]].faults)})
+
+    async def _post_advance(self, request: Request) -> Response:
+        try:
+            asked = await request.json()
+            self.advance(int(asked.get("orders", 20)), timedelta(hours=float(asked.get("hours", 24))))
+        except (json.JSONDecodeError, TypeError, ValueError, AttributeError) as error:
+            return JSONResponse({"error": f'send {{"orders", "hours"}}: {error}'}, status_code=400)
+        return JSONResponse(_summary(self.world))
+
+
+def _summary(world: World) -> dict[str, Any]:
+    return {
+        "seed": world.seed,
+        "now": world.now.isoformat(),
+        "orders": len(world.orders),
+        "customers": len(world.customers),
+        "products": len(world.products),
+        "locations": len(world.locations),
+    }
+
+
+def listen(port: int = 0) -> socket.socket:
+    """Open a listening socket on loopback; port 0 takes a free one.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        opened.bind(("127.0.0.1", port))
+        opened.listen(128)
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+def http_server(sandbox: Sandbox) -> uvicorn.Server:
+    """Return a uvicorn server for the sandbox; run it on a socket of `listen`."""
+    config = uvicorn.Config(
+        sandbox.app,
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=1,
+    )
+    return uvicorn.Server(config)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A sandbox that answers: its base URL and the environment its connectors need."""
+
+    sandbox: Sandbox
+    url: str
+    env: dict[str, str]
+
+
+@contextlib.contextmanager
+def serving(sandbox: Sandbox, port: int = 0) -> Iterator[Served]:
+    """Serve a sandbox from a thread of this process for the length of a `with` block."""
+    with listen(port) as opened:
+        url = f"http://127.0.0.1:{opened.getsockname()[1]}"
+        server = http_server(sandbox)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True, name="sandbox")
+        thread.start()
+        try:
+            yield Served(sandbox, url, sandbox.env(url))
+        finally:
+            server.should_exit = True
+            thread.join(timeout=10)
