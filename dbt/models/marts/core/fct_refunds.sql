@@ -1,0 +1,6 @@
+with refunds as (
+{{ counted_children('refunds', 'refunds') }}
+)
+
+select {{ contracted({'refund_id': 'record_id'}) }}
+from refunds
