@@ -175,6 +175,8 @@ class Stream(BaseModel):
         children: nested lists that become streams.
         fan_out: (stream, field) whose landed values are passed as `bounds.keys`, `fan_out_size` at a time.
         control_totals: money sums kept with every batch.
+        document: fields that name the document a row is part of, where a document arrives whole: its newest batch
+            replaces all its rows.
         freshness: data older than this is stale.
     """
 
@@ -193,12 +195,13 @@ class Stream(BaseModel):
     fan_out: tuple[str, str] | None = None
     fan_out_size: int = 10
     control_totals: tuple[ControlTotal, ...] = ()
+    document: tuple[str, ...] = ()
     freshness: timedelta = timedelta(days=1)
     description: str = ""
 
     @model_validator(mode="after")
     def _fields_exist(self) -> Stream:
-        named = {*self.key, *([self.cursor] if self.cursor else [])}
+        named = {*self.key, *self.document, *([self.cursor] if self.cursor else [])}
         for total in self.control_totals:
             named |= {total.amount, total.currency}
         for child in self.children:

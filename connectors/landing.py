@@ -43,7 +43,7 @@ BATCHES = sa.Table(
     sa.Column("batch_id", sa.Text, primary_key=True),
     sa.Column("source", sa.Text, nullable=False, index=True),
     sa.Column("stream", sa.Text, nullable=False),
-    sa.Column("gate", sa.Text, nullable=False),  # pending, passed, held
+    sa.Column("gate", sa.Text, nullable=False),  # pending, passed, held, unchanged
     sa.Column("gate_report", sa.Text),
     sa.Column("cursor_before", sa.Text),
     sa.Column("cursor_after", sa.Text),
@@ -346,6 +346,16 @@ class Landing:
             connection.execute(
                 sa.update(BATCHES).where(BATCHES.c.batch_id == batch_id).values(gate="held", gate_report=report)
             )
+
+    def pass_unchanged(self) -> int:
+        """Settle waiting batches that brought nothing new: their rows were judged when they first came."""
+        with self.transaction() as connection:
+            done = connection.execute(
+                sa.update(BATCHES)
+                .where(BATCHES.c.gate == "pending", BATCHES.c.changed == 0)
+                .values(gate="unchanged", gate_report="no row is new or changed")
+            )
+            return int(done.rowcount)
 
     def gated_rows(self, batch_id: str) -> list[tuple[str, str, int, int | None]]:
         """Rows of a batch the gate rejected: (stream, page SHA-256, row, child)."""

@@ -59,6 +59,7 @@ SOURCE = Source(
             record=OrderLine,
             key=("export_name", "file_name", "line_number"),
             path="",
+            document=("export_name", "order_number"),
             control_totals=(ControlTotal(amount="net_amount", currency="currency"),),
             freshness=timedelta(days=31),
             description="Order lines from exported files, one row per line of a file",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -12,6 +12,8 @@ from oms_core.identity import match
 from oms_core.identity.cluster import Clustering, Edge, Refusal, cluster
 from oms_core.identity.match import Row
 from oms_core.identity.stable import Assignment, assign
+
+Veto = Callable[[str, str], str | None]
 
 
 @dataclass(frozen=True)
@@ -71,18 +73,22 @@ def resolve(
 
 def _decided(entity: str, known: Known) -> tuple[list[Edge], list[tuple[str, str]]]:
     decisions = known.decisions.get(entity, ())
-    same = [Edge(0, *sorted((item.left, item.right)), "steward") for item in decisions if item.judgement == "same"]
+    same = [
+        Edge(0, min(item.left, item.right), max(item.left, item.right), "steward")
+        for item in decisions
+        if item.judgement == "same"
+    ]
     apart = [(item.left, item.right) for item in decisions if item.judgement == "different"]
     return same, apart
 
 
-def _resolve(entity: str, rows: Sequence[Row], evidence: Iterable[Edge], known: Known, veto: object) -> Resolved:
+def _resolve(entity: str, rows: Sequence[Row], evidence: Iterable[Edge], known: Known, veto: Veto) -> Resolved:
     same, apart = _decided(entity, known)
     found = cluster(
         (row["record_id"] for row in rows),
         [*same, *evidence],
         apart,
-        veto=veto,  # type: ignore[arg-type]
+        veto=veto,
     )
     return _with_ids(entity, rows, found, known)
 
