@@ -1,1 +1,1 @@
-"""The sandbox company: one simulated business whose systems answer on loopback with their vendors' protocols."""
+"""The sandbox company: one simulated business whose systems answer on loopback as their vendors' do."""

@@ -1,7 +1,8 @@
 """Serve the sandbox company: `python -m connectors.sandbox --port 0 --orders 2000 --seed 7`.
 
-The first line on standard output is JSON: {"port", "url", "env"}. Loopback only. The process ends on SIGTERM, on
-Ctrl-C, and when its standard input is a pipe that closes, so that it never outlives whoever started it.
+The first line on standard output is JSON: {"port", "url", "env"}. Loopback only. The process ends on
+SIGTERM, on Ctrl-C, and when its standard input is a pipe that closes, so that it never outlives whoever
+started it.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ from connectors.sandbox.server import Sandbox, SandboxError, http_server, listen
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop. Return the exit code: 0, or 2 for a wrong option."""
-    parser = argparse.ArgumentParser(prog="python -m connectors.sandbox", description="Serve the sandbox company.")
+    parser = argparse.ArgumentParser(
+        prog="python -m connectors.sandbox", description="Serve the sandbox company."
+    )
     parser.add_argument("--port", type=int, default=0, help="loopback port; 0 takes a free one")
     parser.add_argument("--orders", type=int, default=2000, help="orders placed in the last 120 days")
     parser.add_argument("--seed", type=int, default=7, help="same seed, same company")
-    parser.add_argument("--dirt", choices=("none", "normal", "heavy"), default="normal", help="how dirty the systems are")
+    parser.add_argument(
+        "--dirt", choices=("none", "normal", "heavy"), default="normal", help="how dirty the systems are"
+    )
     parser.add_argument("--sources", help="systems to serve, by comma; all by default")
     parser.add_argument("--inbox", type=Path, help="folder that receives the dealers' export files")
     options = parser.parse_args(arguments)

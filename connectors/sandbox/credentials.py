@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Credentials:
-    """Secrets of one sandbox. Twins ask for what they need by name and tell it to the connector in `Twin.env`."""
+    """Secrets of one sandbox. Twins ask for them by name and tell them to connectors in `Twin.env`."""
 
     seed: int
 
@@ -22,4 +22,6 @@ class Credentials:
 
     def accepts(self, system: str, name: str, given: str | None, length: int = 32) -> bool:
         """Compare a presented secret in constant time."""
-        return given is not None and hmac.compare_digest(self.secret(system, name, length).encode(), given.encode())
+        return given is not None and hmac.compare_digest(
+            self.secret(system, name, length).encode(), given.encode()
+        )

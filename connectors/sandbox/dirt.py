@@ -1,8 +1,8 @@
-"""What systems and the people who type into them do to the truth. Every function is pure in (seed, system, key).
+"""What systems and the people who type into them do to the truth. Pure in (seed, system, key).
 
 A twin owns one `Dirt(seed, system)` and calls it with a key that names the field it writes, such as
-`dirt.phone(customer, f"customer/{customer.customer_id}")`: the same record is dirty in the same way on every pull,
-two systems are dirty in different ways, and the number of records a system holds changes nothing.
+`dirt.phone(customer, f"customer/{customer.customer_id}")`: the same record is dirty in the same way on every
+pull, two systems are dirty in different ways, and the number of records a system holds changes nothing.
 """
 
 from __future__ import annotations
@@ -27,8 +27,18 @@ _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": 
 _BARE = str.maketrans({"ß": "ss", "ı": "i", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"})
 _LOCAL_CITIES = {city.name: city.name_local for market in words.MARKETS.values() for city in market.cities}
 _LOCAL_STREETS = {latin: local for market in words.MARKETS.values() for latin, local in market.streets}
-_STREET_FORMS = (("Street", "St"), ("Road", "Rd."), ("Avenue", "Ave"), ("Boulevard", "Blvd"), ("straße", "str."),
-                 ("Drive", "Dr"), ("Lane", "Ln"), ("avenue ", "av. "), ("boulevard ", "bd "), ("Calle ", "C/ "))  # fmt: skip
+_STREET_FORMS = (
+    ("Street", "St"),
+    ("Road", "Rd."),
+    ("Avenue", "Ave"),
+    ("Boulevard", "Blvd"),
+    ("straße", "str."),
+    ("Drive", "Dr"),
+    ("Lane", "Ln"),
+    ("avenue ", "av. "),
+    ("boulevard ", "bd "),
+    ("Calle ", "C/ "),
+)
 _COMPANY_FORMS = (
     ("Co., Ltd.", ("Co.,Ltd", "Co Ltd", "CO., LTD.", "Company Limited", "")),
     ("GmbH & Co. KG", ("GmbH&Co.KG", "GmbH u. Co. KG", "")),
@@ -79,8 +89,6 @@ class Dirt:
     system: str
     level: Level = "normal"
 
-    # --- draws ----------------------------------------------------------------------------------------------------
-
     def fraction(self, key: str) -> float:
         """Return a number in [0, 1), always the same for (seed, system, key); no level scales it."""
         digest = hashlib.blake2b(f"{self.seed}\x1f{self.system}\x1f{key}".encode(), digest_size=7).digest()
@@ -99,7 +107,7 @@ class Dirt:
         return low + int(self.fraction(f"{key}/number") * (high - low + 1))
 
     def token(self, key: str, length: int, alphabet: str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ") -> str:
-        """Draw an opaque id of `length` characters, for a system's own keys. Different keys give different ids."""
+        """Draw an opaque id of `length` characters for a system's own keys; no two keys share one."""
         value = int.from_bytes(
             hashlib.blake2b(f"{self.seed}\x1f{self.system}\x1f{key}".encode()).digest(), "big"
         )
@@ -108,8 +116,6 @@ class Dirt:
             value, index = divmod(value, len(alphabet))
             letters.append(alphabet[index])
         return "".join(letters)
-
-    # --- text -----------------------------------------------------------------------------------------------------
 
     def typo(self, text: str, key: str) -> str:
         """Make one edit inside the text (swap, drop, double or near key); text under 4 characters stays."""
@@ -127,7 +133,7 @@ class Dirt:
                 return text[:at] + _NEAR_KEYS.get(text[at], text[at]) + text[at + 1 :]
 
     def text(self, text: str, key: str) -> str:
-        """Write a text as somebody typed it: case, spaces, punctuation, rarely full-width digits or a typo."""
+        """Write a text as typed: case, spaces, punctuation, rarely full-width digits or a typo."""
         if self.chance(f"{key}/case", 0.12):
             text = self.pick(f"{key}/case", (text.upper(), text.lower(), text.title()))
         if self.chance(f"{key}/space", 0.08):
@@ -143,7 +149,7 @@ class Dirt:
         return self.typo(text, key) if self.chance(f"{key}/typo", 0.03) else text
 
     def code(self, code: str, key: str, drop: float = 0.06) -> str | None:
-        """Write a code (item number, tax number): sometimes dropped, lower case, spaced or full-width, never mistyped."""
+        """Write a code: at times dropped, lower case, spaced or full-width, never mistyped."""
         if self.chance(f"{key}/drop", drop):
             return None
         if self.chance(f"{key}/form", 0.10):
@@ -151,12 +157,11 @@ class Dirt:
             return self.pick(f"{key}/form", (code.lower(), spaced, f" {code}", full_width(code)))
         return code
 
-    # --- parties --------------------------------------------------------------------------------------------------
-
     def name_parts(self, customer: Customer, key: str, script: Script = "latin") -> tuple[str, str]:
-        """Return (given, family) as this system holds them; swapped, shortened, unaccented or in Han at times.
+        """Return (given, family) as this system holds them: swapped, shortened, unaccented or in Han.
 
-        `script`: which script the system's people type where the customer's name has both; "both" mixes by customer.
+        `script`: which script the system's people type where the customer's name has both; "both" mixes by
+        customer.
         """
         key = f"{key}/name-parts"
         given, family = customer.given_name, customer.family_name
@@ -182,12 +187,14 @@ class Dirt:
         if self.chance(f"{key}/swap", 0.12 if customer.name_zh else 0.02):
             given, family = family, given
         if self.chance(f"{key}/case", 0.08):
-            given, family = self.pick(f"{key}/case", ((given.upper(), family.upper()), (given.lower(), family.lower()),
-                                                      (given, family.upper())))  # fmt: skip
+            given, family = self.pick(
+                f"{key}/case",
+                ((given.upper(), family.upper()), (given.lower(), family.lower()), (given, family.upper())),
+            )
         return given, family
 
     def name(self, customer: Customer, key: str, script: Script = "latin") -> str:
-        """Return the name in one field: a person's as "given family" or turned round, a company's by `company`."""
+        """Return the name in one field: a person's in either order, a company's as `company` gives it."""
         if customer.is_company:
             return self.company(customer, key, script)
         given, family = self.name_parts(customer, key, script)
@@ -227,7 +234,7 @@ class Dirt:
         return script == "han" or (script == "both" and self.fraction(f"{key}/script") < 0.5)
 
     def email(self, customer: Customer, key: str, drop: float = 0.05) -> str | None:
-        """Return the e-mail: dropped, in other case, with a plus tag, spaces, rarely mistyped in the mailbox."""
+        """Return the e-mail: dropped, in other case, with a plus tag, spaced, rarely mistyped."""
         key = f"{key}/email"
         if customer.email is None or self.chance(f"{key}/drop", drop):
             return None
@@ -237,8 +244,10 @@ class Dirt:
         if self.chance(f"{key}/typo", 0.01):
             mailbox = self.typo(mailbox, f"{key}/mailbox")
         if self.chance(f"{key}/case", 0.08):
-            return self.pick(f"{key}/case", (f"{mailbox}@{domain}".upper(), f"{mailbox.title()}@{domain}",
-                                             f" {mailbox}@{domain}"))  # fmt: skip
+            return self.pick(
+                f"{key}/case",
+                (f"{mailbox}@{domain}".upper(), f"{mailbox.title()}@{domain}", f" {mailbox}@{domain}"),
+            )
         return f"{mailbox}@{domain}"
 
     def relay_email(self, key: str, domain: str) -> str:
@@ -246,14 +255,14 @@ class Dirt:
         return f"{self.token(f'relay/{key}', 14, 'abcdefghijklmnopqrstuvwxyz0123456789')}@{domain}"
 
     def phone(self, customer: Customer, key: str, drop: float = 0.08) -> str | None:
-        """Return the phone as typed: international, national, spaced, with 00, brackets, an extension, full-width."""
+        """Return the phone as typed: international, national, spaced, bracketed, full-width; or dropped."""
         key = f"{key}/phone"
         if customer.phone_e164 is None or self.chance(f"{key}/drop", drop):
             return None
         return self.phone_number(customer.phone_e164, customer.address.country, key)
 
     def phone_number(self, e164: str, country: str, key: str) -> str:
-        """Spell one E.164 number as people of that country do; it still denotes the same line for that country."""
+        """Spell an E.164 number as people of its country do; read in that country it is the same line."""
         key = f"{key}/phone-number"
         if not self.chance(f"{key}/spelling", 0.6):
             return e164
@@ -271,10 +280,17 @@ class Dirt:
         rest = e164[1 + len(calling) :]
         trunk = "0" if country in ("GB", "DE", "FR", "JP") else ""
         grouped = f"{rest[:3]} {rest[3:6]} {rest[6:]}".strip()
-        spelled = self.pick(f"{key}/spelling", (
-            f"+{calling} {grouped}", f"{abroad}{calling}{rest}", f"{trunk}{rest}", f"{trunk}{grouped}",
-            f"+{calling} ({trunk}){rest}" if trunk else f"({rest[:3]}) {rest[3:]}", f"{trunk}{grouped}".replace(" ", "-"),
-        ))  # fmt: skip
+        spelled = self.pick(
+            f"{key}/spelling",
+            (
+                f"+{calling} {grouped}",
+                f"{abroad}{calling}{rest}",
+                f"{trunk}{rest}",
+                f"{trunk}{grouped}",
+                f"+{calling} ({trunk}){rest}" if trunk else f"({rest[:3]}) {rest[3:]}",
+                f"{trunk}{grouped}".replace(" ", "-"),
+            ),
+        )
         return (
             full_width_digits(spelled)
             if country in ("CN", "JP") and self.chance(f"{key}/width", 0.08)
@@ -282,7 +298,7 @@ class Dirt:
         )
 
     def tax_number(self, customer: Customer, key: str, drop: float = 0.25) -> str | None:
-        """Return the tax number: often not asked for; spaced, without its country, lower case or full-width."""
+        """Return the tax number: often not asked for; spaced, lower case or full-width."""
         key = f"{key}/tax-number"
         return None if customer.tax_number is None else self.code(customer.tax_number, key, drop)
 
@@ -318,8 +334,6 @@ class Dirt:
             )
         return replace(address, street=street, city=city, region=region, postcode=postcode)
 
-    # --- goods ----------------------------------------------------------------------------------------------------
-
     def title(self, product: Product, key: str, script: Script = "latin") -> str:
         """Return a product title: brand left out or last, other size spelling, extra words, Han, as typed."""
         key = f"{key}/title"
@@ -335,8 +349,14 @@ class Dirt:
                 f"{key}/brand", (bare, f"{bare} - {product.brand}", f"{bare} by {product.brand}")
             )
         if self.chance(f"{key}/size", 0.4):
-            title = self.pick(f"{key}/size", (title.replace(" ml", "ml").replace(" g", "g"), title.replace(" × ", "x"),
-                                              title.replace(" × ", " x ").replace(" ml", " ML")))  # fmt: skip
+            title = self.pick(
+                f"{key}/size",
+                (
+                    title.replace(" ml", "ml").replace(" g", "g"),
+                    title.replace(" × ", "x"),
+                    title.replace(" × ", " x ").replace(" ml", " ML"),
+                ),
+            )
         if self.chance(f"{key}/extra", 0.08):
             title += self.pick(f"{key}/extra", (" NEW", " (sealed)", " - Bestseller", " *"))
         if not title.isascii() and self.chance(f"{key}/accent", 0.2):
@@ -344,7 +364,7 @@ class Dirt:
         return self.text(title, f"{key}/title")
 
     def gtin(self, product: Product, key: str, drop: float = 0.1) -> str | None:
-        """Return the barcode: as GTIN-14, EAN-13 or bare of its zeros, full-width; dropped; rarely a wrong check digit."""
+        """Return the bar code as GTIN-14 or EAN-13, full-width, dropped, rarely with a wrong check digit."""
         key = f"{key}/gtin"
         if self.chance(f"{key}/drop", drop):
             return None
@@ -354,8 +374,6 @@ class Dirt:
         short = code[1:] if code[0] == "0" else code
         form = self.pick(f"{key}/form", (short, short, short, code)) if self.level != "none" else code
         return full_width_digits(form) if self.chance(f"{key}/width", 0.03) else form
-
-    # --- records --------------------------------------------------------------------------------------------------
 
     def late(self, at: datetime, key: str, probability: float = 0.05) -> datetime:
         """Return when the system got to write it: `at`, or minutes to two days later."""

@@ -1,20 +1,23 @@
 """The dealers' order exports: what people send by mail and drop into a folder.
 
-Each dealer reports in one shape, always the same. Every file holds one row per order line of one calendar month
-(UTC) and is written anew, whole, when the month's orders change.
+Each dealer reports in one shape, always the same. Every file holds one row per order line of one calendar
+month (UTC) and is written anew, whole, when the month's orders change.
 
-    dealer_csv      `dealer_<yyyymm>.csv`, UTF-8 with a byte order mark, comma. Columns: Order No., Order Date, Item Code,
-                    Item, Qty, Unit Price, Discount, Currency, Dealer Code, Dealer Name, E-mail, Country.
-                    Dates "31/10/2026 14:05" in UTC; prices "1,234.50" and at times full-width digits; country by name.
-    dealer_xlsx     `dealer_<yyyymm>.xlsx`, first sheet. Columns: 订单号, 下单时间, 商品编码, 商品名称, 数量, 单价, 折扣, 币种,
-                    经销商编码, 经销商名称, 国家. Times in Asia/Shanghai: real date cells, or texts "2026/10/31 22:05" and
-                    "2026年10月31日 22:05"; numbers as numbers or texts.
-    dealer_parquet  `dealer_<yyyymm>.parquet`: order_number, ordered_at (timestamp, UTC), sku_code, description,
-                    quantity (int64), unit_price, discount (decimal128(18, 4)), currency, dealer_code, dealer_name,
-                    email, country (ISO 3166-1 alpha-2). Typed and clean but for one file's null item code.
+    dealer_csv      `dealer_<yyyymm>.csv`, UTF-8 with a byte order mark, comma. Columns: Order No., Order
+                    Date, Item Code, Item, Qty, Unit Price, Discount, Currency, Dealer Code, Dealer Name,
+                    E-mail, Country. Dates "31/10/2026 14:05" in UTC; prices "1,234.50" and at times
+                    full-width digits; country by name.
+    dealer_xlsx     `dealer_<yyyymm>.xlsx`, first sheet. Columns: 订单号, 下单时间, 商品编码, 商品名称, 数量,
+                    单价, 折扣, 币种, 经销商编码, 经销商名称, 国家. Times in Asia/Shanghai: real date cells,
+                    or texts "2026/10/31 22:05" and "2026年10月31日 22:05"; numbers as numbers or texts.
+    dealer_parquet  `dealer_<yyyymm>.parquet`: order_number, ordered_at (timestamp, UTC), sku_code,
+                    description, quantity (int64), unit_price, discount (decimal128(18, 4)), currency,
+                    dealer_code, dealer_name, email, country (ISO 3166-1 alpha-2). Typed and clean but for
+                    one file's null item code.
 
-Item codes are the maker's part number or, with some dealers, the bar code. Beside true rows stand a few that are none:
-totals, a row without an order number, words for numbers, an unknown currency; and the last CSV line of one file is cut.
+Item codes are the maker's part number or, with some dealers, the bar code. Beside true rows stand a few that
+are none: totals, a row without an order number, words for numbers, an unknown currency; and the last CSV
+line of one file is cut.
 """
 
 from __future__ import annotations
@@ -41,7 +44,19 @@ from connectors.sandbox.world import Channel, Customer, Order, OrderLine, World
 
 CSV_HEADERS = ("Order No.", "Order Date", "Item Code", "Item", "Qty", "Unit Price", "Discount", "Currency",
                "Dealer Code", "Dealer Name", "E-mail", "Country")  # fmt: skip
-XLSX_HEADERS = ("订单号", "下单时间", "商品编码", "商品名称", "数量", "单价", "折扣", "币种", "经销商编码", "经销商名称", "国家")
+XLSX_HEADERS = (
+    "订单号",
+    "下单时间",
+    "商品编码",
+    "商品名称",
+    "数量",
+    "单价",
+    "折扣",
+    "币种",
+    "经销商编码",
+    "经销商名称",
+    "国家",
+)
 _PARQUET_FIELDS: dict[str, pa.DataType] = {
     "order_number": pa.string(),
     "ordered_at": pa.timestamp("us", "UTC"),
@@ -57,10 +72,26 @@ _PARQUET_FIELDS: dict[str, pa.DataType] = {
     "country": pa.string(),
 }
 PARQUET_SCHEMA = pa.schema(_PARQUET_FIELDS)
-_COUNTRY_NAMES = {"CN": "China", "GB": "United Kingdom", "DE": "Germany", "FR": "France", "US": "United States",
-                  "SG": "Singapore", "JP": "Japan", "ES": "Spain"}  # fmt: skip
-_COUNTRY_NAMES_ZH = {"CN": "中国", "GB": "英国", "DE": "德国", "FR": "法国", "US": "美国", "SG": "新加坡", "JP": "日本",
-                     "ES": "西班牙"}  # fmt: skip
+_COUNTRY_NAMES = {
+    "CN": "China",
+    "GB": "United Kingdom",
+    "DE": "Germany",
+    "FR": "France",
+    "US": "United States",
+    "SG": "Singapore",
+    "JP": "Japan",
+    "ES": "Spain",
+}
+_COUNTRY_NAMES_ZH = {
+    "CN": "中国",
+    "GB": "英国",
+    "DE": "德国",
+    "FR": "法国",
+    "US": "美国",
+    "SG": "新加坡",
+    "JP": "日本",
+    "ES": "西班牙",
+}
 _SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 
@@ -183,7 +214,10 @@ def _csv(rows: list[_Row], dirt: Dirt, month: str) -> bytes:
             (*first[:7], "XXZ", *first[8:]),
             (first[0], "31/02/2026 10:00", *first[2:]),
         )
-        lines += [spoilt[0], *(row for n, row in enumerate(spoilt[1:]) if dirt.chance(f"{month}/spoilt/{n}", 0.5))]
+        lines += [
+            spoilt[0],
+            *(row for n, row in enumerate(spoilt[1:]) if dirt.chance(f"{month}/spoilt/{n}", 0.5)),
+        ]
     text = io.StringIO(newline="")
     csv.writer(text).writerows(lines)
     content = text.getvalue()
@@ -203,7 +237,9 @@ def _xlsx(rows: list[_Row], dirt: Dirt, month: str) -> bytes:
     for row in rows:
         order, line, key = row.order, row.line, row.key
         local = order.placed_at.astimezone(_SHANGHAI).replace(tzinfo=None, second=0)
-        when: Any = dirt.pick(f"{order.order_id}/date", (local, f"{local:%Y/%m/%d %H:%M}", f"{local:%Y年%m月%d日 %H:%M}"))
+        when: Any = dirt.pick(
+            f"{order.order_id}/date", (local, f"{local:%Y/%m/%d %H:%M}", f"{local:%Y年%m月%d日 %H:%M}")
+        )
         price: Any = line.unit_price
         if dirt.chance(f"{key}/price", 0.25):
             price = full_width_digits(f"{price:,}") if dirt.chance(f"{key}/width", 0.3) else f"{price:,}"
@@ -215,7 +251,21 @@ def _xlsx(rows: list[_Row], dirt: Dirt, month: str) -> bytes:
             )
         )  # fmt: skip
     if dirt.level != "none":
-        sheet.append(("合计", None, None, None, sum(row.line.quantity for row in rows), None, None, None, None, None, None))
+        sheet.append(
+            (
+                "合计",
+                None,
+                None,
+                None,
+                sum(row.line.quantity for row in rows),
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+            )
+        )
         if dirt.chance(f"{month}/missing", 0.5):
             sheet.append((rows[0].order_number, None, "", "赠品", "若干", None, None, "CNY", "", "", "中国"))
     return _saved(book)
@@ -233,7 +283,9 @@ def _saved(book: openpyxl.Workbook) -> bytes:
             if item.filename == "docProps/core.xml":
                 head, _, rest = content.partition(b"<dcterms:modified")
                 content = head + rest.partition(b"</dcterms:modified>")[2]
-            target.writestr(zipfile.ZipInfo(item.filename, (2026, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
+            target.writestr(
+                zipfile.ZipInfo(item.filename, (2026, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED
+            )
     return packed.getvalue()
 
 

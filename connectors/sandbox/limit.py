@@ -1,4 +1,4 @@
-"""Rate limits as the vendors enforce them: one token bucket per twin, the vendor's own headers and error body."""
+"""Rate limits: one token bucket per twin, with the vendor's own headers and error body."""
 
 from __future__ import annotations
 

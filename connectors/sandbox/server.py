@@ -50,8 +50,10 @@ HANG_SECONDS = 300.0
 class Twin(Protocol):
     """One simulated system: a module of this package that defines `class Twin` is served.
 
-    A twin is made anew whenever time passes, so it keeps nothing between requests that a client needs later: tokens it
-    hands out are derived from `credentials`. It may also have `rate_limit: RateLimit`, enforced before its routes.
+    A twin is made anew whenever time passes, so it keeps nothing between requests that a client needs later:
+        tokens it
+    hands out are derived from `credentials`. It may also have `rate_limit: RateLimit`, enforced before its
+    routes.
     """
 
     name: str
@@ -67,7 +69,7 @@ class Twin(Protocol):
         ...
 
     def env(self, base_url: str) -> dict[str, str]:
-        """What a connector needs: `ORDERHUB_<NAME>_URL` and secrets. `base_url` ends in `/<name>`, no slash after."""
+        """What a connector needs: `ORDERHUB_<NAME>_URL` and secrets. `base_url` ends in `/<name>`."""
         ...
 
 
@@ -90,7 +92,9 @@ def find_twins() -> dict[str, type[Twin]]:
         if isinstance(twin, type) and twin.__module__ == module.__name__:
             name = vars(twin).get("name")
             if name != module_info.name:
-                raise SandboxError(f"{module.__name__}: Twin.name is {name!r}; it must be {module_info.name!r}")
+                raise SandboxError(
+                    f"{module.__name__}: Twin.name is {name!r}; it must be {module_info.name!r}"
+                )
             found[module_info.name] = twin
     return found
 
@@ -187,7 +191,9 @@ def _hang_up(send: Send, *, reset: bool) -> None:
     """Close the connection under the response. ASGI has no word for it: reach for uvicorn's transport."""
     transport: asyncio.Transport | None = getattr(getattr(send, "__self__", None), "transport", None)
     if transport is None:
-        raise ConnectionResetError("the sandbox hangs up here; only under uvicorn does the client see it as a fault")
+        raise ConnectionResetError(
+            "the sandbox hangs up here; only under uvicorn does the client see it as a fault"
+        )
     if not reset:
         transport.close()
         return
@@ -225,7 +231,9 @@ class Sandbox:
         wanted = list(known) if sources is None else list(dict.fromkeys(sources))
         unknown = [name for name in wanted if name not in known]
         if unknown:
-            raise SandboxError(f"no system {', '.join(unknown)} in the sandbox; there are {', '.join(known) or 'none'}")
+            raise SandboxError(
+                f"no system {', '.join(unknown)} in the sandbox; there are {', '.join(known) or 'none'}"
+            )
         self.world = world
         self.level = level
         self.inbox = inbox
@@ -271,7 +279,7 @@ class Sandbox:
         return found
 
     def truths(self) -> Iterator[Truth]:
-        """Yield the truth about every record of every system served, and of the export files where there are any."""
+        """Yield the truth about every record that the systems served, and the export files, show."""
         for twin in self._twins.values():
             yield from twin.truth()
         if self.inbox is not None:
@@ -386,7 +394,9 @@ def serving(sandbox: Sandbox, port: int = 0) -> Iterator[Served]:
     with listen(port) as opened:
         url = f"http://127.0.0.1:{opened.getsockname()[1]}"
         server = http_server(sandbox)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True, name="sandbox")
+        thread = threading.Thread(
+            target=server.run, kwargs={"sockets": [opened]}, daemon=True, name="sandbox"
+        )
         thread.start()
         try:
             yield Served(sandbox, url, sandbox.env(url))

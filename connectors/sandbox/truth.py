@@ -12,8 +12,8 @@ Entity = Literal["customer", "sku", "location", "order"]
 class Truth(NamedTuple):
     """One record and the true thing it shows.
 
-    `record_id` is "<source>:<stream>:<source_key>", exactly as in the warehouse; `truth_id` is a key of the world
-    (`Customer.customer_id`, `Product.product_id`, `Location.location_id`, `Order.order_id`).
+    `record_id` is "<source>:<stream>:<source_key>", exactly as in the warehouse; `truth_id` is a key of the
+    world (`Customer.customer_id`, `Product.product_id`, `Location.location_id`, `Order.order_id`).
     """
 
     entity: Entity

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple
 
+# ruff: noqa: E501 -- tables are read across
 # fmt: off
 
 

@@ -1,7 +1,7 @@
 """The sandbox company as it truly is: products, customers, locations and orders, before any system sees them.
 
-One world per seed, deterministic. Systems never read each other: each twin (`square.py`, `amazon.py`, ...) looks at
-the world through its own window and writes its own ids, spellings, time zones and mistakes.
+One world per seed, deterministic. Systems never read each other: each twin (`square.py`, `amazon.py`, ...)
+looks at the world through its own window and writes its own ids, spellings, time zones and mistakes.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Lot:
 
 @dataclass(frozen=True)
 class OrderLine:
-    """One line; amounts in the order's currency, tax excluded. `list_amount` = quantity x unit price before discount."""
+    """One line; amounts in the order's currency, tax excluded. `list_amount` = quantity x unit price."""
 
     line_number: int
     product_id: str
@@ -160,7 +160,7 @@ class Return:
 
 @dataclass(frozen=True)
 class Order:
-    """One purchase as it truly happened. Instants are aware UTC. net = gross - discount + shipping (tax excluded)."""
+    """One purchase as it truly happened. Instants are aware UTC; net = gross - discount + shipping, untaxed."""
 
     order_id: str
     number: str  # as the channel prints it
