@@ -5,13 +5,37 @@ Every figure is counted from the rows themselves, on both sides of each step; no
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 
-from connectors.declare import Source, Stream
-from connectors.landing import StreamCount
 from oms_core.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class StreamShape:
+    """What the law needs to know of a declared stream; fields as in its declaration.
+
+    `children` maps a child stream to its parent columns: child column -> parent field.
+    """
+
+    source: str
+    name: str
+    key: tuple[str, ...]
+    cursor: str | None = None
+    document: tuple[str, ...] = ()
+    children: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LandedCount:
+    """What the landing manifest says of one stream, children apart, over all its batches."""
+
+    source: str
+    stream: str
+    pulled: int
+    landed: int
+    quarantined: int
 
 
 @dataclass(frozen=True)
@@ -80,7 +104,9 @@ class Conservation:
     @property
     def faults(self) -> list[str]:
         """Every place where the law is broken."""
-        return [fault for item in (*self.streams, *self.money) for fault in item.faults]
+        return [fault for stream in self.streams for fault in stream.faults] + [
+            fault for money in self.money for fault in money.faults
+        ]
 
     @property
     def holds(self) -> bool:
@@ -88,9 +114,9 @@ class Conservation:
         return not self.faults
 
 
-def _distinct_query(source: Source, stream: Stream) -> list[tuple[str, str]]:
+def _distinct_queries(stream: StreamShape) -> list[tuple[str, str]]:
     """Queries that count, from landing alone, the rows that staging must show: (stream name, SQL)."""
-    table = f"landing.{source.name}__{stream.name}"
+    table = f"landing.{stream.source}__{stream.name}"
     key = ", ".join(f'"{name}"' for name in stream.key)
     if stream.document:
         names = ", ".join(f'"{name}"' for name in stream.document)
@@ -109,56 +135,54 @@ def _distinct_query(source: Source, stream: Stream) -> list[tuple[str, str]]:
         f"select _record_hash as newest_hash, {key}, row_number() over (partition by {key} "
         f"order by {order}_extracted_at desc, _batch_id desc, _row_index desc) as place from {table}"
     )
-    for child in stream.children:
+    for child, columns in stream.children.items():
         links = " and ".join(
-            f'child."{column}" = parent."{field}"' for column, field in child.parent.items() if field in stream.key
+            f'child."{column}" = parent."{name}"' for column, name in columns.items() if name in stream.key
         )
         counted = (
             f"select distinct child._parent_hash, child._child_index, {', '.join(f'parent.{k}' for k in key.split(', '))} "
-            f"from landing.{source.name}__{child.name} as child join ({ranked}) as parent "
+            f"from landing.{stream.source}__{child} as child join ({ranked}) as parent "
             f"on parent.place = 1 and child._parent_hash = parent.newest_hash" + (f" and {links}" if links else "")
         )
-        queries.append((child.name, f"select count(*) from ({counted}) as rows_counted"))
+        queries.append((child, f"select count(*) from ({counted}) as rows_counted"))
     return queries
 
 
-def measure(warehouse: Warehouse, sources: Iterable[Source], counts: Iterable[StreamCount]) -> Conservation:
+def measure(warehouse: Warehouse, shapes: Iterable[StreamShape], counts: Iterable[LandedCount]) -> Conservation:
     """Count both sides of every step.
 
     Args:
         warehouse: with landing, staging and marts built.
-        sources: every declared source.
+        shapes: every declared stream.
         counts: what the landing manifest says of each stream.
     """
     manifest = {(item.source, item.stream): item for item in counts}
     staged_models = set(warehouse.tables("staging"))
-    streams = []
     parts = []
-    for source in sources:
-        for stream in source.streams:
-            for name, query in _distinct_query(source, stream):
-                item = manifest.get((source.name, name))
-                if item is None:
-                    continue
-                model = f"stg_{source.name}__{name}"
-                staged = f"(select count(*) from staging.{model})" if model in staged_models else "cast(null as bigint)"
-                parts.append(
-                    f"select '{source.name}' as source, '{name}' as stream, ({query}) as distinct_count, {staged} as staged_count"
-                )
-    if parts:
-        for row in warehouse.read(" union all ".join(parts)).to_pylist():
-            item = manifest[(row["source"], row["stream"])]
-            streams.append(
-                StreamBalance(
-                    row["source"],
-                    row["stream"],
-                    item.pulled,
-                    item.landed,
-                    item.quarantined,
-                    row["distinct_count"],
-                    row["staged_count"],
-                )
+    for shape in shapes:
+        for name, query in _distinct_queries(shape):
+            if (shape.source, name) not in manifest:
+                continue
+            model = f"stg_{shape.source}__{name}"
+            staged = f"(select count(*) from staging.{model})" if model in staged_models else "cast(null as bigint)"
+            parts.append(
+                f"select '{shape.source}' as source, '{name}' as stream, ({query}) as distinct_count, "
+                f"{staged} as staged_count"
             )
+    streams = []
+    for row in warehouse.read(" union all ".join(parts)).to_pylist() if parts else []:
+        item = manifest[(row["source"], row["stream"])]
+        streams.append(
+            StreamBalance(
+                item.source,
+                item.stream,
+                item.pulled,
+                item.landed,
+                item.quarantined,
+                row["distinct_count"],
+                row["staged_count"],
+            )
+        )
     money = [
         MoneyBalance(
             row["source_system"],

@@ -126,15 +126,8 @@ def crosswalk(connection: Connection, entity: str) -> pa.Table:
     for row in connection.execute(query):
         for values, value in zip(columns, row, strict=True):
             values.append(value)
-    schema = pa.schema(
-        [
-            pa.field("record_id", pa.string()),
-            pa.field(f"{entity}_id", pa.string()),
-            pa.field("match_rule", pa.string()),
-            pa.field("valid_from", _INSTANT),
-            pa.field("valid_to", _INSTANT),
-        ]
-    )
+    text_fields = [pa.field(name, pa.string()) for name in ("record_id", f"{entity}_id", "match_rule")]
+    schema = pa.schema([*text_fields, pa.field("valid_from", _INSTANT), pa.field("valid_to", _INSTANT)])
     return pa.Table.from_arrays(
         [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema=schema
     )

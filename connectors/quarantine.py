@@ -1,0 +1,143 @@
+"""Rows that could not land: list them, and replay them once the model or the declaration is mended."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+import sqlalchemy as sa
+
+from connectors.declare import Source
+from connectors.errors import FatalError
+from connectors.extract import explain_error, land_rows, record_hash
+from connectors.landing import QUARANTINE, Landing, RowOrigin, model_version
+
+
+@dataclass(frozen=True)
+class QuarantinedRow:
+    """One row in quarantine; `age_days` since it was pulled."""
+
+    quarantine_id: int
+    source: str
+    stream: str
+    stage: str
+    error: str
+    page_sha256: str
+    row_index: int
+    child_index: int | None
+    batch_id: str
+    model_version: str
+    age_days: float
+    payload: str
+    parent: str | None
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a replay did to one stream."""
+
+    source: str
+    stream: str
+    tried: int
+    landed: int
+    batch_id: str | None
+    still_wrong: dict[str, int]
+
+
+def list_rows(landing: Landing, source: str | None = None, stream: str | None = None) -> list[QuarantinedRow]:
+    """Rows that wait in quarantine, oldest first."""
+    query = sa.select(QUARANTINE).where(QUARANTINE.c.replayed_in.is_(None)).order_by(QUARANTINE.c.quarantine_id)
+    if source is not None:
+        query = query.where(QUARANTINE.c.source == source)
+    if stream is not None:
+        query = query.where(QUARANTINE.c.stream == stream)
+    now = datetime.now(UTC)
+    with landing.transaction() as connection:
+        return [
+            QuarantinedRow(
+                row["quarantine_id"],
+                row["source"],
+                row["stream"],
+                row["stage"],
+                row["error"],
+                row["page_sha256"],
+                row["row_index"],
+                row["child_index"],
+                row["batch_id"],
+                row["model_version"],
+                (now - datetime.fromisoformat(row["extracted_at"])).total_seconds() / 86400,
+                row["payload"],
+                row["parent"],
+            )
+            for row in connection.execute(query).mappings()
+        ]
+
+
+def replay(landing: Landing, source: Source, rows: Sequence[QuarantinedRow], *, dry_run: bool = False) -> list[Replay]:
+    """Validate rows again with today's models and land those that pass; each row lands once, however often this runs.
+
+    A child row lands only beside its parent's version, so a parent that was rejected with its children brings them along
+    when it is replayed.
+
+    Args:
+        landing: where the rows wait.
+        source: the declaration they belong to.
+        rows: of that source, from `list_rows`; rows the gate rejected are left to the next pull.
+        dry_run: say what would land and change nothing.
+
+    Raises:
+        FatalError: a row belongs to another source.
+    """
+    by_stream: dict[str, list[QuarantinedRow]] = defaultdict(list)
+    for row in rows:
+        if row.source != source.name:
+            raise FatalError(f"row {row.quarantine_id} belongs to {row.source}, not to {source.name}")
+        if row.stage == "record":
+            by_stream[row.stream].append(row)
+    return [_replay_stream(landing, source, name, found, dry_run) for name, found in sorted(by_stream.items())]
+
+
+def _replay_stream(
+    landing: Landing, source: Source, name: str, rows: Sequence[QuarantinedRow], dry_run: bool
+) -> Replay:
+    stream = source.stream(name)
+    batch = landing.open_batch(source.name, stream)
+    record = stream.tables[name]
+    landed, still_wrong = [], dict[str, int]()
+    for row in rows:
+        raw = orjson.loads(row.payload)
+        try:
+            value = record.model_validate(raw)
+        except ValueError as error:
+            reason = explain_error(error)
+            still_wrong[reason] = still_wrong.get(reason, 0) + 1
+            continue
+        landed.append(row.quarantine_id)
+        if name == stream.name:
+            land_rows(batch, stream, [raw], row.page_sha256, first_index=row.row_index)
+            continue
+        parent = json.loads(row.parent or "{}")
+        child = next(item for item in stream.children if item.name == name)
+        origin = RowOrigin(
+            row.page_sha256,
+            row.row_index,
+            record_hash(raw),
+            row.child_index,
+            parent.get("hash"),
+            tuple(parent.get(column) for column in child.parent),
+        )
+        batch.add(name, [value], [origin], set(raw))
+    if dry_run or not landed:
+        batch.abandon()
+        return Replay(source.name, name, len(rows), len(landed), None, still_wrong)
+    batch.commit(replayed=landed)
+    return Replay(source.name, name, len(rows), len(landed), batch.batch_id, still_wrong)
+
+
+def is_outdated(row: QuarantinedRow, source: Source) -> bool:
+    """Whether the model changed since the row was rejected, so that a replay may help."""
+    return row.model_version != model_version(source.tables[row.stream])
