@@ -1,12 +1,12 @@
 """Shopify, the company's own web shop: orders, customers, products, variants, locations, stock levels.
 
-Protocol: Admin GraphQL, one address per shop (ORDERHUB_SHOPIFY_URL=https://<shop>.myshopify.com); an access token in a
-header; connections with `pageInfo`; a leaky bucket of query cost. A throttled query is answered 200 with an error
-`THROTTLED` and the state of the bucket, from which the wait follows. Amounts are read as the buyer saw them
-(`presentmentMoney`). Orders older than 60 days need the scope `read_all_orders`.
+Protocol: Admin GraphQL, one address per shop (ORDERHUB_SHOPIFY_URL=https://<shop>.myshopify.com); an access token
+in a header; connections with `pageInfo`; a leaky bucket of query cost. A throttled query is answered 200 with an
+error `THROTTLED` and the state of the bucket, from which the wait follows. Amounts are read as the buyer saw
+them (`presentmentMoney`). Orders older than 60 days need the scope `read_all_orders`.
 
-Page sizes keep every query under 1,000 points even when each nested connection is full, the most one query may ask
-for. An order with more lines than one answer holds is quarantined rather than cut short.
+Page sizes keep every query under 1,000 points, the most one may ask for, even when each nested connection is
+full. An order with more lines than one answer holds is quarantined rather than cut short.
 
 Source: https://shopify.dev/docs/api/admin-graphql
 """

@@ -1,7 +1,7 @@
 """Square, the tills of the stores: locations, catalogue, customers, orders, payments, refunds, stock counts.
 
-Protocol: REST with a bearer token; a cursor in the body or query; 429 without a documented budget. Money comes in minor
-units. A return is an order of its own, without line items, that names the sale in `returns[].source_order_id`.
+Protocol: REST with a bearer token; a cursor in the body or query; 429 without a documented budget. Money comes
+in minor units. A return is an order of its own, without line items, that names the sale in `returns`.
 
 Source: https://developer.squareup.com/reference/square
 """
@@ -41,6 +41,10 @@ from connectors.declare import (
 
 # ListPayments and ListPaymentRefunds look back one year unless told otherwise.
 _FIRST_DAY = "2009-01-01T00:00:00Z"
+
+
+def _recipient(*steps: str) -> AliasPath:
+    return AliasPath("fulfillments", 0, "shipment_details", "recipient", *steps)
 
 
 class Location(Record):
@@ -147,6 +151,14 @@ class Order(Record):
     return_amount: MinorAmount | None = Field(
         None, validation_alias=AliasPath("return_amounts", "total_money")
     )
+    ship_to_name: str | None = Field(None, validation_alias=_recipient("display_name"))
+    ship_to_street: str | None = Field(None, validation_alias=_recipient("address", "address_line_1"))
+    ship_to_city: str | None = Field(None, validation_alias=_recipient("address", "locality"))
+    ship_to_region: str | None = Field(
+        None, validation_alias=_recipient("address", "administrative_district_level_1")
+    )
+    ship_to_postcode: str | None = Field(None, validation_alias=_recipient("address", "postal_code"))
+    ship_to_country: Country | None = Field(None, validation_alias=_recipient("address", "country"))
     created_at: Instant
     updated_at: Instant
     closed_at: Instant | None = None
@@ -206,8 +218,10 @@ class Fulfillment(Record):
     placed_at: Instant | None = Field(None, validation_alias=AliasPath("pickup_details", "placed_at"))
     ready_at: Instant | None = Field(None, validation_alias=AliasPath("pickup_details", "ready_at"))
     picked_up_at: Instant | None = Field(None, validation_alias=AliasPath("pickup_details", "picked_up_at"))
+    packaged_at: Instant | None = Field(None, validation_alias=AliasPath("shipment_details", "packaged_at"))
     shipped_at: Instant | None = Field(None, validation_alias=AliasPath("shipment_details", "shipped_at"))
     carrier: str | None = Field(None, validation_alias=AliasPath("shipment_details", "carrier"))
+    shipping_type: str | None = Field(None, validation_alias=AliasPath("shipment_details", "shipping_type"))
     tracking_number: str | None = Field(
         None, validation_alias=AliasPath("shipment_details", "tracking_number")
     )
@@ -257,7 +271,7 @@ class PaymentRefund(Record):
 
 
 class InventoryCount(Record):
-    """Units of one variation in one state at one location. Below zero: sold before the delivery was counted in."""
+    """Units of one variation in one state at one location; below zero if sold before they were counted in."""
 
     catalog_object_id: str = Field(min_length=1)
     catalog_object_type: str | None = None
