@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'hubspot__companies'), keys=['id'], order='modified_at') }}

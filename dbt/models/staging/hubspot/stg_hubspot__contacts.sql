@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'hubspot__contacts'), keys=['id'], order='modified_at') }}
