@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -27,7 +28,15 @@ import pytest
 HERE = Path(__file__).parent
 TRYTON_REQUIREMENTS = HERE / "tryton-requirements.txt"
 TRYTON_COMPANY = HERE / "tryton_company.py"
-TRYTON_MODULES = ("sale", "sale_point", "sale_shipment_cost", "purchase", "stock", "stock_lot", "account_invoice")
+TRYTON_MODULES = (
+    "sale",
+    "sale_point",
+    "sale_shipment_cost",
+    "purchase",
+    "stock",
+    "stock_lot",
+    "account_invoice",
+)
 TRYTON_DATABASE = "erp"
 TRYTON_PASSWORD = "correct-horse-battery"
 
@@ -50,7 +59,16 @@ class Tryton:
     password: str
     python: Path
 
-    def company(self, command: str) -> dict[str, object]:
+    @property
+    def values(self) -> dict[str, str]:
+        """Environment that points the source `tryton` here."""
+        return {
+            "ORDERHUB_TRYTON_URL": self.url,
+            "ORDERHUB_TRYTON_USERNAME": self.login,
+            "ORDERHUB_TRYTON_PASSWORD": self.password,
+        }
+
+    def company(self, command: str) -> Any:
         """Run a command of tryton_company.py (`seed`, `change`, `count`) through Tryton's own client."""
         done = subprocess.run(
             [self.python, TRYTON_COMPANY, f"{self.url}/rpc/", command],
@@ -60,13 +78,12 @@ class Tryton:
             timeout=300,
         )
         assert done.returncode == 0, f"tryton_company.py {command} failed:\n{done.stderr}"
-        answer: dict[str, object] = json.loads(done.stdout)
-        return answer
+        return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="session")
 def tryton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tryton]:
-    """Tryton 8.2 with a seeded company; skipped where it cannot be installed, except in CI."""
+    """Tryton 8.2 with a freshly seeded company; skipped where it cannot be installed, except in CI."""
     try:
         home = _build_tryton()
     except CannotInstallError as error:
@@ -82,7 +99,10 @@ def tryton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tryton]:
 
 def _build_tryton() -> Path:
     """The folder with Tryton's virtual environment and clean database; made when absent, 40 to 90 seconds."""
-    recipe = TRYTON_REQUIREMENTS.read_bytes() + repr((TRYTON_MODULES, TRYTON_PASSWORD, sys.version_info[:2])).encode()
+    recipe = (
+        TRYTON_REQUIREMENTS.read_bytes()
+        + repr((TRYTON_MODULES, TRYTON_PASSWORD, sys.version_info[:2])).encode()
+    )
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "orderhub" / "live"
     home = cache / f"tryton-8.2-{hashlib.sha256(recipe).hexdigest()[:12]}"
     ready = home / "ready"
@@ -113,7 +133,9 @@ def _install(environment: Path, requirements: Path) -> None:
     pip = [environment / "bin/python", "-m", "pip", "install", "--quiet", "--requirement", requirements]
     done = subprocess.run(pip, capture_output=True, text=True, timeout=600)
     if done.returncode != 0:
-        raise CannotInstallError(f"{requirements.name} cannot be installed here: {done.stderr.strip()[-500:]}")
+        raise CannotInstallError(
+            f"{requirements.name} cannot be installed here: {done.stderr.strip()[-500:]}"
+        )
 
 
 def _write_tryton_configuration(folder: Path, port: int) -> Path:

@@ -24,10 +24,26 @@ COUNTRIES = {"CN": "China", "DE": "Germany", "GB": "United Kingdom"}
 PARTIES = [
     ("Dunder Mifflin", "office@dunder.example", None, "1725 Slough Avenue", "Slough", "SL1 4DX", "GB", None),
     ("王小明", "wang.xm@mail.example", "+86 138 0013 8000", "南京东路100号", "上海", "200001", "CN", None),
-    ("上海花容化妆品有限公司", "dinggou@huarong.example", "+86 21 6321 0000", "淮海中路９９号", "上海", "200020", "CN",
-     ("cn_ric", "120103198806018241")),
-    ("Müller & Söhne GmbH", "einkauf@mueller.example", "+49 30 901820", "Unter den Linden 5", "Berlin", "10117", "DE",
-     ("eu_vat", "DE136695976")),
+    (
+        "上海花容化妆品有限公司",
+        "dinggou@huarong.example",
+        "+86 21 6321 0000",
+        "淮海中路９９号",
+        "上海",
+        "200020",
+        "CN",
+        ("cn_ric", "120103198806018241"),
+    ),
+    (
+        "Müller & Söhne GmbH",
+        "einkauf@mueller.example",
+        "+49 30 901820",
+        "Unter den Linden 5",
+        "Berlin",
+        "10117",
+        "DE",
+        ("eu_vat", "DE136695976"),
+    ),
     ("李娜", None, "13900139000", None, None, None, None, None),
 ]
 
@@ -101,13 +117,13 @@ def change() -> dict[str, object]:
     """
     before = _versions()
     Party, Product = Model.get("party.party"), Model.get("product.product")
-    party, = Party.find([("name", "=", "王小明")])
+    (party,) = Party.find([("name", "=", "王小明")])
     party.name = "王小明（VIP）"
     party.save()
-    buyer, = Party.find([("name", "=", "李娜")])
-    product, = Product.find([("code", "=", "LIP-001")])
+    (buyer,) = Party.find([("name", "=", "李娜")])
+    (product,) = Product.find([("code", "=", "LIP-001")])
     sale = _sale(buyer, [(product, 4.0)], False, "waiting")
-    shipment, = Model.get("stock.shipment.out").find([("state", "=", "packed")], limit=1)
+    (shipment,) = Model.get("stock.shipment.out").find([("state", "=", "packed")], limit=1)
     shipment.click("do")
     touched = {
         model: sorted(record for record, version in versions.items() if before[model].get(record) != version)
@@ -127,7 +143,9 @@ def _versions() -> dict[str, dict[int, str]]:
     for name in COUNTED:
         model = Model.get(name)
         domain = [("active", "in", [True, False])] if "active" in model._fields else []
-        found[name] = {record.id: f"{record.create_date} {record.write_date}" for record in model.find(domain)}
+        found[name] = {
+            record.id: f"{record.create_date} {record.write_date}" for record in model.find(domain)
+        }
     return found
 
 
@@ -153,32 +171,32 @@ def _party(countries, name, email, phone, street, city, postcode, country, ident
 
 
 def _product(category, code, name, list_price, cost_price, unit, gtin):
-    uom, = Model.get("product.uom").find([("name", "=", unit)])
+    (uom,) = Model.get("product.uom").find([("name", "=", unit)])
     template = Model.get("product.template")(name=name, type="goods", salable=True)
     template.default_uom = uom
     template.list_price = Decimal(list_price)
     template.account_category = category
-    product, = template.products
+    (product,) = template.products
     product.suffix_code = code
     product.cost_price = Decimal(cost_price)
     if gtin:
         product.identifiers.new(type="ean", code=gtin)
     template.save()
-    product, = template.products
+    (product,) = template.products
     return product
 
 
 def _carrier(category):
-    unit, = Model.get("product.uom").find([("name", "=", "Unit")])
+    (unit,) = Model.get("product.uom").find([("name", "=", "Unit")])
     template = Model.get("product.template")(name="Parcel", type="service", salable=True, default_uom=unit)
     template.list_price, template.account_category = Decimal("4.90"), category
     template.save()
-    product, = template.products
+    (product,) = template.products
     _saved("carrier", party=_saved("party.party", name="顺丰速运 SF Express"), carrier_product=product)
 
 
 def _stock(products, quantity):
-    storage, = Model.get("stock.location").find([("code", "=", "STO")])
+    (storage,) = Model.get("stock.location").find([("code", "=", "STO")])
     inventory = Model.get("stock.inventory")(location=storage)
     for product in products:
         line = inventory.lines.new(product=product)
@@ -188,7 +206,7 @@ def _stock(products, quantity):
 
 def _sale(party, lines, carried, state):
     """A sale with its lines, walked to `state`: draft, quotation, cancelled, or its shipment waiting, packed, done."""
-    term, = Model.get("account.invoice.payment_term").find([], limit=1)
+    (term,) = Model.get("account.invoice.payment_term").find([], limit=1)
     sale = Model.get("sale.sale")(party=party, payment_term=term, sale_date=datetime.date.today())
     sale.reference = f"PO-{party.id}-{len(lines)}"
     for product, quantity in lines:
@@ -197,7 +215,7 @@ def _sale(party, lines, carried, state):
         line.quantity = quantity
     sale.shipment_cost_method = "order" if carried else None
     if carried:
-        sale.carrier, = Model.get("carrier").find([])
+        (sale.carrier,) = Model.get("carrier").find([])
     sale.save()
     if state == "cancelled":
         sale.click("cancel")
@@ -208,7 +226,7 @@ def _sale(party, lines, carried, state):
         if sale.state == "confirmed":
             sale.click("process")
     if state in ("packed", "done"):
-        shipment, = sale.shipments
+        (shipment,) = sale.shipments
         shipment.click("assign_try")
         shipment.click("pick")
         shipment.click("pack")
