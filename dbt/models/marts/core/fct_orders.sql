@@ -274,10 +274,12 @@ typed as (
 flagged as (
     select
         typed.*,
-        '[' || concat_ws(','
-            {%- for flag, condition in flags.items() | sort %},
-            case when {{ condition }} then '"{{ flag }}"' end
-            {%- endfor %}
+        '[' || substr(
+            ''
+            {%- for flag, condition in flags.items() | sort %}
+            || case when {{ condition }} then ',"{{ flag }}"' else '' end
+            {%- endfor %},
+            2
         ) || ']' as quality_flags,
         {{ rounded_ratio(
             attributes | length ~ ' - (' ~ 'unknown_' ~ groups.values() | sum(start=[]) | join(' + unknown_') ~ ')',

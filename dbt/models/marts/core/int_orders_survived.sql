@@ -1,7 +1,7 @@
 {{ config(schema='intermediate') }}
 -- Which record's value survives for each attribute group of an order. Money and identity come from order documents
 -- only; the address and the service level may come from what hangs on the order (picking, shipment).
-{%- set is_order = "document_role = 'order'" -%}
+{% set is_order = "document_role = 'order'" -%}
 {%- set groups = {
     'order_number': {'rules': 'identity', 'anchor': 'order_number', 'where': is_order,
         'attributes': {'order_number': ('order_number', 'text')}},

@@ -1,6 +1,6 @@
 -- Which record each non-null value of an order came from, down to the row of the page as received. Values that are
 -- sums or lists name every record they are made of.
-{%- set document_attributes = {
+{% set document_attributes = {
     'order_number': 'order_number', 'channel': 'channel', 'order_type': 'order_type', 'store_code': 'store',
     'customer_id': 'customer', 'bill_to_party_id': 'bill_to', 'order_status': 'status', 'promised_at': 'promise',
     'currency': 'money', 'gross_amount': 'money', 'discount_amount': 'money', 'shipping_amount': 'money',

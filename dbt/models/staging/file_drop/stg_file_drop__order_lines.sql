@@ -30,7 +30,7 @@ select
     landed._source,
     landed._stream,
     landed.export_name || '/' || landed.order_number as order_key,
-    landed.export_name || '/' || landed.order_number || '/' || cast(landed._row_index as {{ column_type('text') }})
+    landed.export_name || '/' || landed.order_number || '/' || cast(landed.line_number as {{ column_type('text') }})
         as line_key,
     landed.export_name || '/' || nullif(trim(landed.customer_code), '') as customer_code_key,
     landed.export_name || '/' || nullif(trim(landed.sku_code), '') as sku_code_key,
