@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'square__catalog_categories'), keys=['category_id'], order='updated_at') }}

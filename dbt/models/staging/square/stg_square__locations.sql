@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'square__locations'), keys=['location_id']) }}

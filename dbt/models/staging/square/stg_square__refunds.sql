@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'square__refunds'), keys=['refund_id'], order='updated_at') }}
