@@ -45,6 +45,7 @@ from connectors.sandbox.world import World
 
 FAULTS = ("429", "500", "hang", "reset", "half_page", "malformed")
 HANG_SECONDS = 300.0
+_CONNECTION = "orderhub.connection"
 
 
 class Twin(Protocol):
@@ -151,9 +152,9 @@ class _Gate:
             case "hang":
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(_until_gone(receive), HANG_SECONDS)
-                _hang_up(send, reset=True)
+                _hang_up(scope, reset=True)
             case "reset":
-                _hang_up(send, reset=True)
+                _hang_up(scope, reset=True)
                 await _until_gone(receive)
             case "half_page" | "malformed":
                 await self._cut(fault, scope, receive, send)
@@ -178,7 +179,7 @@ class _Gate:
         await self._counting(send, [])({**start, "headers": headers})
         await send({"type": "http.response.body", "body": half, "more_body": fault == "half_page"})
         if fault == "half_page":
-            _hang_up(send, reset=False)
+            _hang_up(scope, reset=False)
             await _until_gone(receive)
 
 
@@ -187,9 +188,9 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-def _hang_up(send: Send, *, reset: bool) -> None:
+def _hang_up(scope: Scope, *, reset: bool) -> None:
     """Close the connection under the response. ASGI has no word for it: reach for uvicorn's transport."""
-    transport: asyncio.Transport | None = getattr(getattr(send, "__self__", None), "transport", None)
+    transport: asyncio.Transport | None = getattr(scope[_CONNECTION], "transport", None)
     if transport is None:
         raise ConnectionResetError(
             "the sandbox hangs up here; only under uvicorn does the client see it as a fault"
@@ -254,7 +255,13 @@ class Sandbox:
             Route("/advance", self._post_advance, methods=["POST"]),
         ]
         systems = [Mount(f"/{name}", app=gate) for name, gate in self._gates.items()]
-        self.app = Starlette(routes=[Mount("/_sandbox", routes=desk), *systems])
+        self._site = Starlette(routes=[Mount("/_sandbox", routes=desk), *systems])
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (the ASGI application)."""
+        # uvicorn's `send` is a method of whatever owns the connection; Starlette hides it from the gates.
+        scope[_CONNECTION] = getattr(send, "__self__", None)
+        await self._site(scope, receive, send)
 
     def _make_twins(self) -> dict[str, Twin]:
         return {
@@ -370,6 +377,7 @@ def http_server(sandbox: Sandbox) -> uvicorn.Server:
     """Return a uvicorn server for the sandbox; run it on a socket of `listen`."""
     config = uvicorn.Config(
         sandbox.app,
+        interface="asgi3",
         lifespan="off",
         log_level="warning",
         access_log=False,

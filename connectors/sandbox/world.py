@@ -160,7 +160,7 @@ class Return:
 
 @dataclass(frozen=True)
 class Order:
-    """One purchase as it truly happened. Instants are aware UTC; net = gross - discount + shipping, untaxed."""
+    """One purchase as it truly happened. Instants are aware UTC; net = gross - discount + shipping."""
 
     order_id: str
     number: str  # as the channel prints it
