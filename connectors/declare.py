@@ -172,6 +172,8 @@ class Stream(BaseModel):
         pages: how the next page is asked for.
         cursor: field that moves forward with every change; None reads everything every time.
         lag: how far before the last cursor the next pull starts, for late commits and skewed clocks.
+        window: the longest change window the source answers; a longer pull is cut into such windows.
+        history: how far back a pull without a start reaches, for streams that need one.
         children: nested lists that become streams.
         fan_out: (stream, field) whose landed values are passed as `bounds.keys`, `fan_out_size` at a time.
         control_totals: money sums kept with every batch.
@@ -191,6 +193,8 @@ class Stream(BaseModel):
     pages: Any = SinglePage()
     cursor: str | None = None
     lag: timedelta = timedelta(minutes=10)
+    window: timedelta | None = None
+    history: timedelta = timedelta(days=730)
     children: tuple[Child, ...] = ()
     fan_out: tuple[str, str] | None = None
     fan_out_size: int = 10

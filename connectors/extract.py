@@ -134,7 +134,8 @@ def _read_pages(
     progress: Progress | None,
 ) -> datetime | None:
     seen: datetime | None = None
-    for keyed in _fan_out(source, stream, landing, bounds):
+    runs = (run for keyed in _fan_out(source, stream, landing, bounds) for run in _windows(stream, keyed, batch.started_at))
+    for keyed in runs:
         while True:
             latest, is_cut = _read_run(source, stream, client, batch, keyed, progress)
             seen = max(filter(None, (seen, latest)), default=None)
@@ -189,8 +190,22 @@ def _fan_out(source: Source, stream: Stream, landing: Landing, bounds: Bounds) -
         return
     other, column = stream.fan_out
     keys = landing.values(source.name, other, column)
+    if not keys and all(batch.stream != other for batch in landing.batches(source=source.name)):
+        raise FatalError(f"{source.name}.{stream.name} asks by {column} of {other}, which never came; pull {other} first")
     for start in range(0, len(keys), stream.fan_out_size):
         yield bounds.model_copy(update={"keys": tuple(keys[start : start + stream.fan_out_size])})
+
+
+def _windows(stream: Stream, bounds: Bounds, now: datetime) -> Iterator[Bounds]:
+    """Cut the change window where the source refuses longer ones; the last piece keeps the end that was asked for."""
+    if stream.window is None:
+        yield bounds
+        return
+    start, end = bounds.since or now - stream.history, bounds.until or now
+    while end - start > stream.window:
+        yield bounds.model_copy(update={"since": start, "until": start + stream.window})
+        start += stream.window
+    yield bounds.model_copy(update={"since": start})
 
 
 def _next_cursor(
