@@ -347,7 +347,7 @@ def _mapper(export: Export, file_name: str) -> Mapper:
         if _WRONG_WIDTH in raw:
             fault = raw.pop(_WRONG_WIDTH)
             return raw, f"row: {fault}"
-        row = dict(fixed)
+        row: dict[str, Any] = dict(fixed)
         for field, header, read in readers:
             row[field] = read(raw[header])
         row["line_number"] = index

@@ -443,14 +443,14 @@ class Batch:
         cursor_before: datetime | None = None,
         cursor_after: datetime | None = None,
         window: tuple[datetime | None, datetime | None] = (None, None),
-        replayed: Sequence[int] = (),
+        replayed: tuple[str, Sequence[int]] | None = None,
     ) -> int:
         """Make the batch visible and move the cursor, in one transaction; return how many rows are new or changed.
 
         Args:
             cursor_before, cursor_after: aware UTC; the cursor is only written when `cursor_after` is given.
             window: the bounds that were asked for.
-            replayed: quarantine ids this batch answers.
+            replayed: stream and quarantine ids this batch answers; those rows were counted as pulled before.
         """
         for name in self._buffers:
             self._flush(name)
@@ -462,6 +462,7 @@ class Batch:
             temporary.rename(final)
             _fsync(final.parent)
             paths[name] = final
+        before_counted = {replayed[0]: len(replayed[1])} if replayed else {}
         changed = self._count_changed(paths.get(self.stream.name))
         versions = {name: model_version(record) for name, record in self.stream.tables.items()}
         with self._landing.transaction() as connection:
@@ -490,7 +491,7 @@ class Batch:
                         "stream": name,
                         "source": self.source,
                         "path": str(paths[name].relative_to(self._landing.root)) if name in paths else None,
-                        "pulled": 0 if replayed else self.pulled[name],
+                        "pulled": self.pulled[name] - before_counted.get(name, 0),
                         "landed": self.landed[name],
                         "control_totals": json.dumps(self._totals_text() if name == self.stream.name else {}),
                         "schema_fingerprint": _fingerprint(self._schemas[name]),
@@ -517,7 +518,7 @@ class Batch:
             if replayed:
                 connection.execute(
                     sa.update(QUARANTINE)
-                    .where(QUARANTINE.c.quarantine_id.in_(replayed))
+                    .where(QUARANTINE.c.quarantine_id.in_(replayed[1]))
                     .values(replayed_in=self.batch_id)
                 )
             if cursor_after is not None:

@@ -134,7 +134,7 @@ def _replay_stream(
     if dry_run or not landed:
         batch.abandon()
         return Replay(source.name, name, len(rows), len(landed), None, still_wrong)
-    batch.commit(replayed=landed)
+    batch.commit(replayed=(name, landed))
     return Replay(source.name, name, len(rows), len(landed), batch.batch_id, still_wrong)
 
 

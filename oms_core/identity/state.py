@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 from sqlalchemy import Connection, select, text
@@ -126,8 +127,8 @@ def crosswalk(connection: Connection, entity: str) -> pa.Table:
     for row in connection.execute(query):
         for values, value in zip(columns, row, strict=True):
             values.append(value)
-    text_fields = [pa.field(name, pa.string()) for name in ("record_id", f"{entity}_id", "match_rule")]
-    schema = pa.schema([*text_fields, pa.field("valid_from", _INSTANT), pa.field("valid_to", _INSTANT)])
+    text_fields: list[pa.Field[Any]] = [pa.field(name, pa.string()) for name in ("record_id", f"{entity}_id", "match_rule")]
+    schema: pa.Schema = pa.schema([*text_fields, pa.field("valid_from", _INSTANT), pa.field("valid_to", _INSTANT)])
     return pa.Table.from_arrays(
         [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema=schema
     )

@@ -1,0 +1,48 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+AIRFLOW_HOME ?= $(CURDIR)/.orderhub/airflow
+DEMO ?= --orders 2000 --seed 7
+
+.PHONY: help install demo test test-fast check format bench airflow clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## Make the virtual environment and install everything
+
+# uv installs in seconds; where it cannot be had, pip does the same from the same pins.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (about 1 GB; a minute or two)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv \
+	  && $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]' \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: install ## Run the main job on the sandbox company (DEMO="--orders 500 --seed 3")
+	$(BIN)/orderhub demo $(DEMO)
+
+test: install ## Run the whole test suite
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test-fast: install ## Run what takes seconds
+	$(BIN)/python -m pytest -m "not slow and not live"
+
+check: install ## Lint, type-check, check imports and SQL
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/sqlfluff lint --config dbt/.sqlfluff dbt/models dbt/data_tests
+
+format: install ## Format Python
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install ## Run the benchmarks and print them
+	$(BIN)/python -m pytest tests/benchmarks -s -p no:randomly --override-ini testpaths=tests/benchmarks -o python_files='bench_*.py'
+
+clean: ## Remove the virtual environment and the default state
+	rm -rf $(VENV) .orderhub

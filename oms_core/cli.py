@@ -1,0 +1,519 @@
+"""The `orderhub` command. Exit codes: 0 done, 1 something failed or is incomplete, 2 the call was wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from connectors import quarantine as quarantine_room
+from connectors import registry
+from connectors.errors import ConnectorError
+from connectors.extract import PullResult
+from connectors.landing import Landing
+from oms_core import pipeline
+from oms_core.release.errors import ReleaseError
+from oms_core.settings import Settings
+from oms_core.store.errors import StoreError
+from oms_core.store.postgres import Database
+from oms_core.warehouse import WarehouseError
+
+app = typer.Typer(
+    name="orderhub",
+    help="One order, one row, one truth: pull orders from every system, unify them, release them, explain them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+)
+release_app = typer.Typer(help="What readers see: immutable releases.", no_args_is_help=True)
+quarantine_app = typer.Typer(help="Rows that could not land, with their reasons.", no_args_is_help=True)
+sources_app = typer.Typer(help="Source systems and whether they answer.", no_args_is_help=True)
+sandbox_app = typer.Typer(help="The sandbox company: simulated systems on loopback.", no_args_is_help=True)
+app.add_typer(release_app, name="release")
+app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(sources_app, name="sources")
+app.add_typer(sandbox_app, name="sandbox")
+
+out = Console()
+err = Console(stderr=True)
+
+Home = Annotated[
+    Path | None, typer.Option("--home", help="Folder of all state; ORDERHUB_HOME, else .orderhub.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    err.print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn the errors we know into one sentence and an exit code."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except (ConnectorError, pipeline.PipelineError, WarehouseError, StoreError, ReleaseError) as error:
+            _fail(str(error))
+        except KeyboardInterrupt:
+            _fail("stopped; nothing half done was kept", 130)
+
+    return run
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n")
+
+
+def _instant(text: str | None, option: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        _fail(f"{option} {text!r} is not an ISO 8601 time, such as 2026-10-01T00:00:00Z", 2)
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class _Live:
+    """Progress lines on a terminal: one per stream while pulling, one sentence per step while unifying."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            TextColumn("{task.completed:>9,} rows"),
+            TimeElapsedColumn(),
+            console=err,
+            disable=quiet or not err.is_terminal,
+            transient=True,
+        )
+        self._quiet = quiet
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> _Live:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def rows(self, source: str, stream: str, count: int) -> None:
+        name = f"pull {source} {stream}"
+        if name not in self._tasks:
+            self._tasks[name] = self._bar.add_task(name, total=None)
+        self._bar.update(self._tasks[name], completed=count)
+
+    def say(self, message: str) -> None:
+        if not self._quiet:
+            self._bar.console.print(f"[dim]·[/] {escape(message)}", highlight=False)
+
+
+def _pull_table(results: Sequence[PullResult]) -> Table:
+    table = Table(title="Pulled", title_justify="left")
+    for name, justify in (
+        ("source", "left"), ("stream", "left"), ("pages", "right"), ("pulled", "right"), ("landed", "right"),
+        ("quarantined", "right"), ("new or changed", "right"), ("seconds", "right"), ("", "left"),
+    ):  # fmt: skip
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for item in results:
+        note = "[red]failed[/]" if item.error else "[yellow]fields changed[/]" if item.drift else ""
+        table.add_row(
+            item.source, item.stream, f"{item.pages:,}", f"{item.pulled:,}", f"{item.landed:,}",
+            f"{item.quarantined:,}", f"{item.changed:,}", f"{item.seconds:.1f}", note,
+        )  # fmt: skip
+    return table
+
+
+def _show_pull(results: Sequence[PullResult], as_json: bool) -> None:
+    if as_json:
+        _print_json([vars(item) for item in results])
+        return
+    if results:
+        out.print(_pull_table(results))
+    else:
+        out.print("nothing new in the inbox")
+    for item in results:
+        if item.error:
+            err.print(f"[bold red]{item.source}.{item.stream}:[/] {escape(item.error)}", highlight=False, soft_wrap=True)
+        for stream, change in item.drift.items():
+            words = [f"{kind} {', '.join(names)}" for kind, names in change.items() if names]
+            err.print(f"[yellow]{item.source}.{stream}: fields {'; '.join(words)} since the last pull[/]", highlight=False)
+
+
+@app.command(epilog="Example: `orderhub pull shopify tryton --since 2026-10-01`")
+@plain_errors
+def pull(
+    sources: Annotated[list[str] | None, typer.Argument(help="Sources; every configured one by default.")] = None,
+    stream: Annotated[list[str] | None, typer.Option(help="Only these streams of the one source named.")] = None,
+    since: Annotated[str | None, typer.Option(help="Back-fill from this time (ISO 8601).")] = None,
+    until: Annotated[str | None, typer.Option(help="Back-fill up to this time (ISO 8601).")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Ignore cursors and read everything again.")] = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pull records from source systems into landing."""
+    settings = Settings.from_environment(home)
+    with _Live(as_json) as live:
+        results = pipeline.pull(
+            settings,
+            sources or (),
+            streams=stream or None,
+            since=_instant(since, "--since"),
+            until=_instant(until, "--until"),
+            full=full,
+            progress=live.rows,
+        )
+    _show_pull(results, as_json)
+    if any(item.error for item in results):
+        raise typer.Exit(1)
+
+
+def _show_unify(result: pipeline.UnifyResult, as_json: bool) -> None:
+    if as_json:
+        _print_json(_unify_report(result))
+        return
+    for gate in result.gates:
+        mark = "[green]passed[/]" if gate.passed else "[red]held back[/]"
+        out.print(f"gate {gate.gate}: {mark}, {gate.judged:,} judged, {gate.rejected_rows:,} rows to quarantine")
+        for complaint in gate.complaints[:10]:
+            out.print(f"  [yellow]{escape(complaint)}[/]", highlight=False)
+    if result.conservation is not None:
+        out.print("conservation law: [green]holds[/]" if result.conservation.holds else "[red]broken[/]")
+    word = "released" if result.is_new else "unchanged, still release"
+    out.print(f"{word} [bold]{result.release_id}[/]: {result.orders:,} orders, {result.orphans:,} orphans")
+
+
+def _unify_report(result: pipeline.UnifyResult) -> dict[str, Any]:
+    return {
+        "is_new": result.is_new,
+        "release_id": result.release_id,
+        "orders": result.orders,
+        "orphans": result.orphans,
+        "gates": {gate.gate: {"passed": gate.passed, "judged": gate.judged, "rejected_rows": gate.rejected_rows,
+                              "complaints": gate.complaints} for gate in result.gates},
+        "conservation": None if result.conservation is None else {
+            "holds": result.conservation.holds, "faults": result.conservation.faults},
+        "warnings": result.warnings,
+        "seconds": result.seconds,
+    }  # fmt: skip
+
+
+@app.command(epilog="Example: `orderhub unify`")
+@plain_errors
+def unify(
+    force: Annotated[bool, typer.Option("--force", help="Build even if nothing is new.")] = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn what has landed into the next release: gates, identity, facts, release."""
+    with _Live(as_json) as live:
+        result = pipeline.unify(Settings.from_environment(home), force=force, say=live.say)
+    _show_unify(result, as_json)
+    if not all(gate.passed for gate in result.gates):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: `orderhub run --file exports/online_retail_2010.parquet`")
+@plain_errors
+def run(
+    sources: Annotated[list[str] | None, typer.Argument(help="Sources; every configured one by default.")] = None,
+    file: Annotated[
+        list[Path] | None, typer.Option(help="Put a copy of this export into the inbox first.", exists=True)
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="Column mapping (TOML) for the exports, put into the inbox too.", exists=True)
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Ignore cursors and read everything again.")] = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pull, then unify: the whole way from the source systems to a release."""
+    settings = Settings.from_environment(home)
+    for path in [*(file or []), *([mapping] if mapping else [])]:
+        pipeline.drop(settings, path)
+    names = list(sources or (["file_drop"] if file else []))
+    with _Live(as_json) as live:
+        results = pipeline.pull(settings, names, full=full, progress=live.rows)
+    if not as_json:
+        _show_pull(results, as_json=False)
+    with _Live(as_json) as live:
+        result = pipeline.unify(settings, say=live.say)
+    if as_json:
+        _print_json({"pull": [vars(item) for item in results], "unify": _unify_report(result)})
+    else:
+        _show_unify(result, as_json=False)
+    if any(item.error for item in results) or not all(gate.passed for gate in result.gates):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: `orderhub demo --orders 500 --seed 3 --report demo.json`")
+@plain_errors
+def demo(
+    orders: Annotated[int, typer.Option(help="Orders the sandbox company has.", min=1)] = 2000,
+    seed: Annotated[int, typer.Option(help="Same seed, same company.")] = 7,
+    home: Home = None,
+    report: Annotated[Path | None, typer.Option(help="Write the report as JSON, too.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the main job on the sandbox company and show how right the answer is."""
+    from oms_core.demo import print_report, run_demo
+
+    base = Settings.from_environment(home)
+    settings = base if home is not None else Settings(base.home / "demo", base.values, base.warehouse_url)
+    with _Live(as_json) as live:
+        found = run_demo(settings, orders=orders, seed=seed, say=live.say, progress=live.rows)
+    if report is not None:
+        report.write_text(json.dumps(found, indent=2, default=str))
+    if as_json:
+        _print_json(found)
+    else:
+        print_report(out, found, settings)
+    if not found["conservation"]["holds"] or found["errors"]:
+        raise typer.Exit(1)
+
+
+@release_app.command("list", epilog="Example: `orderhub release list --json`")
+@plain_errors
+def release_list(home: Home = None, as_json: AsJson = False) -> None:
+    """List releases, newest first."""
+    from oms_core.release.read import list_releases
+
+    with _database(Settings.from_environment(home)) as database:
+        found = list_releases(database)
+    if as_json:
+        _print_json([vars(item) for item in found])
+        return
+    table = Table("release", "published at (UTC)", "code", "orders", "sealed by")
+    for item in found:
+        table.add_row(
+            str(item.release_id),
+            f"{item.published_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+            item.code_version,
+            f"{item.row_counts.get('fct_orders', 0):,}",
+            item.merkle_root.hex()[:16],
+        )
+    out.print(table)
+
+
+@contextlib.contextmanager
+def _database(settings: Settings) -> Iterator[Database]:
+    with Database.from_environment(settings.home, settings.values) as database:
+        database.upgrade()
+        yield database
+
+
+@app.command(epilog='Example: `orderhub query "select currency, sum(net_amount) from fct_orders group by 1"`')
+@plain_errors
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT over the released tables.")],
+    as_of: Annotated[int | None, typer.Option(help="Release to read; the current one by default.")] = None,
+    format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
+    limit: Annotated[int, typer.Option(help="Rows at most.", min=1)] = 10_000,
+    home: Home = None,
+) -> None:
+    """Ask the released tables with SQL; read-only."""
+    if format not in ("table", "csv", "json"):
+        _fail(f"--format {format!r}: choose table, csv or json", 2)
+    from oms_core.release.read import query as ask
+
+    with _database(Settings.from_environment(home)) as database:
+        answer = ask(database, sql, as_of=as_of, limit=limit)
+    if format == "json":
+        _print_json([dict(zip(answer.columns, row, strict=True)) for row in answer.rows])
+    elif format == "csv":
+        import csv
+
+        writer = csv.writer(sys.stdout)
+        writer.writerow(answer.columns)
+        writer.writerows(answer.rows)
+    else:
+        table = Table(*answer.columns)
+        for row in answer.rows:
+            table.add_row(*("" if value is None else escape(str(value)) for value in row))
+        out.print(table)
+    if answer.is_cut:
+        err.print(f"[yellow]only the first {limit:,} rows are shown; raise --limit for more[/]")
+
+
+@quarantine_app.command("list", epilog="Example: `orderhub quarantine list --source square`")
+@plain_errors
+def quarantine_list(
+    source: Annotated[str | None, typer.Option(help="Only of this source.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only of this stream.")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show rows in quarantine with their reasons and ages."""
+    landing = Landing(Settings.from_environment(home).landing)
+    rows = quarantine_room.list_rows(landing, source, stream)
+    if as_json:
+        _print_json([vars(row) for row in rows])
+        return
+    table = Table("id", "source", "stream", "age", "why", "page")
+    for row in rows:
+        table.add_row(
+            str(row.quarantine_id), row.source, row.stream, f"{row.age_days:.1f} d", escape(row.error),
+            f"{row.page_sha256[:10]}… row {row.row_index}",
+        )  # fmt: skip
+    out.print(table if rows else "quarantine is empty")
+
+
+@quarantine_app.command("replay", epilog="Example: `orderhub quarantine replay square --dry-run`")
+@plain_errors
+def quarantine_replay(
+    source: Annotated[str, typer.Argument(help="Source whose rows to try again.")],
+    stream: Annotated[str | None, typer.Option(help="Only of this stream.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would land; change nothing.")] = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Validate quarantined rows again with today's models and land those that pass."""
+    landing = Landing(Settings.from_environment(home).landing)
+    declared = registry.source(source)
+    rows = quarantine_room.list_rows(landing, source, stream)
+    results = quarantine_room.replay(landing, declared, rows, dry_run=dry_run)
+    if as_json:
+        _print_json([vars(item) for item in results])
+        return
+    for item in results:
+        word = "would land" if dry_run else "landed"
+        out.print(f"{item.source}.{item.stream}: {item.landed} of {item.tried} {word}")
+        for reason, count in item.still_wrong.items():
+            out.print(f"  {count} still wrong: {escape(reason)}", highlight=False)
+    if not results:
+        out.print("nothing to replay")
+
+
+@sources_app.command("list", epilog="Example: `orderhub sources list`")
+@plain_errors
+def sources_list(home: Home = None, as_json: AsJson = False) -> None:
+    """Show every declared source, its streams and what it needs."""
+    settings = Settings.from_environment(home)
+    rows = [
+        {
+            "source": source.name,
+            "title": source.title,
+            "kind": source.kind.value,
+            "streams": list(source.tables),
+            "secrets": [f"ORDERHUB_{source.name.upper()}_{name}" for name in source.auth.secrets],
+            "is_configured": pipeline.is_configured(source, settings),
+        }
+        for source in registry.sources().values()
+    ]
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table("source", "kind", "streams", "needs", "configured")
+    for row in rows:
+        needs = "\n".join(row["secrets"]) or f"files in {settings.inbox}"  # type: ignore[arg-type]
+        table.add_row(
+            str(row["source"]), str(row["kind"]), ", ".join(row["streams"]), needs,  # type: ignore[arg-type]
+            "[green]yes[/]" if row["is_configured"] else "no",
+        )  # fmt: skip
+    out.print(table)
+
+
+@sources_app.command("check", epilog="Example: `orderhub sources check shopify`")
+@plain_errors
+def sources_check(
+    sources: Annotated[list[str] | None, typer.Argument(help="Sources; every configured one by default.")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask each stream for its first page and compare it with the declaration; nothing lands."""
+    from connectors.check import check_source
+
+    settings = Settings.from_environment(home)
+    found = [
+        result for source in pipeline.choose_sources(settings, sources or ()) if not source.exports
+        for result in check_source(source, settings.values)
+    ]  # fmt: skip
+    if as_json:
+        _print_json([vars(item) for item in found])
+    else:
+        table = Table("source", "stream", "rows seen", "valid", "verdict")
+        for item in found:
+            verdict = f"[red]{escape(item.error)}[/]" if item.error else escape(item.verdict)
+            table.add_row(item.source, item.stream, str(item.rows), str(item.valid), verdict)
+        out.print(table)
+    if any(item.error for item in found):
+        raise typer.Exit(1)
+
+
+@sandbox_app.command("serve", epilog="Example: `orderhub sandbox serve --orders 500 --port 8800`")
+@plain_errors
+def sandbox_serve(
+    port: Annotated[int, typer.Option(help="Loopback port; 0 takes a free one.")] = 0,
+    orders: Annotated[int, typer.Option(help="Orders the company has.", min=1)] = 2000,
+    seed: Annotated[int, typer.Option(help="Same seed, same company.")] = 7,
+    dirt: Annotated[str, typer.Option(help="none, normal or heavy.")] = "normal",
+) -> None:
+    """Serve the sandbox company until Ctrl-C; the first line printed holds the addresses and credentials."""
+    from connectors.sandbox.__main__ import main
+
+    raise typer.Exit(main(["--port", str(port), "--orders", str(orders), "--seed", str(seed), "--dirt", dirt]))
+
+
+@app.command(epilog="Example: `orderhub explain 1042 net_amount`")
+@plain_errors
+def explain(
+    order: Annotated[str, typer.Argument(help="Any number any system ever used for the order.")],
+    attribute: Annotated[str | None, typer.Argument(help="One attribute; all by default.")] = None,
+    as_of: Annotated[int | None, typer.Option(help="Release to read; the current one by default.")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say where a value came from: rule, source, record, and the bytes of the page as received."""
+    from oms_core.audit.explain import explain as find
+    from oms_core.demo import print_explanation
+
+    settings = Settings.from_environment(home)
+    landing = Landing(settings.landing)
+    with _database(settings) as database:
+        found = find(database, order, attribute, read_page=landing.read_page, as_of=as_of)
+    print_explanation(out, found, as_json)
+
+
+@app.command(epilog="Example: `orderhub serve --port 8000`")
+@plain_errors
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; other than loopback needs ORDERHUB_API_KEY.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port.")] = 8000,
+    home: Home = None,
+) -> None:
+    """Serve the released orders over HTTP; the documentation is at /docs."""
+    from oms_core.api.serve import serve as listen
+
+    settings = Settings.from_environment(home)
+    with _database(settings) as database:
+        listen(database, host=host, port=port, values=settings.values)
+
+
+def main() -> None:
+    """Entry point of the `orderhub` script."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    # Errors of streams are shown with the results; the log would say them twice.
+    logging.getLogger("connectors").setLevel(logging.CRITICAL)
+    app()
+
+
+if __name__ == "__main__":
+    main()

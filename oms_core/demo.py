@@ -1,0 +1,207 @@
+"""The demonstration: the main job on the sandbox company, with a report a person can read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from connectors.extract import Progress, PullResult
+from connectors.landing import Landing
+from oms_core import pipeline
+from oms_core.identity.score import pairwise
+from oms_core.pipeline import PipelineError, Say
+from oms_core.settings import Settings
+from oms_core.warehouse import open_warehouse
+
+
+@contextmanager
+def sandbox_company(orders: int, seed: int, inbox: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Serve a sandbox company from a process of its own; yields its URL and the environment connectors need.
+
+    Raises:
+        PipelineError: it does not start.
+    """
+    inbox.mkdir(parents=True, exist_ok=True)
+    command = [
+        sys.executable, "-m", "connectors.sandbox", "--orders", str(orders), "--seed", str(seed), "--inbox", str(inbox),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        if not first:
+            raise PipelineError(f"the sandbox company did not start (exit {process.wait()}); its error is above")
+        try:
+            hello = json.loads(first)
+            yield hello["url"], hello["env"]
+        finally:
+            process.terminate()
+
+
+def run_demo(
+    settings: Settings, *, orders: int, seed: int, say: Say = lambda _: None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Pull, unify and release the sandbox company; score the result against its truth.
+
+    Args:
+        settings: where things are; the sandbox's credentials are added to its environment.
+        orders: orders the company has.
+        seed: same seed, same company.
+
+    Returns:
+        The report, as `orderhub demo --report` writes it.
+    """
+    started = time.perf_counter()
+    inbox = settings.home / "inbox"
+    with sandbox_company(orders, seed, inbox) as (url, values):
+        say(f"sandbox company of {orders:,} orders answers at {url}")
+        settings = replace(settings, values={**settings.values, **values, "ORDERHUB_FILE_DROP_INBOX": str(inbox)})
+        pulling = time.perf_counter()
+        results = pipeline.pull(settings, progress=progress)
+        pulled_in = time.perf_counter() - pulling
+        say(f"{sum(item.pulled for item in results):,} records pulled in {pulled_in:.1f} s")
+        unified = pipeline.unify(settings, force=True, say=say)
+        with urllib.request.urlopen(f"{url}/_sandbox/truth", timeout=60) as answer:  # noqa: S310 - loopback, our own
+            truth = [json.loads(line) for line in answer.read().decode().splitlines() if line]
+    return _report(settings, results, unified, truth, pulled_in, time.perf_counter() - started)
+
+
+def _report(
+    settings: Settings,
+    results: list[PullResult],
+    unified: pipeline.UnifyResult,
+    truth: list[dict[str, str]],
+    pulled_in: float,
+    total: float,
+) -> dict[str, Any]:
+    assert unified.conservation is not None
+    sources: dict[str, dict[str, int]] = {}
+    for item in unified.conservation.streams:
+        figures = sources.setdefault(item.source, dict.fromkeys(("pulled", "landed", "quarantined", "staged"), 0))
+        figures["pulled"] += item.pulled
+        figures["landed"] += item.landed
+        figures["quarantined"] += item.quarantined
+        figures["staged"] += item.staged or 0
+    landing = Landing(settings.landing)
+    reasons: dict[str, int] = defaultdict(int)
+    with_reasons = _quarantine_reasons(landing, reasons)
+    landing.close()
+    return {
+        "sources": dict(sorted(sources.items())),
+        "orders": unified.orders,
+        "orphans": unified.orphans,
+        "conservation": {
+            "holds": unified.conservation.holds,
+            "faults": unified.conservation.faults,
+            "streams": [{**vars(item)} for item in unified.conservation.streams],
+            "money": [{**vars(item)} for item in unified.conservation.money],
+        },
+        "gates": {
+            gate.gate: {
+                "passed": gate.passed,
+                "judged": gate.judged,
+                "rejected_rows": gate.rejected_rows,
+                "complaints": gate.complaints,
+            }
+            for gate in unified.gates
+        },
+        "quarantine": with_reasons,
+        "scores": scores(settings, truth),
+        "release": unified.release_id,
+        "errors": [f"{item.source}.{item.stream}: {item.error}" for item in results if item.error],
+        "warnings": unified.warnings,
+        "seconds": {"pull": round(pulled_in, 3), **unified.seconds, "total": round(total, 3)},
+        "peak_rss_mb": round(pipeline.peak_rss_mb()),
+    }
+
+
+def _quarantine_reasons(landing: Landing, reasons: dict[str, int]) -> dict[str, int]:
+    from connectors.quarantine import list_rows
+
+    for row in list_rows(landing):
+        reasons[f"{row.source}.{row.stream}: {row.error.split(' (received')[0]}"] += 1
+    return dict(sorted(reasons.items(), key=lambda item: -item[1]))
+
+
+def scores(settings: Settings, truth: list[dict[str, str]]) -> dict[str, dict[str, float]]:
+    """Pairwise precision, recall and F1 of each entity's crosswalk against the truth, over the records both know."""
+    warehouse = open_warehouse(settings.home, settings.warehouse_url)
+    found = {}
+    for entity in ("order", "customer", "sku", "location"):
+        rows = warehouse.read(
+            f"select record_id, {entity}_id as golden_id from identity.{entity}_xref where valid_to is null"
+        ).to_pylist()
+        score = pairwise(
+            {row["record_id"]: row["golden_id"] for row in rows},
+            {item["record_id"]: item["truth_id"] for item in truth if item["entity"] == entity},
+        )
+        found[entity] = {
+            "precision": round(score.precision, 5),
+            "recall": round(score.recall, 5),
+            "f1": round(score.f1, 5),
+            "records": score.records,
+        }
+    return found
+
+
+def print_report(console: Console, report: Mapping[str, Any], settings: Settings) -> None:
+    """Print the report for a person."""
+    table = Table(title="What came in", title_justify="left")
+    for name in ("source", "pulled", "landed", "quarantined", "staged"):
+        table.add_column(name, justify="left" if name == "source" else "right")
+    for source, figures in report["sources"].items():
+        table.add_row(source, *(f"{figures[name]:,}" for name in ("pulled", "landed", "quarantined", "staged")))
+    console.print(table)
+    for reason, count in list(report["quarantine"].items())[:8]:
+        console.print(f"  in quarantine: {count} × {escape(reason)}", highlight=False, soft_wrap=True)
+    for error in report["errors"]:
+        console.print(f"[bold red]failed:[/] {escape(error)}", highlight=False, soft_wrap=True)
+    console.print(
+        f"\n[bold]{report['orders']:,} orders[/] unified in release {report['release']}; "
+        f"{report['orphans']:,} records hang on no order (select * from ops_orphans)"
+    )
+    if report["conservation"]["holds"]:
+        console.print(
+            "conservation law: [bold green]holds[/] (pulled = landed + quarantined; landed distinct = staged; staged "
+            "orders = in the facts or listed; money equal on both sides, per source and currency)"
+        )
+    else:
+        console.print("conservation law: [bold red]broken[/]")
+        for fault in report["conservation"]["faults"]:
+            console.print(f"  {escape(fault)}")
+    for name, gate in report["gates"].items():
+        word = "[green]passed[/]" if gate["passed"] else "[red]held back[/]"
+        console.print(f"gate {name}: {word} ({gate['judged']:,} judged, {gate['rejected_rows']:,} rows to quarantine)")
+        for complaint in gate["complaints"][:5]:
+            console.print(f"  [yellow]{escape(complaint)}[/]", highlight=False, soft_wrap=True)
+    accuracy = Table("entity", "precision", "recall", "F1", "records", title="Against the sandbox's truth", title_justify="left")
+    for entity, score in report["scores"].items():
+        accuracy.add_row(
+            entity, f"{score['precision']:.4f}", f"{score['recall']:.4f}", f"{score['f1']:.4f}", f"{score['records']:,}"
+        )
+    console.print(accuracy)
+    steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in report["seconds"].items())
+    console.print(f"seconds: {steps}; peak memory {report['peak_rss_mb']:,} MB")
+    home = f"--home {settings.home}"
+    console.print("\n[bold]Where to look next[/]")
+    for line in (
+        f'orderhub query {home} "select channel, currency, count(*), sum(net_amount) from fct_orders group by 1, 2"',
+        f'orderhub query {home} "select order_number, source_systems from fct_orders where source_count > 3 limit 5"',
+        f"orderhub explain {home} ORDER net_amount",
+        f"orderhub quarantine list {home}",
+        f"orderhub serve {home}        then http://127.0.0.1:8000/docs",
+        f"data docs: {settings.data_docs / 'index.html'}",
+    ):
+        console.print(f"  {line}", highlight=False, soft_wrap=True)

@@ -1,0 +1,462 @@
+"""The steps of the main job, in order: pull, gate 1, load, build, identify, build, gate 2, conserve, publish.
+
+The command line and the Airflow DAGs call these functions and nothing below them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from connectors import registry
+from connectors.declare import Kind, Source, stream_schemas
+from connectors.errors import ConnectorError
+from connectors.extract import Progress, PullResult, pull_source, require_stream
+from connectors.files import pull_files
+from connectors.landing import Landing
+from oms_core.conservation import Conservation, LandedCount, StreamShape, measure
+from oms_core.identity import state
+from oms_core.identity.resolve import Resolved, resolve
+from oms_core.release.publish import Batch, Publication, publish
+from oms_core.release.tables import RELEASED_TABLES
+from oms_core.settings import Settings
+from oms_core.store.postgres import Database
+from oms_core.warehouse import DBT_PROJECT, Load, Warehouse, WarehouseError, build, open_warehouse, sole_writer
+
+Say = Callable[[str], None]
+
+
+class PipelineError(Exception):
+    """A step refused to go on; nothing after it happened. The message says which, why and what to do."""
+
+
+@dataclass(frozen=True)
+class GateOutcome:
+    """What one gate said: what it judged, whether that may pass, and a sentence for each complaint."""
+
+    gate: str
+    judged: int
+    passed: bool
+    rejected_rows: int
+    complaints: list[str]
+
+
+@dataclass(frozen=True)
+class UnifyResult:
+    """What `unify` did. `is_new` is false when nothing had changed since the last release."""
+
+    is_new: bool
+    release_id: int | None
+    orders: int
+    orphans: int
+    gates: list[GateOutcome]
+    conservation: Conservation | None
+    warnings: list[str]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def code_version() -> str:
+    """Version of this installation, with the commit where it runs from a checkout."""
+    try:
+        number = version("orderhub")
+    except PackageNotFoundError:
+        number = "unknown"
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return number
+    found = subprocess.run(
+        ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return f"{number}+{found.stdout.strip()}" if found.returncode == 0 else number
+
+
+def peak_rss_mb() -> float:
+    """Peak resident memory of this process so far, MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024 if sys.platform != "darwin" else peak / 1024**2
+
+
+# pull
+
+
+def is_configured(source: Source, settings: Settings) -> bool:
+    """Whether a source has what it needs: its secrets set, or files in its inbox."""
+    if source.exports:
+        return settings.inbox.is_dir() and any(settings.inbox.iterdir())
+    prefix = f"ORDERHUB_{source.name.upper()}_"
+    return all(settings.values.get(prefix + name) for name in source.auth.secrets)
+
+
+def choose_sources(settings: Settings, names: Sequence[str]) -> list[Source]:
+    """Sources by name; without names, every one that is configured.
+
+    Raises:
+        PipelineError: a name is unknown, or nothing is configured.
+    """
+    known = registry.sources()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise PipelineError(f"no source {', '.join(unknown)}; there are {', '.join(known)}")
+    if names:
+        return [known[name] for name in dict.fromkeys(names)]
+    chosen = [source for source in known.values() if is_configured(source, settings)]
+    if not chosen:
+        raise PipelineError(
+            f"no source is configured: set the secrets of one (orderhub sources list shows them), or put files into "
+            f"{settings.inbox}"
+        )
+    return chosen
+
+
+def drop(settings: Settings, path: Path) -> Path:
+    """Put a copy of an exported file, or of a mapping, into the inbox.
+
+    Raises:
+        PipelineError: another file of that name is there already.
+    """
+    settings.inbox.mkdir(parents=True, exist_ok=True)
+    target = settings.inbox / path.name
+    if target.exists() and target.read_bytes() != path.read_bytes():
+        raise PipelineError(f"{target} holds another file of that name; rename {path} or remove the old one")
+    if not target.exists():
+        shutil.copyfile(path, target)
+    return target
+
+
+def pull(
+    settings: Settings,
+    sources: Sequence[str] = (),
+    *,
+    streams: Sequence[str] | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    full: bool = False,
+    progress: Progress | None = None,
+) -> list[PullResult]:
+    """Pull sources side by side, each source's streams one after another.
+
+    Args:
+        settings: where things are.
+        sources: names; every configured one by default.
+        streams: names of streams, of one source.
+        since, until: aware UTC bounds of a back-fill.
+        full: ignore cursors and read everything again.
+        progress: called after each page, from several threads.
+
+    Returns:
+        One result per stream or file. What failed carries its error; the others went on.
+
+    Raises:
+        PipelineError: a name is unknown.
+    """
+    chosen = choose_sources(settings, sources)
+    if streams is not None:
+        if len(chosen) != 1:
+            raise PipelineError("streams can be named for one source at a time")
+        try:
+            require_stream(chosen[0], streams)
+        except ConnectorError as error:
+            raise PipelineError(str(error)) from error
+    landing = Landing(settings.landing)
+
+    def one(source: Source) -> list[PullResult]:
+        if source.exports:
+            return pull_files(source, settings.inbox, landing, progress=progress, again=full)
+        return pull_source(
+            source, landing, settings.values, streams=streams, since=since, until=until, full=full, progress=progress
+        )
+
+    try:
+        with ThreadPoolExecutor(max_workers=min(8, len(chosen)), thread_name_prefix="pull") as pool:
+            return [result for results in pool.map(one, chosen) for result in results]
+    finally:
+        landing.close()
+
+
+# unify
+
+
+def landing_schemas() -> dict[str, pa.Schema]:
+    """Arrow schema of every declared landing table, by `<source>__<stream>`."""
+    return {
+        f"{source.name}__{name}": schema
+        for source in registry.sources().values()
+        for stream in source.streams
+        for name, schema in stream_schemas(stream).items()
+    }
+
+
+def open_gate(landing: Landing, settings: Settings, say: Say) -> GateOutcome:
+    """Gate 1: judge every waiting batch; rejected rows go to quarantine, unfit batches are held."""
+    landing.pass_unchanged()
+    waiting = landing.batches(gate="pending")
+    if not waiting:
+        return GateOutcome("landing", 0, True, 0, [])
+    # great-expectations takes seconds to import; only a run that has something to judge pays for it.
+    from expectations.landing import gate_landing
+
+    results = gate_landing(landing, registry.sources(), settings.data_docs)
+    held = [result for result in results if not result.passed]
+    complaints = [complaint for result in results for complaint in result.complaints]
+    rejected = sum(len(result.rejections) for result in results)
+    say(f"gate 1: {len(results)} batches judged, {rejected} rows to quarantine, {len(held)} batches held")
+    return GateOutcome("landing", len(results), not held, rejected, complaints)
+
+
+def load(landing: Landing, warehouse: Warehouse) -> int:
+    """Copy every batch that passed gate 1 into the warehouse; return the rows copied."""
+    loads = [
+        Load(
+            batch.batch_id,
+            f"{batch.source}__{name}",
+            path,
+            [(page, row, child) for stream, page, row, child in landing.gated_rows(batch.batch_id) if stream == name],
+        )
+        for batch in landing.batches(gate="passed")
+        for name, path in batch.files.items()
+    ]
+    schemas = landing_schemas()
+    return warehouse.load(schemas, [item for item in loads if item.table in schemas])
+
+
+_IDENTITY_COLUMNS = {
+    "int_customer_records": "record_id, source_system, customer_type, full_name, company_name, email, phone, phone_e164, "
+    "tax_number, street, postcode, country, marketplace_buyer_id, _extracted_at",
+    "int_sku_records": "record_id, source_system, sku_code, brand, mpn, gtin14, size_qty, size_uom, pack_qty, "
+    "_extracted_at",
+    "int_location_records": "record_id, source_system, location_name, gln, location_code, street, postcode, country, "
+    "_extracted_at",
+    "int_order_records": "record_id, source_system, source_key, document_role, order_number, channel, customer_key, "
+    "_extracted_at",
+    "int_order_references": "order_record_id, reference_type, reference_value, target_system",
+}
+
+
+def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
+    """Resolve identities over the staged records and write the crosswalks to store and warehouse."""
+    rows = {
+        name: warehouse.read(f"select {columns} from intermediate.{name}").to_pylist()
+        for name, columns in _IDENTITY_COLUMNS.items()
+    }
+    with database.begin() as connection:
+        known = state.recall(connection)
+        outcome = resolve(
+            rows["int_customer_records"],
+            rows["int_sku_records"],
+            rows["int_location_records"],
+            rows["int_order_records"],
+            rows["int_order_references"],
+            known,
+        )
+        state.remember(connection, outcome, known, state.now())
+        tables = {f"{entity}_xref": state.crosswalk(connection, entity) for entity in sorted(outcome)}
+    tables["order_orphans"] = state.orphan_table(outcome["order"].orphans)
+    warehouse.replace("identity", tables)
+    return outcome
+
+
+def check_marts(warehouse: Warehouse, settings: Settings, previous: Mapping[str, int]) -> list[GateOutcome]:
+    """Gate 2: judge the marts before anybody sees them."""
+    from expectations.release import REQUIRED_COLUMNS, gate_release
+
+    frames = {
+        table: warehouse.read(f"select {', '.join(columns)} from marts.{table}")
+        for table, columns in REQUIRED_COLUMNS.items()
+    }
+    return [
+        GateOutcome(f"release.{result.suite}", result.judged, result.passed, 0, result.complaints)
+        for result in gate_release(frames, settings.data_docs, previous_counts=previous)
+    ]
+
+
+def balance(landing: Landing, warehouse: Warehouse) -> Conservation:
+    """Measure the conservation law over everything pulled so far."""
+    shapes = [
+        StreamShape(
+            source.name,
+            stream.name,
+            stream.key,
+            stream.cursor,
+            stream.document,
+            {child.name: dict(child.parent) for child in stream.children},
+        )
+        for source in registry.sources().values()
+        for stream in source.streams
+    ]
+    counts = [
+        LandedCount(item.source, item.stream, item.pulled, item.landed, item.quarantined) for item in landing.counts()
+    ]
+    return measure(warehouse, shapes, counts)
+
+
+def release(landing: Landing, warehouse: Warehouse, database: Database, say: Say = lambda _: None) -> Publication:
+    """Publish the built marts as the next release."""
+    built = set(warehouse.tables("marts"))
+    with contextlib.ExitStack() as stack:
+        marts: dict[str, pa.Table | pa.RecordBatchReader] = {}
+        for name in RELEASED_TABLES:
+            if name in built:
+                marts[name] = stack.enter_context(warehouse.stream(f"select * from marts.{name}"))
+        return publish(
+            database,
+            marts,
+            batches=[Batch(item.source, item.stream, item.batch_id) for item in landing.batches(gate="passed")],
+            code_version=code_version(),
+            progress=say,
+        )
+
+
+def unify(settings: Settings, *, force: bool = False, say: Say = lambda _: None) -> UnifyResult:
+    """From landing to release: gate 1, load, build, identify, build, gate 2, conserve, publish.
+
+    Args:
+        settings: where things are.
+        force: build even if nothing changed since the last release.
+        say: told each step in a short sentence.
+
+    Raises:
+        PipelineError: a gate or the conservation law refused; the last release stays current.
+        WarehouseError, StoreError: an engine could not do its part.
+    """
+    seconds: dict[str, float] = {}
+    landing = Landing(settings.landing)
+    with contextlib.closing(landing), sole_writer(settings.home, say=say):
+        with _timed(seconds, "gate 1"):
+            gates = [open_gate(landing, settings, say)]
+        mark = _mark(landing, settings)
+        with Database.from_environment(settings.home, settings.values) as database:
+            with _timed(seconds, "store"):
+                database.upgrade()
+            before = _last_run(settings)
+            if not force and before.get("mark") == mark and before.get("release_id") is not None:
+                say(f"nothing is new since release {before['release_id']}")
+                return UnifyResult(
+                    False, before["release_id"], before["orders"], before["orphans"], gates, None, [], seconds
+                )
+            return _unify(settings, landing, database, gates, mark, before, seconds, say)
+
+
+def _unify(
+    settings: Settings,
+    landing: Landing,
+    database: Database,
+    gates: list[GateOutcome],
+    mark: str,
+    before: Mapping[str, Any],
+    seconds: dict[str, float],
+    say: Say,
+) -> UnifyResult:
+    warehouse = open_warehouse(settings.home, settings.warehouse_url)
+    with _timed(seconds, "load"):
+        rows = load(landing, warehouse)
+    say(f"{rows:,} rows loaded into the warehouse")
+    with _timed(seconds, "staging"):
+        first = build(warehouse, settings.home, ["resource_type:seed", "staging", "intermediate"])
+    _refuse(first.failures, "staging does not pass its tests")
+    say(f"staging built: {first.node_count} models and tests")
+    with _timed(seconds, "identity"):
+        outcome = identify(warehouse, database)
+    orphans = len(outcome["order"].orphans)
+    say(", ".join(f"{len(set(o.assignment.members.values())):,} {entity}s" for entity, o in outcome.items()))
+    with _timed(seconds, "marts"):
+        second = build(warehouse, settings.home, ["marts"])
+    _refuse(second.failures, "the marts do not pass their tests")
+    say(f"marts built: {second.node_count} models and tests")
+    with _timed(seconds, "gate 2"):
+        gates += check_marts(warehouse, settings, before.get("row_counts", {}))
+    _refuse([f"{g.gate}: {c}" for g in gates[1:] if not g.passed for c in g.complaints], "gate 2 refused the marts")
+    with _timed(seconds, "conservation"):
+        conservation = balance(landing, warehouse)
+    _refuse(conservation.faults, "the conservation law is broken")
+    with _timed(seconds, "release"):
+        publication = release(landing, warehouse, database, say)
+    orders = warehouse.read("select count(*) as n from marts.fct_orders").to_pylist()[0]["n"]
+    (settings.home / "last_run.json").write_text(
+        json.dumps(
+            {
+                "mark": mark,
+                "release_id": publication.release_id,
+                "orders": orders,
+                "orphans": orphans,
+                "row_counts": {table.seal.table: table.seal.row_count for table in publication.tables}
+                or before.get("row_counts", {}),
+            }
+        )
+    )
+    warnings = [*first.warnings, *second.warnings]
+    return UnifyResult(
+        publication.is_new, publication.release_id, orders, orphans, gates, conservation, warnings, seconds
+    )
+
+
+def _refuse(faults: Sequence[str], what: str) -> None:
+    if faults:
+        shown = "\n  - ".join(faults[:20])
+        more = f"\n  … and {len(faults) - 20} more" if len(faults) > 20 else ""
+        raise PipelineError(f"{what}; nothing was released:\n  - {shown}{more}")
+
+
+def _mark(landing: Landing, settings: Settings) -> str:
+    """Fingerprint of everything a release is made from: batches that passed, models, code, warehouse."""
+    digest = hashlib.sha256()
+    for batch in landing.batches(gate="passed"):
+        digest.update(batch.batch_id.encode())
+    package = Path(__file__).resolve().parent
+    for path in sorted([*DBT_PROJECT.rglob("*.sql"), *DBT_PROJECT.rglob("*.csv"), *package.rglob("*.py")]):
+        if "target" not in path.parts:
+            digest.update(path.read_bytes())
+    digest.update((settings.warehouse_url or "").encode())
+    return digest.hexdigest()
+
+
+def _last_run(settings: Settings) -> dict[str, Any]:
+    path = settings.home / "last_run.json"
+    if not path.exists():
+        return {}
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+@contextlib.contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[step] = round(time.perf_counter() - started, 3)
+
+
+__all__ = [
+    "GateOutcome",
+    "Kind",
+    "PipelineError",
+    "UnifyResult",
+    "WarehouseError",
+    "balance",
+    "choose_sources",
+    "code_version",
+    "drop",
+    "identify",
+    "is_configured",
+    "load",
+    "open_gate",
+    "peak_rss_mb",
+    "pull",
+    "release",
+    "unify",
+]
