@@ -199,6 +199,8 @@ def test_every_twin_of_the_package_serves_a_small_world() -> None:
         for name in find_twins():
             assert running.env[f"ORDERHUB_{name.upper()}_URL"] == f"{running.url}/{name}"
         truths = list(running.sandbox.truths())
+        running.sandbox.advance(20, timedelta(days=2))
+        assert set(truths) <= set(running.sandbox.truths()), "a key changed when time passed"
     known: dict[str, set[str]] = {
         "customer": set(world.customers),
         "sku": set(world.products),
