@@ -458,7 +458,7 @@ class Twin:
                 case _:
                     card = {
                         "card_brand": self._dirt.pick(
-                            f"{key}/brand", ("VISA", "MASTERCARD", "CHINA_UNION_PAY")
+                            f"{key}/brand", ("VISA", "MASTERCARD", "CHINA_UNIONPAY")
                         )
                     }
                     row |= {"source_type": "CARD", "card_details": {"status": "CAPTURED", "card": card}}
