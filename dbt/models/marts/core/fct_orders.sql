@@ -1,5 +1,6 @@
 -- One row per canonical order. The contract in _fct_orders.yml lists the columns, their types, the group of each and
 -- when a null means "unknown"; flags, completeness and the hash are built from that list.
+{% set contract = contract_columns() -%}
 with documents as (
     select
         order_id,
@@ -231,7 +232,7 @@ reached as (
             else greatest(furthest_step, case order_status when 'shipped' then 6 else 0 end)
         end as reached_step,
         coalesce(order_type, '') = 'pos' as is_over_the_counter
-        {%- for name, column in model.columns.items() if column.meta.get('unfed') %},
+        {%- for name, column in contract.items() if column.meta.get('unfed') %},
         cast(null as {{ column.data_type }}) as {{ name }}
         {%- endfor %}
     from stated
@@ -239,7 +240,7 @@ reached as (
 
 {#- Attributes that count for completeness, and their groups. -#}
 {%- set attributes = {} -%}
-{%- for name, column in model.columns.items() if column.meta.get('group', 'quality') != 'quality' -%}
+{%- for name, column in contract.items() if column.meta.get('group', 'quality') != 'quality' -%}
     {%- do attributes.update({name: column.meta}) -%}
 {%- endfor -%}
 {%- set groups = {} -%}
@@ -296,9 +297,9 @@ contracted as (
 )
 
 select
-    {%- for name, column in model.columns.items() %}
+    {%- for name, column in contract.items() %}
         {%- if name == 'row_hash' %}
-    {{ sha256_text(canonical_row(model.columns)) }} as row_hash{{ ',' if not loop.last }}
+    {{ sha256_text(canonical_row(contract)) }} as row_hash{{ ',' if not loop.last }}
         {%- else %}
     {{ name }}{{ ',' if not loop.last }}
         {%- endif %}
