@@ -1,0 +1,300 @@
+"""Read releases: which there are, what a table held as of one, what changed between two, and any question in SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from oms_core.release.errors import QueryRefusedError
+from oms_core.release.history import history_table, quoted
+from oms_core.release.tables import declared
+from oms_core.store.errors import NotReleasedError
+from oms_core.store.postgres import READ_SECONDS, Database
+
+_INTERVAL = ("release_from", "release_to")
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release, as the list shows it.
+
+    Attributes:
+        row_counts: rows each table shows.
+        control_totals: {table: {currency: {column: sum}}}, for tables with money.
+        batch_count: landed batches that came in with it.
+    """
+
+    release_id: int
+    published_at: datetime
+    code_version: str
+    merkle_root: bytes
+    row_counts: Mapping[str, int]
+    control_totals: Mapping[str, Mapping[str, Mapping[str, Decimal]]]
+    batch_count: int
+
+
+def list_releases(database: Database, *, limit: int = 1000) -> list[Release]:
+    """Releases, newest first."""
+    with database.read() as connection:
+        return _releases(connection, "true", {}, limit)
+
+
+def current_release(database: Database) -> Release | None:
+    """The newest release, or None before the first."""
+    with database.read() as connection:
+        return next(iter(_releases(connection, "true", {}, 1)), None)
+
+
+def resolve(database: Database, as_of: int | str | datetime) -> Release:
+    """Find the release that was current at a time, or the one with an id.
+
+    Args:
+        as_of: a release id (7 or "7"), or an instant (aware datetime, or ISO 8601 text; without an offset it is UTC).
+
+    Raises:
+        NotReleasedError: there is no such release, or none yet at that time.
+    """
+    if isinstance(as_of, str):
+        try:
+            as_of = int(as_of) if as_of.isdecimal() else datetime.fromisoformat(as_of)
+        except ValueError as error:
+            raise NotReleasedError(
+                f"{as_of!r} is neither a release number nor a time such as 2026-10-31T18:00Z"
+            ) from error
+    with database.read() as connection:
+        if isinstance(as_of, datetime):
+            at = as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC)
+            found = _releases(connection, "published_at <= :at", {"at": at}, 1)
+            missing = f"nothing was released yet at {at.isoformat()}"
+        else:
+            found = _releases(connection, "id = :id", {"id": as_of}, 1) if 0 < as_of < 2**63 else []
+            missing = f"there is no release {as_of}"
+        if found:
+            return found[0]
+        newest = connection.execute(text("SELECT max(id) FROM releases")).scalar()
+    raise NotReleasedError(f"{missing}: " + (f"the newest is release {newest}" if newest else "publish one first"))
+
+
+def _releases(connection: Connection, condition: str, values: Mapping[str, Any], limit: int) -> list[Release]:
+    heads = connection.execute(
+        text(
+            "SELECT id, published_at, code_version, merkle_root, (SELECT count(*) FROM release_batches AS b "
+            f"WHERE b.release_id = r.id) AS batch_count FROM releases AS r WHERE {condition} ORDER BY id DESC LIMIT :limit"
+        ),
+        {**values, "limit": limit},
+    ).all()
+    details = connection.execute(
+        text(
+            "SELECT release_id, table_name, row_count, control_totals FROM release_tables "
+            "WHERE release_id = ANY(:ids) ORDER BY table_name"
+        ),
+        {"ids": [head.id for head in heads]},
+    ).all()
+    return [
+        Release(
+            release_id=head.id,
+            published_at=head.published_at,
+            code_version=head.code_version,
+            merkle_root=bytes.fromhex(head.merkle_root),
+            row_counts={row.table_name: row.row_count for row in details if row.release_id == head.id},
+            control_totals={
+                row.table_name: {
+                    currency: {column: Decimal(value) for column, value in sums.items()}
+                    for currency, sums in row.control_totals.items()
+                }
+                for row in details
+                if row.release_id == head.id and row.control_totals
+            },
+            batch_count=head.batch_count,
+        )
+        for head in heads
+    ]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a query answered: column names, rows in order, and whether rows beyond the limit were left out."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    is_cut: bool
+
+
+def query(
+    database: Database,
+    sql: str,
+    *,
+    as_of: int | str | datetime | None = None,
+    limit: int = 10_000,
+    seconds: float = READ_SECONDS,
+) -> Answer:
+    """Answer one SELECT over the released tables, named as in `RELEASED_TABLES`, beside `releases`.
+
+    It runs as the reading role, which may see nothing but the released views, in a read-only transaction.
+
+    Args:
+        sql: one statement; a trailing semicolon is allowed.
+        as_of: release id or time; None is the current release.
+        limit: rows at most.
+        seconds: time limit.
+
+    Raises:
+        QueryRefusedError: the statement writes, is not one statement, takes too long, or PostgreSQL does not accept it.
+        NotReleasedError: there is no such release.
+    """
+    release_id = None if as_of is None else resolve(database, as_of).release_id
+    with database.read(release_id, seconds=seconds) as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        try:
+            # prepare=True sends it by the extended protocol, which takes one statement only.
+            with driver.cursor() as cursor:
+                cursor.execute(sql.encode(), prepare=True)
+                if cursor.description is None:
+                    raise QueryRefusedError(
+                        f"{cursor.statusmessage or 'the statement'} answers no rows: ask with SELECT"
+                    )
+                columns = tuple(column.name for column in cursor.description)
+                rows = cursor.fetchmany(limit + 1)
+        except psycopg.errors.QueryCanceled as error:
+            raise QueryRefusedError(f"the query takes more than {seconds:g} s: narrow it, or aggregate") from error
+        except (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege) as error:
+            raise QueryRefusedError(
+                f"released tables are read-only, and nothing else can be read here: {_said(error)}. Ask with SELECT."
+            ) from error
+        except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError, psycopg.InternalError) as error:
+            raise QueryRefusedError(f"PostgreSQL does not accept the query: {_said(error)}") from error
+    return Answer(columns, tuple(rows[:limit]), len(rows) > limit)
+
+
+def _said(error: psycopg.Error) -> str:
+    words = error.diag.message_primary or str(error)
+    hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
+    return words + hint
+
+
+def fetch_rows(
+    database: Database,
+    table: str,
+    where: Mapping[str, Any] | None = None,
+    *,
+    as_of: int | str | datetime | None = None,
+    limit: int | None = None,
+) -> list[dict[str, Any]]:
+    """Rows of a released table as of a release, ordered by its key.
+
+    Args:
+        table: a name of `RELEASED_TABLES`.
+        where: column -> value it must equal.
+        as_of: release id or time; None is the current release.
+        limit: rows at most; None is all.
+
+    Raises:
+        NotReleasedError: the table was never released, or there is no such release.
+        RejectedError: the table is not declared.
+    """
+    release_id = None if as_of is None else resolve(database, as_of).release_id
+    conditions = [f"{quoted(column)} = :v{at}" for at, column in enumerate(where or {})]
+    statement = (
+        f"SELECT * FROM {quoted(table)}"
+        + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
+        + f" ORDER BY {', '.join(map(quoted, declared(table).key))}"
+        + (f" LIMIT {int(limit)}" if limit is not None else "")
+    )
+    with database.read(release_id) as connection:
+        try:
+            rows = connection.execute(text(statement), {f"v{at}": v for at, v in enumerate((where or {}).values())})
+        except DBAPIError as error:
+            if isinstance(error.orig, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+                raise NotReleasedError(f"{_said(error.orig)}: it is not part of the released tables") from error
+            raise
+        return [dict(row) for row in rows.mappings()]
+
+
+@dataclass(frozen=True)
+class RowChange:
+    """One row that differs between two releases.
+
+    Attributes:
+        kind: "added", "removed" or "changed".
+        key: key columns and their values.
+        columns: column -> (old, new), the changed ones; for added and removed rows all that are not null.
+    """
+
+    kind: str
+    key: Mapping[str, Any]
+    columns: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a table differs between two releases. `changes` holds the first rows by key; the counts are whole."""
+
+    table: str
+    added: int
+    removed: int
+    changed: int
+    changes: tuple[RowChange, ...]
+
+
+def diff(database: Database, left: int, right: int, table: str, *, limit: int = 1000) -> Difference:
+    """Compare a table as of release `left` with the same as of `right`; a row that changed and changed back is equal.
+
+    Raises:
+        NotReleasedError: there is no such release, or the table was never released.
+        RejectedError: the table is not declared.
+    """
+    first, second = (resolve(database, release).release_id for release in (left, right))
+    keys = declared(table).key
+    # Only versions that begin or end between the two can differ.
+    since, until = sorted((first, second))
+    shown = "release_from <= {0} AND (release_to IS NULL OR release_to > {0})"
+    touched = f"(release_from > {since} AND release_from <= {until} OR release_to > {since} AND release_to <= {until})"
+    name = history_table(table)
+    same_key = " AND ".join(f"old.{quoted(key)} = new.{quoted(key)}" for key in keys)
+    joined = (
+        f"(SELECT * FROM {name} WHERE {touched} AND {shown.format(first)}) AS old FULL JOIN "
+        f"(SELECT * FROM {name} WHERE {touched} AND {shown.format(second)}) AS new ON {same_key} "
+        "WHERE old.row_hash IS DISTINCT FROM new.row_hash"
+    )
+    order = ", ".join(f"coalesce(old.{quoted(key)}, new.{quoted(key)})" for key in keys)
+    with database.begin() as connection:
+        if connection.execute(text("SELECT to_regclass(:name)"), {"name": name}).scalar() is None:
+            raise NotReleasedError(f"{table} was never released")
+        counts = connection.execute(
+            text(
+                "SELECT count(*) FILTER (WHERE old.row_hash IS NULL), count(*) FILTER (WHERE new.row_hash IS NULL), "
+                f"count(*) FILTER (WHERE old.row_hash IS NOT NULL AND new.row_hash IS NOT NULL) FROM {joined}"
+            )
+        ).one()
+        listed = connection.execute(
+            text(f"SELECT to_jsonb(old)::text, to_jsonb(new)::text FROM {joined} ORDER BY {order} LIMIT :limit"),
+            {"limit": limit},
+        ).all()
+    changes = tuple(_change(keys, *(_row(side) for side in pair)) for pair in listed)
+    added, removed, changed = tuple[int, int, int](counts)
+    return Difference(table, added, removed, changed, changes)
+
+
+def _row(json_text: Any) -> dict[str, Any] | None:
+    """A row from JSON text, with exact decimals; None stays None."""
+    return None if json_text is None else json.loads(json_text, parse_float=Decimal)
+
+
+def _change(keys: Sequence[str], old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> RowChange:
+    kind = "added" if old is None else "removed" if new is None else "changed"
+    before, after = old or {}, new or {}
+    columns = {
+        name: (before.get(name), after.get(name))
+        for name in {**before, **after}
+        if name not in (*_INTERVAL, "row_hash", *keys) and before.get(name) != after.get(name)
+    }
+    return RowChange(kind, {key: (new or before)[key] for key in keys}, columns)

@@ -1,0 +1,67 @@
+"""Which marts are released, what identifies a row of each, and what readers look rows up by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from oms_core.release.errors import RejectedError
+
+# A release writes these itself: what a mart offers under the same names is left out.
+OWNED_COLUMNS = ("row_hash", "release_id")
+
+
+@dataclass(frozen=True)
+class ReleasedTable:
+    """One mart that readers see.
+
+    Attributes:
+        key: columns that identify a row; never null, unique within a release.
+        lookups: further columns that rows are found by; each gets an index.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    lookups: tuple[str, ...] = ()
+
+
+RELEASED_TABLES: Mapping[str, ReleasedTable] = {
+    table.name: table
+    for table in (
+        ReleasedTable("fct_orders", ("order_id",), ("customer_id", "order_number")),
+        ReleasedTable("fct_order_lines", ("order_line_id",), ("order_id", "sku_id")),
+        ReleasedTable("fct_order_events", ("event_id",), ("order_id",)),
+        ReleasedTable("fct_shipments", ("shipment_id",), ("order_id",)),
+        ReleasedTable("fct_payments", ("payment_id",), ("order_id",)),
+        ReleasedTable("fct_refunds", ("refund_id",), ("order_id",)),
+        ReleasedTable("fct_returns", ("return_id",), ("order_id",)),
+        ReleasedTable("fct_inventory_positions", ("position_id",), ("sku_id", "location_id")),
+        ReleasedTable("fct_rebates", ("rebate_id",)),
+        ReleasedTable("fct_temperature_readings", ("reading_id",), ("order_id",)),
+        ReleasedTable("dim_customers", ("customer_id",)),
+        ReleasedTable("dim_skus", ("sku_id",)),
+        ReleasedTable("dim_locations", ("location_id",)),
+        ReleasedTable("dim_dates", ("date_day",)),
+        ReleasedTable("order_attribute_provenance", ("order_id", "attribute")),
+        ReleasedTable("order_numbers", ("order_number", "order_id", "record_id"), ("order_id",)),
+        ReleasedTable("order_xref", ("record_id", "valid_from"), ("order_id",)),
+        ReleasedTable("customer_xref", ("record_id", "valid_from"), ("customer_id",)),
+        ReleasedTable("sku_xref", ("record_id", "valid_from"), ("sku_id",)),
+        ReleasedTable("location_xref", ("record_id", "valid_from"), ("location_id",)),
+        ReleasedTable("ops_conservation", ("source_system", "stream")),
+    )
+}
+
+
+def declared(name: str) -> ReleasedTable:
+    """The declaration of a mart.
+
+    Raises:
+        RejectedError: it has none.
+    """
+    table = RELEASED_TABLES.get(name)
+    if table is None:
+        raise RejectedError(
+            f"table {name} is not declared as released: add its key to RELEASED_TABLES, or leave it out"
+        )
+    return table

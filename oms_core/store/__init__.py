@@ -1,0 +1,1 @@
+"""The operational store: PostgreSQL, its tables, its migrations, and fast ways in and out."""

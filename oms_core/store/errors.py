@@ -1,0 +1,30 @@
+"""What can go wrong with the operational store.
+
+StoreError
+├── DatabaseUnavailableError    PostgreSQL cannot be started or reached
+├── DatabaseRefusedError        PostgreSQL refused what we asked (role, privilege, version)
+├── UnsupportedColumnError      a column's Arrow type has no place in PostgreSQL
+└── NotReleasedError            the release, table or order asked for does not exist
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Base of every error of the operational store. The message says what, where and what to do."""
+
+
+class DatabaseUnavailableError(StoreError):
+    """PostgreSQL cannot be started or reached."""
+
+
+class DatabaseRefusedError(StoreError):
+    """PostgreSQL refused what we asked of it."""
+
+
+class UnsupportedColumnError(StoreError):
+    """A column has an Arrow type that has no place in PostgreSQL."""
+
+
+class NotReleasedError(StoreError):
+    """The release, table or row asked for does not exist."""

@@ -1,0 +1,1 @@
+"""Alembic's steps that make and change the tables of the operational store."""
