@@ -63,9 +63,7 @@ def _instant(text: Any, field: str) -> datetime:
     try:
         return datetime.fromisoformat(str(text)).astimezone(UTC)
     except ValueError:
-        raise _BadRequestError(
-            "INVALID_TIME", f"Expected an RFC 3339 timestamp, got {text!r}.", field
-        ) from None
+        raise _BadRequestError("INVALID_TIME", f"Expected an RFC 3339 timestamp, got {text!r}.", field) from None
 
 
 def _money(amount: Decimal, currency: str) -> Json:
@@ -113,16 +111,12 @@ class Twin:
             Route("/v2/orders/search", self._answer(self._search_orders), methods=["POST"]),
             Route("/v2/payments", self._answer(self._list_payments)),
             Route("/v2/refunds", self._answer(self._list_refunds)),
-            Route(
-                "/v2/inventory/counts/batch-retrieve", self._answer(self._retrieve_counts), methods=["POST"]
-            ),
+            Route("/v2/inventory/counts/batch-retrieve", self._answer(self._retrieve_counts), methods=["POST"]),
         ]
 
     def truth(self) -> Iterable[Truth]:
         for place in self._stores:
-            yield Truth(
-                "location", f"square:locations:{self._location_id(place.location_id)}", place.location_id
-            )
+            yield Truth("location", f"square:locations:{self._location_id(place.location_id)}", place.location_id)
         for product in self._world.products.values():
             for copy in range(self._dirt.copies(f"product/{product.product_id}", 0.04)):
                 key = self._id(f"variation/{product.product_id}/{copy}", 24)
@@ -365,9 +359,7 @@ class Twin:
         if not order.shipments:
             state = "CANCELED" if order.cancelled_at else "PROPOSED"
             details: Json = {"recipient": recipient, "placed_at": _time(order.placed_at)}
-            return [
-                {"uid": self._id(key, 22), "type": "SHIPMENT", "state": state, "shipment_details": details}
-            ]
+            return [{"uid": self._id(key, 22), "type": "SHIPMENT", "state": state, "shipment_details": details}]
         return [
             {
                 "uid": self._id(f"shipment/{shipment.shipment_id}", 22),
@@ -456,11 +448,7 @@ class Twin:
                     brand = _WALLETS[order.payment_method]
                     row |= {"source_type": "WALLET", "wallet_details": {"status": "CAPTURED", "brand": brand}}
                 case _:
-                    card = {
-                        "card_brand": self._dirt.pick(
-                            f"{key}/brand", ("VISA", "MASTERCARD", "CHINA_UNIONPAY")
-                        )
-                    }
+                    card = {"card_brand": self._dirt.pick(f"{key}/brand", ("VISA", "MASTERCARD", "CHINA_UNIONPAY"))}
                     row |= {"source_type": "CARD", "card_details": {"status": "CAPTURED", "card": card}}
             if order.payment_fee_amount:
                 fee = {
@@ -527,9 +515,7 @@ class Twin:
                         "calculated_at": _time(at),
                     }
                 )
-        return sorted(
-            rows, key=lambda row: (row["calculated_at"], row["catalog_object_id"], row["location_id"])
-        )
+        return sorted(rows, key=lambda row: (row["calculated_at"], row["catalog_object_id"], row["location_id"]))
 
     # --- the protocol -------------------------------------------------------------------------------------
 
@@ -608,9 +594,7 @@ class Twin:
         rows = [row for row in self._orders if row["location_id"] in places]
         for field, window in filters.items():
             if field.upper() != sort:
-                raise _BadRequestError(
-                    "BAD_REQUEST", "The sort field must be the field filtered by.", "query.sort"
-                )
+                raise _BadRequestError("BAD_REQUEST", "The sort field must be the field filtered by.", "query.sort")
             rows = _between(rows, window, field)
         return self._page("orders", rows, asked, 1000, 500)
 
@@ -627,9 +611,7 @@ class Twin:
         year_ago = _time(self._world.now - timedelta(days=365))
         # What a till booked under an impossible date is found by its change time only.
         first = _instant(asked.get("begin_time", year_ago), "begin_time")
-        rows = [
-            row for row in rows if not _is_time(row["created_at"]) or _instant(row["created_at"], "") >= first
-        ]
+        rows = [row for row in rows if not _is_time(row["created_at"]) or _instant(row["created_at"], "") >= first]
         window = {"start_at": asked.get("updated_at_begin_time"), "end_at": asked.get("updated_at_end_time")}
         return _between(rows, window, "updated_at")
 

@@ -113,9 +113,7 @@ class Order(Record):
     ship_to_city: str | None = Field(None, validation_alias=AliasPath("shippingAddress", "city"))
     ship_to_region: str | None = Field(None, validation_alias=AliasPath("shippingAddress", "province"))
     ship_to_postcode: str | None = Field(None, validation_alias=AliasPath("shippingAddress", "zip"))
-    ship_to_country: Country | None = Field(
-        None, validation_alias=AliasPath("shippingAddress", "countryCodeV2")
-    )
+    ship_to_country: Country | None = Field(None, validation_alias=AliasPath("shippingAddress", "countryCodeV2"))
     tags: list[str] = Field(default_factory=list)
     created_at: Instant = Field(validation_alias="createdAt")
     processed_at: Instant | None = Field(
@@ -141,8 +139,8 @@ class LineItem(Record):
     quantity: Quantity = Field(ge=0)
     currency: Currency = Field(validation_alias=_money("originalUnitPriceSet", "currencyCode"))
     unit_price_amount: Amount = Field(validation_alias=_money("originalUnitPriceSet"))
-    discount_amount: Annotated[Amount, _total_of("allocatedAmountSet.presentmentMoney.amount")] | None = (
-        Field(None, validation_alias="discountAllocations")
+    discount_amount: Annotated[Amount, _total_of("allocatedAmountSet.presentmentMoney.amount")] | None = Field(
+        None, validation_alias="discountAllocations"
     )
     tax_amount: Annotated[Amount, _total_of("priceSet.presentmentMoney.amount")] | None = Field(
         None, validation_alias="taxLines"
@@ -159,9 +157,7 @@ class Transaction(Record):
     currency: Currency = Field(validation_alias=_money("amountSet", "currencyCode"))
     amount: Amount = Field(validation_alias=_money("amountSet"), ge=0)
     fee_amount: Annotated[Amount, _total_of("amount.amount")] | None = Field(None, validation_alias="fees")
-    fee_currency: Currency | None = Field(
-        None, validation_alias=AliasPath("fees", 0, "amount", "currencyCode")
-    )
+    fee_currency: Currency | None = Field(None, validation_alias=AliasPath("fees", 0, "amount", "currencyCode"))
     processed_at: Instant | None = Field(None, validation_alias="processedAt")
 
 
@@ -182,9 +178,7 @@ class RefundLineItem(Record):
     line_item_id: str | None = Field(None, validation_alias=AliasPath("lineItem", "id"))
     variant_id: str | None = Field(None, validation_alias=AliasPath("lineItem", "variant", "id"))
     quantity: Quantity = Field(ge=0)
-    restock_type: str | None = Field(
-        None, validation_alias="restockType", description="RETURN, CANCEL, NO_RESTOCK, …"
-    )
+    restock_type: str | None = Field(None, validation_alias="restockType", description="RETURN, CANCEL, NO_RESTOCK, …")
     refund_id: str | None = Field(None, validation_alias=AliasPath("refund", "id"))
     refunded_at: Instant | None = Field(None, validation_alias=AliasPath("refund", "createdAt"))
 
@@ -211,9 +205,7 @@ class Customer(Record):
     first_name: str | None = Field(None, validation_alias="firstName")
     last_name: str | None = Field(None, validation_alias="lastName")
     email: str | None = Field(None, validation_alias=AliasPath("defaultEmailAddress", "emailAddress"))
-    email_consent: str | None = Field(
-        None, validation_alias=AliasPath("defaultEmailAddress", "marketingState")
-    )
+    email_consent: str | None = Field(None, validation_alias=AliasPath("defaultEmailAddress", "marketingState"))
     phone: Phone | None = Field(None, validation_alias=AliasPath("defaultPhoneNumber", "phoneNumber"))
     locale: str | None = None
     company: str | None = Field(None, validation_alias=AliasPath("defaultAddress", "company"))
@@ -249,21 +241,15 @@ class Variant(Record):
     barcode: Gtin | None = None
     price_amount: Amount | None = Field(None, validation_alias="price", description="in the shop's currency")
     inventory_item_id: str | None = Field(None, validation_alias=AliasPath("inventoryItem", "id"))
-    unit_cost_amount: Amount | None = Field(
-        None, validation_alias=AliasPath("inventoryItem", "unitCost", "amount")
-    )
+    unit_cost_amount: Amount | None = Field(None, validation_alias=AliasPath("inventoryItem", "unitCost", "amount"))
     cost_currency: Currency | None = Field(
         None, validation_alias=AliasPath("inventoryItem", "unitCost", "currencyCode")
     )
-    origin_country: Country | None = Field(
-        None, validation_alias=AliasPath("inventoryItem", "countryCodeOfOrigin")
-    )
+    origin_country: Country | None = Field(None, validation_alias=AliasPath("inventoryItem", "countryCodeOfOrigin"))
     weight: Quantity | None = Field(
         None, validation_alias=AliasPath("inventoryItem", "measurement", "weight", "value"), ge=0
     )
-    weight_unit: str | None = Field(
-        None, validation_alias=AliasPath("inventoryItem", "measurement", "weight", "unit")
-    )
+    weight_unit: str | None = Field(None, validation_alias=AliasPath("inventoryItem", "measurement", "weight", "unit"))
     updated_at: Instant = Field(validation_alias="updatedAt")
 
 
@@ -461,9 +447,7 @@ def fault(body: Any) -> ConnectorError | None:
         case "THROTTLED":
             cost = dig(body, "extensions.cost") or {}
             bucket = cost.get("throttleStatus") or {}
-            missing = float(cost.get("requestedQueryCost") or 0) - float(
-                bucket.get("currentlyAvailable") or 0
-            )
+            missing = float(cost.get("requestedQueryCost") or 0) - float(bucket.get("currentlyAvailable") or 0)
             rate = float(bucket.get("restoreRate") or 0)
             wait = max(missing, 0.0) / rate if rate else _BLIND_WAIT_SECONDS
             return ThrottledError(message, wait)

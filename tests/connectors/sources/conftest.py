@@ -36,9 +36,7 @@ class Contract:
         """What is wrong with a message, by the named schema; empty when nothing is."""
         place = "components/schemas" if "components" in self.document else "definitions"
         validator = Draft4Validator({"$ref": f"urn:contract#/{place}/{schema}"}, registry=self._registry)
-        return [
-            f"{'.'.join(map(str, error.path))}: {error.message}" for error in validator.iter_errors(message)
-        ]
+        return [f"{'.'.join(map(str, error.path))}: {error.message}" for error in validator.iter_errors(message)]
 
 
 def _nullable(node: Any) -> Any:

@@ -38,24 +38,18 @@ def rows(landing: Landing, stream: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("stream", SOURCE.streams, ids=lambda stream: stream.name)
-def test_requests_and_answers_keep_the_contract(
-    stream: Stream, contract: Callable[..., Any], serve: Any
-) -> None:
+def test_requests_and_answers_keep_the_contract(stream: Stream, contract: Callable[..., Any], serve: Any) -> None:
     square = contract("square.json")
     asked, answered = MESSAGES[stream.name]
     with serve("square", level="none") as served, Client(SOURCE, served.env) as client:
         places = client.send(SOURCE.stream("locations"), SOURCE.stream("locations").ask(Bounds())).body
         keys = tuple(place["id"] for place in places["locations"])[: stream.fan_out_size]
-        bounds = Bounds(
-            since=datetime(2026, 7, 1, tzinfo=UTC), until=datetime(2026, 11, 1, tzinfo=UTC), keys=keys
-        )
+        bounds = Bounds(since=datetime(2026, 7, 1, tzinfo=UTC), until=datetime(2026, 11, 1, tzinfo=UTC), keys=keys)
         ask = stream.pages.first(stream.ask(bounds))
         body = client.send(stream, ask).body
     if asked is not None:
         assert square.faults(asked, ask.json_body) == []
-    named = {
-        item["name"] for item in square.document["paths"][stream.path][stream.method.lower()]["parameters"]
-    }
+    named = {item["name"] for item in square.document["paths"][stream.path][stream.method.lower()]["parameters"]}
     assert set(ask.params) <= named
     assert square.faults(answered, body) == []
     assert body[stream.rows]
