@@ -208,11 +208,12 @@ def open_gate(landing: Landing, settings: Settings, say: Say) -> GateOutcome:
     if not waiting:
         return GateOutcome("landing", 0, True, 0, [])
     # great-expectations takes seconds to import; only a run that has something to judge pays for it.
+    from expectations.context import GateContext
     from expectations.landing import gate_landing
 
-    results = gate_landing(landing, registry.sources(), settings.data_docs)
+    results = gate_landing(landing, registry.sources(), GateContext(settings.data_docs))
     held = [result for result in results if not result.passed]
-    complaints = [complaint for result in results for complaint in result.complaints]
+    complaints = [f"{result.subject}: {reason}" for result in results for reason in result.reasons]
     rejected = sum(len(result.rejections) for result in results)
     say(f"gate 1: {len(results)} batches judged, {rejected} rows to quarantine, {len(held)} batches held")
     return GateOutcome("landing", len(results), not held, rejected, complaints)

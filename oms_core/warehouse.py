@@ -456,7 +456,7 @@ def build(warehouse: Warehouse, home: Path, select: Sequence[str], *, unit_tests
     }
     arguments = [
         "build", "--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target", target,
-        "--log-level", "none", "--log-level-file", "info", "--no-use-colors", "--select", *select,
+        "--indirect-selection", "buildable", "--log-level", "none", "--log-level-file", "info", "--no-use-colors", "--select", *select,
     ]  # fmt: skip
     if not unit_tests:
         arguments += ["--exclude-resource-type", "unit_test"]

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from jsonschema import Draft4Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT4
 
+from connectors.conformance import Service
 from connectors.extract import PullResult, pull_source
 from connectors.landing import Landing
 from connectors.registry import source
@@ -76,6 +78,23 @@ def serve() -> Serve:
             yield served
 
     return one
+
+
+@pytest.fixture
+def service(request: pytest.FixtureRequest, serve: Serve) -> Iterator[Service]:
+    """The twin of the source under conformance test, and the desk to spoil its answers and let time pass."""
+    name = request.cls.source.name
+    with serve(name, orders=120) as served, httpx.Client(base_url=served.url) as desk:
+
+        def misbehave(fault: str, times: int) -> None:
+            kind = int(fault) if fault.isdigit() else fault
+            body = {"source": name, "fault": kind, "times": times}
+            desk.post("/_sandbox/misbehave", json=body).raise_for_status()
+
+        def advance() -> None:
+            desk.post("/_sandbox/advance", json={"orders": 15, "hours": 48}).raise_for_status()
+
+        yield Service(served.env, misbehave, advance)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from connectors.client import Client
+from connectors.conformance import Conformance
 from connectors.declare import Bounds, Stream, ThrottledError
 from connectors.landing import Landing
 from connectors.sandbox.world import Channel
@@ -27,6 +28,10 @@ MESSAGES = {
     "refunds": (None, "ListPaymentRefundsResponse"),
     "inventory_counts": ("BatchRetrieveInventoryCountsRequest", "BatchRetrieveInventoryCountsResponse"),
 }
+
+
+class TestSquare(Conformance):
+    source = SOURCE
 
 
 def rows(landing: Landing, stream: str) -> list[dict[str, Any]]:
