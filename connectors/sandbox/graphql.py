@@ -108,20 +108,20 @@ class _Parser:
         return Selection(name, alias, arguments, self._fields() if self._peek() == "{" else ())
 
     def _value(self) -> Any:
-        token = self._take()
-        if token == "$":
+        word = self._take()
+        if word == "$":
             return Variable(self._take())
-        if token == "[":
+        if word == "[":
             items = []
             while self._peek() != "]":
                 items.append(self._value())
             self._take("]")
             return items
-        if token.startswith('"'):
-            return token[1:-1].replace('\\"', '"')
-        if token.lstrip("-").isdigit():
-            return int(token)
-        return {"true": True, "false": False, "null": None}.get(token, token)
+        if word.startswith('"'):
+            return word[1:-1].replace('\\"', '"')
+        if word.lstrip("-").isdigit():
+            return int(word)
+        return {"true": True, "false": False, "null": None}.get(word, word)
 
 
 def parse(document: str) -> Sequence[Selection]:

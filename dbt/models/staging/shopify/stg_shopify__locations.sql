@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'shopify__locations'), keys=['location_id']) }}
