@@ -67,7 +67,7 @@ select
     max(case when {{ survives }} then case when {{ definition[0] }} then 1 when not {{ definition[0] }} then 0 end end) = 1
         as {{ attribute }}
             {%- else %}
-    max(case when {{ survives }} then {{ definition[0] }} end) as {{ attribute }}
+    cast(max(case when {{ survives }} then {{ definition[0] }} end) as {{ column_type(definition[1]) }}) as {{ attribute }}
             {%- endif %}
         {%- endfor %},
     max(case when {{ survives }} then record_id end) as {{ name }}_record_id,

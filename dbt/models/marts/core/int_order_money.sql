@@ -128,9 +128,28 @@ amounts as (
 )
 
 select
-    amounts.*,
+    order_id,
+    order_type,
+    currency,
+    {%- for name in [
+        'gross_amount', 'discount_amount', 'shipping_amount', 'tax_amount', 'duty_amount', 'net_amount', 'paid_amount',
+        'refunded_amount', 'channel_fee_amount', 'payment_fee_amount', 'dealer_rebate_amount', 'cogs_amount',
+        'logistics_cost_amount',
+    ] %}
+    cast({{ name }} as {{ column_type('amount') }}) as {{ name }},
+    {%- endfor %}
+    payment_count,
+    refund_count,
+    fee_from_payments,
+    logistics_from_shipments,
+    paid_amount_currency_conflict,
+    refunded_amount_currency_conflict,
+    currency_conflict,
+    net_amount_conflict,
     -- A sale to a consumer has no dealer and so no rebate; for a dealer's order the rebate must be known.
-    net_amount - channel_fee_amount - payment_fee_amount - cogs_amount - logistics_cost_amount
-    - case when order_type in ('b2c', 'pos') then coalesce(dealer_rebate_amount, 0) else dealer_rebate_amount end
-        as contribution_margin_amount
+    cast(
+        net_amount - channel_fee_amount - payment_fee_amount - cogs_amount - logistics_cost_amount
+        - case when order_type in ('b2c', 'pos') then coalesce(dealer_rebate_amount, 0) else dealer_rebate_amount end
+        as {{ column_type('amount') }}
+    ) as contribution_margin_amount
 from amounts

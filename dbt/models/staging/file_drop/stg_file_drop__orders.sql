@@ -13,13 +13,16 @@ select
     min({{ code_point_order('store_code') }}) as store_code,
     min({{ code_point_order('customer_code_key') }}) as customer_code_key,
     case when count(distinct currency) = 1 then min(currency) end as currency,
-    case
-        when count(distinct currency) = 1 and count(net_amount) = count(*)
-            then sum(net_amount) + coalesce(sum(discount_amount), 0)
-    end as gross_amount,
-    case when count(distinct currency) = 1 then sum(discount_amount) end as discount_amount,
-    case when count(distinct currency) = 1 and count(tax_amount) = count(*) then sum(tax_amount) end as tax_amount,
-    case when count(distinct currency) = 1 and count(net_amount) = count(*) then sum(net_amount) end as net_amount,
+    {%- set amounts = {
+        'gross_amount': ('count(net_amount)', 'sum(net_amount) + coalesce(sum(discount_amount), 0)'),
+        'discount_amount': ('count(*)', 'sum(discount_amount)'),
+        'tax_amount': ('count(tax_amount)', 'sum(tax_amount)'),
+        'net_amount': ('count(net_amount)', 'sum(net_amount)'),
+    } %}
+    {%- for name, (known, total) in amounts.items() %}
+    cast(case when count(distinct currency) = 1 and {{ known }} = count(*) then {{ total }} end as {{ column_type('amount') }})
+        as {{ name }},
+    {%- endfor %}
     count(*) as line_count,
     min(_batch_id) as _batch_id,
     min(_page_sha256) as _page_sha256,
