@@ -1,0 +1,446 @@
+"""Odoo as the sandbox company's warehouses use it: what leaves and comes back through warehouses and dark stores.
+
+Deliveries take three steps, pick, pack and deliver, each its own picking with the same origin. The origin is what came
+with the order: mostly the ERP's sale number, at times the shop's, in either case as somebody's import writes it.
+Products were entered by warehouse people, in either script; a few codes were given to another product later on.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from connectors.sandbox.credentials import Credentials
+from connectors.sandbox.dirt import Dirt
+from connectors.sandbox.truth import Truth
+from connectors.sandbox.world import Address, Channel, Customer, Location, Order, Product, Shipment, World
+
+DATABASE = "luna"
+_KINDS = ("warehouse", "dark_store")
+_CHANNELS = (Channel.AMAZON, Channel.SHOPIFY, Channel.B2B)
+_CUSTOMERS, _SUPPLIERS = 5, 4  # ids of the virtual places outside
+_ZONES = ((0, "", "view"), (1, "Stock", "internal"), (2, "Output", "internal"), (3, "Packing Zone", "internal"),
+          (4, "Input", "internal"))  # fmt: skip
+_STOCK, _OUTPUT, _PACKING, _INPUT = 1, 2, 3, 4
+_TYPES = ((1, "Receipts", "incoming", "IN"), (2, "Pick", "internal", "PICK"), (3, "Pack", "internal", "PACK"),
+          (4, "Delivery Orders", "outgoing", "OUT"))  # fmt: skip
+_IN, _PICK, _PACK, _OUT = 1, 2, 3, 4
+_CARRIERS = {"sf_express": "SF Express", "zto": "ZTO", "royal_mail": "Royal Mail", "dpd": "DPD", "dhl": "DHL",
+             "colissimo": "Colissimo", "ups": "UPS", "usps": "USPS", "fedex": "FedEx", "yamato": "Yamato",
+             "correos": "Correos"}  # fmt: skip
+_COUNTRY_NAMES = {"CN": "China", "GB": "United Kingdom", "DE": "Germany", "FR": "France", "US": "United States",
+                  "SG": "Singapore", "JP": "Japan", "ES": "Spain"}  # fmt: skip
+_LOCALES = {"zh": "zh_CN", "en": "en_US", "de": "de_DE", "fr": "fr_FR", "ja": "ja_JP", "es": "es_ES"}
+_OPENED_AT = datetime(2024, 1, 8, 2, 0, tzinfo=UTC)
+_STOCKED_AT = datetime(2026, 6, 20, 6, 30, tzinfo=UTC)
+
+Row = dict[str, Any]
+
+
+def _written(at: datetime) -> str:
+    """Odoo's naive UTC time, to the second."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _number(truth_id: str) -> int:
+    return int("".join(character for character in truth_id if character.isdigit()))
+
+
+def _refuse(status: int, name: str, message: str) -> Response:
+    body = {"name": name, "message": message, "arguments": [message, status], "context": {}, "debug": ""}
+    return JSONResponse(body, status_code=status)
+
+
+class Twin:
+    """Serves `POST /json/2/<model>/search_read`."""
+
+    name = "odoo"
+
+    def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
+        self._world, self._dirt, self._credentials = world, dirt, credentials
+        self._truth: list[Truth] = []
+        self._tables: dict[str, dict[int, Row]] = {}
+        self._places = {key: place for key, place in world.locations.items() if place.kind in _KINDS}
+        self._enter_places()
+        for product in world.products.values():
+            self._enter_product(product)
+        self._enter_stock()
+        for order in world.orders.values():
+            if order.channel in _CHANNELS and not order.is_fulfilled_by_marketplace:
+                self._enter_order(order)
+
+    def routes(self) -> Sequence[BaseRoute]:
+        return [Route("/json/2/{model}/search_read", self._search_read, methods=["POST"])]
+
+    def truth(self) -> Iterable[Truth]:
+        return self._truth
+
+    def env(self, base_url: str) -> dict[str, str]:
+        return {
+            "ORDERHUB_ODOO_URL": base_url,
+            "ORDERHUB_ODOO_KEY": self._credentials.secret("odoo", "key", 40),
+            "ORDERHUB_ODOO_DATABASE": DATABASE,
+        }
+
+    # --- what is in it --------------------------------------------------------------------------------------------
+
+    def _put(self, model: str, row_id: int, created_at: datetime, modified_at: datetime, **fields: Any) -> Row:
+        row = {
+            "id": row_id,
+            "create_date": _written(created_at),
+            "write_date": _written(max(created_at, min(modified_at, self._world.now))),
+            **{name: False if value is None else value for name, value in fields.items()},
+        }
+        self._tables.setdefault(model, {})[row_id] = row
+        return row
+
+    def _link(self, model: str, row_id: int | None) -> list[Any] | None:
+        """A linked record as Odoo shows it: `[id, display name]`."""
+        if row_id is None:
+            return None
+        row = self._tables[model][row_id]
+        return [row_id, row.get("complete_name") or row["name"]]
+
+    def _enter_places(self) -> None:
+        for row_id, name, usage in ((_SUPPLIERS, "Vendors", "supplier"), (_CUSTOMERS, "Customers", "customer")):
+            self._put("stock.location", row_id, _OPENED_AT, _OPENED_AT, name=name, complete_name=f"Partners/{name}",
+                      usage=usage, barcode=None, warehouse_id=None, active=True)  # fmt: skip
+        for place in self._places.values():
+            number = _number(place.location_id)
+            name = self._place_name(place)
+            self._put_partner(number, _OPENED_AT, _OPENED_AT, place.address, f"place/{place.location_id}", name=name,
+                              is_company=True, email=None, phone=None, vat=None, lang="en_US", ref=None)  # fmt: skip
+            self._put("stock.warehouse", number, _OPENED_AT, _OPENED_AT, name=name, code=place.code, active=True,
+                      partner_id=self._link("res.partner", number))  # fmt: skip
+            self._truth.append(Truth("location", f"odoo:warehouses:{number}", place.location_id))
+            warehouse = self._link("stock.warehouse", number)
+            for offset, zone, usage in _ZONES:
+                path = f"{place.code}/{zone}" if zone else place.code
+                self._put("stock.location", number * 10 + offset, _OPENED_AT, _OPENED_AT, name=zone or place.code,
+                          complete_name=path, usage=usage, barcode=path.upper().replace("/", "-"), active=True,
+                          warehouse_id=warehouse)  # fmt: skip
+            for offset, title, code, sequence in _TYPES:
+                self._put("stock.picking.type", number * 10 + offset, _OPENED_AT, _OPENED_AT, code=code,
+                          name=f"{name}: {title}", sequence_code=sequence, warehouse_id=warehouse,
+                          reservation_method="at_confirm")  # fmt: skip
+
+    def _place_name(self, place: Location) -> str:
+        if place.name_zh and self._dirt.chance(f"place/{place.location_id}/han", 0.5):
+            return place.name_zh
+        return self._dirt.text(place.name, f"place/{place.location_id}")
+
+    def _put_partner(
+        self, row_id: int, created_at: datetime, modified_at: datetime, address: Address, key: str, **fields: Any
+    ) -> Row:
+        typed = self._dirt.address(address, key, "both")
+        fields.setdefault("parent_id", None)
+        return self._put("res.partner", row_id, created_at, modified_at, street=typed.street, street2=None,
+                         city=typed.city, state_id=[_number(key) % 900 + 1, f"{typed.region} ({typed.country})"],
+                         zip=typed.postcode, country_code=typed.country, active=True, **fields)  # fmt: skip
+
+    def _partner(self, customer: Customer, order: Order) -> int:
+        """Id of the partner an order goes to: the customer, or a delivery address below it."""
+        dirt, key = self._dirt, f"partner/{customer.customer_id}"
+        row_id = 1000 + _number(customer.customer_id)
+        known = self._tables["res.partner"].get(row_id)
+        first_at = order.placed_at if known is None else datetime.fromisoformat(known["create_date"] + "+00:00")
+        name = dirt.company(customer, key, "both") if customer.is_company else dirt.name(customer, key, "both")
+        self._put_partner(row_id, first_at, order.placed_at, customer.address, key, name=name,
+                          is_company=customer.is_company, email=dirt.email(customer, key, 0.25),
+                          phone=dirt.phone(customer, key, 0.1), vat=dirt.tax_number(customer, key, 0.6),
+                          lang=_LOCALES.get(customer.language, "en_US"), ref=None)  # fmt: skip
+        if known is None:
+            self._truth.append(Truth("customer", f"odoo:partners:{row_id}", customer.customer_id))
+        if order.ship_to is None or order.ship_to == customer.address:
+            return row_id
+        other_id = 1_000_000 + _number(order.order_id)
+        self._put_partner(other_id, order.placed_at, order.placed_at, order.ship_to, f"ship-to/{order.order_id}",
+                          name=name, is_company=False, email=None, phone=dirt.phone(customer, f"{key}/2", 0.3), vat=None,
+                          lang=None, ref=None, parent_id=self._link("res.partner", row_id))  # fmt: skip
+        self._truth.append(Truth("customer", f"odoo:partners:{other_id}", customer.customer_id))
+        return other_id
+
+    def _enter_product(self, product: Product) -> None:
+        dirt, number = self._dirt, _number(product.product_id)
+        for copy in range(dirt.copies(f"product/{product.product_id}", 0.03)):
+            key = f"product/{product.product_id}/{copy}"
+            self._put_product(5000 * copy + number, product, key, dirt.code(product.mpn, key, 0.08), True)
+        # A code given to another product once its first holder was archived.
+        if dirt.chance(f"product/{product.product_id}/recycled", 0.03):
+            heir = self._world.products.get(f"P{number % len(self._world.products) + 1:04d}", product)
+            self._put_product(20_000 + number, product, f"product/{product.product_id}/old", heir.mpn, False)
+
+    def _put_product(self, row_id: int, product: Product, key: str, code: str | None, is_active: bool) -> None:
+        dirt = self._dirt
+        origin = _COUNTRY_NAMES.get(product.origin_country)
+        row = self._put("product.product", row_id, _OPENED_AT, _OPENED_AT + timedelta(days=row_id % 600),
+                        name=dirt.title(product, key, "both"), default_code=code,
+                        barcode=dirt.gtin(product, key, 0.12) if is_active else None,
+                        categ_id=[_number(key) % 40 + 1, f"All / {product.category}"], weight=float(product.weight_kg),
+                        volume=float(product.volume_m3), list_price=float(product.list_price),
+                        standard_price=float(product.unit_cost), cost_currency_id=[7, product.currency],
+                        uom_id=[1, "Units"], tracking="lot" if product.shelf_life_days else "none", active=is_active,
+                        country_of_origin=None if origin is None or dirt.chance(f"{key}/origin", 0.3) else [50, origin],
+                        )  # fmt: skip
+        if dirt.is_invalid(key):
+            row["weight"] = -row["weight"]
+        self._truth.append(Truth("sku", f"odoo:products:{row_id}", product.product_id))
+
+    def _lot_row_id(self, lot_id: str) -> int:
+        lot = self._world.lots[lot_id]
+        batch = ord(lot_id[len(lot_id) - 4]) - ord("A")
+        return _number(lot.product_id) * 10_000 + _number(lot.location_id) * 100 + batch
+
+    def _enter_stock(self) -> None:
+        used_at: dict[str, datetime] = {}
+        for order in self._world.orders.values():
+            for line in order.lines:
+                if line.lot_id is not None:
+                    used_at[line.lot_id] = max(order.updated_at, used_at.get(line.lot_id, order.updated_at))
+        for lot in self._world.lots.values():
+            if lot.location_id not in self._places:
+                continue
+            row_id, received = self._lot_row_id(lot.lot_id), _STOCKED_AT
+            expires = None if lot.expires_on is None else _written(_midnight(lot.expires_on))
+            product = self._link("product.product", _number(lot.product_id))
+            self._put("stock.lot", row_id, received, received, name=lot.lot_id, product_id=product,
+                      expiration_date=expires)  # fmt: skip
+            row = self._put("stock.quant", row_id, received, used_at.get(lot.lot_id, received), product_id=product,
+                            location_id=self._zone(lot.location_id, _STOCK), lot_id=self._link("stock.lot", row_id),
+                            quantity=float(lot.on_hand_qty), reserved_quantity=float(lot.reserved_qty),
+                            product_uom_id=[1, "Units"])  # fmt: skip
+            if self._dirt.is_invalid(f"quant/{lot.lot_id}"):
+                row["reserved_quantity"] = -1.0
+
+    def _zone(self, location_id: str, zone: int) -> list[Any] | None:
+        return self._link("stock.location", _number(location_id) * 10 + zone)
+
+    # --- deliveries -----------------------------------------------------------------------------------------------
+
+    def _enter_order(self, order: Order) -> None:
+        if order.customer_id is None or order.reserved_at is None or order.cancelled_at is not None:
+            return
+        here = [shipment for shipment in order.shipments if shipment.location_id in self._places]
+        partner: int | None = None
+        if here:
+            partner = self._partner(self._world.customers[order.customer_id], order)
+        for shipment in here:
+            self._enter_shipment(order, shipment, partner)
+        self._enter_rest(order, partner)
+        self._enter_returns(order, here, partner)
+
+    def _enter_shipment(self, order: Order, shipment: Shipment, partner: int | None) -> None:
+        index = int(shipment.shipment_id.rpartition("-S")[2])
+        steps = (
+            (_PICK, _STOCK, _PACKING, order.reserved_at or order.placed_at, shipment.picked_at),
+            (_PACK, _PACKING, _OUTPUT, shipment.picked_at, shipment.packed_at),
+            (_OUT, _OUTPUT, None, shipment.packed_at, shipment.dispatched_at),
+        )
+        for kind, source, target, created_at, done_at in steps:
+            self._put_picking(order, index, kind, shipment.location_id, source, target, created_at, done_at,
+                              shipment.lines, partner, shipment)  # fmt: skip
+
+    def _enter_rest(self, order: Order, partner: int | None) -> None:
+        """What is reserved and not sent yet waits as a pick."""
+        sent: dict[int, int] = {}
+        for shipment in order.shipments:
+            for line_number, quantity in shipment.lines:
+                sent[line_number] = sent.get(line_number, 0) + quantity
+        rest = tuple(
+            (line.line_number, line.quantity - sent.get(line.line_number, 0))
+            for line in order.lines
+            if line.quantity > sent.get(line.line_number, 0)
+        )
+        place = self._waiting_place(order)
+        if not rest or place is None or order.customer_id is None or order.reserved_at is None:
+            return
+        if partner is None:
+            partner = self._partner(self._world.customers[order.customer_id], order)
+        self._put_picking(order, len(order.shipments) + 1, _PICK, place, _STOCK, _PACKING, order.reserved_at, None, rest,
+                          partner, None)  # fmt: skip
+
+    def _waiting_place(self, order: Order) -> str | None:
+        for line in order.lines:
+            if line.lot_id is not None:
+                place = self._world.lots[line.lot_id].location_id
+                return place if place in self._places else None
+        return None
+
+    def _put_picking(
+        self,
+        order: Order,
+        index: int,
+        kind: int,
+        location_id: str,
+        source: int,
+        target: int | None,
+        created_at: datetime,
+        done_at: datetime | None,
+        lines: Sequence[tuple[int, int]],
+        partner: int | None,
+        shipment: Shipment | None,
+    ) -> None:
+        dirt, place = self._dirt, self._places[location_id]
+        row_id = _number(order.order_id) * 100 + index * 10 + kind
+        _, _, code, sequence = _TYPES[kind - 1]
+        name = f"{place.code}/{sequence}/{_number(order.order_id) * 10 + index:06d}"
+        is_out = kind == _OUT
+        modified_at = created_at if done_at is None else dirt.late(done_at, f"picking/{row_id}")
+        self._put("stock.picking", row_id, created_at, modified_at, name=name, origin=self._origin(order),
+                  state="assigned" if done_at is None else "done", partner_id=self._link("res.partner", partner),
+                  picking_type_id=self._link("stock.picking.type", _number(location_id) * 10 + kind),
+                  picking_type_code=code, location_id=self._zone(location_id, source),
+                  location_dest_id=self._link("stock.location", _CUSTOMERS) if target is None
+                  else self._zone(location_id, target),
+                  scheduled_date=_written(created_at + timedelta(hours=4)),
+                  date_deadline=None if order.promised_at is None else _written(order.promised_at),
+                  date_done=None if done_at is None else _written(done_at),
+                  carrier_id=_carrier(shipment) if is_out else None,
+                  carrier_tracking_ref=self._tracking(shipment) if is_out else None,
+                  shipping_weight=float(shipment.weight_kg) if is_out and shipment is not None else 0.0,
+                  backorder_id=None, return_id=None)  # fmt: skip
+        self._truth.append(Truth("order", f"odoo:pickings:{row_id}", order.order_id))
+        for line_number, quantity in lines:
+            self._put_move(order, row_id, line_number, quantity, created_at, modified_at, done_at)
+
+    def _put_move(
+        self,
+        order: Order,
+        picking_id: int,
+        line_number: int,
+        quantity: int,
+        created_at: datetime,
+        modified_at: datetime,
+        done_at: datetime | None,
+        returned_move_id: int | None = None,
+    ) -> None:
+        line = order.lines[line_number - 1]
+        row_id = picking_id * 100 + line_number
+        picking = self._tables["stock.picking"][picking_id]
+        product = self._link("product.product", _number(line.product_id))
+        state = "assigned" if done_at is None else "done"
+        shown = {"picking_id": self._link("stock.picking", picking_id), "product_id": product, "state": state}
+        row = self._put("stock.move", row_id, created_at, modified_at, sequence=10 * line_number,
+                        product_uom_qty=float(quantity), quantity=float(quantity), product_uom=[1, "Units"],
+                        location_id=picking["location_id"], location_dest_id=picking["location_dest_id"],
+                        date=_written(done_at or created_at), **shown,
+                        origin_returned_move_id=None if returned_move_id is None
+                        else [returned_move_id, f"{picking['name']}: {line.product_id}"])  # fmt: skip
+        row["name"] = picking["name"]
+        if self._dirt.is_invalid(f"move/{row_id}"):
+            row["product_uom_qty"] = -float(quantity)
+        lot_id = None
+        if line.lot_id is not None and self._world.lots[line.lot_id].location_id in self._places:
+            lot_id = self._lot_row_id(line.lot_id)
+        self._put("stock.move.line", row_id, created_at, modified_at, move_id=[row_id, picking["name"]],
+                  lot_id=self._link("stock.lot", lot_id), quantity=float(quantity), product_uom_id=[1, "Units"],
+                  date=_written(done_at or created_at), **shown)  # fmt: skip
+
+    def _enter_returns(self, order: Order, here: Sequence[Shipment], partner: int | None) -> None:
+        for index, returned in enumerate(order.returns):
+            sent = next((s for s in here if returned.line_number in dict(s.lines)), None)
+            if sent is None:
+                continue
+            out_id = _number(order.order_id) * 100 + int(sent.shipment_id.rpartition("-S")[2]) * 10 + _OUT
+            out, place = self._tables["stock.picking"][out_id], self._places[sent.location_id]
+            row_id = _number(order.order_id) * 100 + 80 + index
+            number = _number(sent.location_id)
+            self._put("stock.picking", row_id, returned.received_at, returned.received_at,
+                      name=f"{place.code}/IN/{_number(order.order_id) * 10 + index:06d}", state="done",
+                      origin=f"Return of {out['name']}", partner_id=self._link("res.partner", partner),
+                      picking_type_id=self._link("stock.picking.type", number * 10 + _IN), picking_type_code="incoming",
+                      location_id=self._link("stock.location", _CUSTOMERS),
+                      location_dest_id=self._zone(sent.location_id, _INPUT),
+                      scheduled_date=_written(returned.received_at), date_deadline=None,
+                      date_done=_written(returned.received_at), carrier_id=None, carrier_tracking_ref=None,
+                      shipping_weight=0.0, backorder_id=None, return_id=[out_id, out["name"]])  # fmt: skip
+            self._put_move(order, row_id, returned.line_number, returned.quantity, returned.received_at,
+                           returned.received_at, returned.received_at, out_id * 100 + returned.line_number)  # fmt: skip
+
+    def _origin(self, order: Order) -> str | None:
+        dirt, key = self._dirt, f"origin/{order.order_id}"
+        if dirt.chance(f"{key}/missing", 0.02):
+            return None
+        shop = order.number
+        if order.channel is Channel.SHOPIFY:
+            shop = dirt.pick(f"{key}/shop", (shop, shop.removeprefix("#"), f"Shopify {shop}", f"SHOPIFY {shop}"))
+        elif order.channel is Channel.AMAZON:
+            shop = dirt.pick(f"{key}/shop", (shop, f"Amazon {shop}", f"AMAZON: {shop}"))
+        if order.erp_number is None or dirt.chance(f"{key}/shop-number", 0.1):
+            return shop
+        if dirt.chance(f"{key}/both", 0.08):
+            return f"{order.erp_number} / {shop}"
+        return order.erp_number.lower() if dirt.chance(f"{key}/case", 0.04) else order.erp_number
+
+    def _tracking(self, shipment: Shipment | None) -> str | None:
+        if shipment is None or self._dirt.chance(f"tracking/{shipment.shipment_id}", 0.04):
+            return None
+        return shipment.tracking_number
+
+    # --- the protocol ---------------------------------------------------------------------------------------------
+
+    async def _search_read(self, request: Request) -> Response:
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not self._credentials.accepts("odoo", "key", key, 40):
+            return _refuse(401, "werkzeug.exceptions.Unauthorized", "Invalid apikey")
+        if request.headers.get("x-odoo-database", DATABASE) != DATABASE:
+            return _refuse(404, "werkzeug.exceptions.NotFound", "no such database on this server")
+        model = request.path_params["model"]
+        if model not in self._tables:
+            return _refuse(404, "werkzeug.exceptions.NotFound", f"the model {model!r} does not exist")
+        try:
+            rows = _select(self._tables[model], json.loads(await request.body()))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            return _refuse(422, "odoo.exceptions.UserError", f"Invalid arguments for {model}: {error}")
+        return JSONResponse(rows, media_type="application/json; charset=utf-8")
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def _carrier(shipment: Shipment | None) -> list[Any] | None:
+    if shipment is None or shipment.carrier not in _CARRIERS:
+        return None
+    return [list(_CARRIERS).index(shipment.carrier) + 1, _CARRIERS[shipment.carrier]]
+
+
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
+
+
+def _select(table: dict[int, Row], asked: dict[str, Any]) -> list[Row]:
+    """What `search_read` returns: domain clauses joined by AND, archived rows only with `active_test` false."""
+    clauses = list(asked.get("domain", ()))
+    if asked.get("context", {}).get("active_test", True) and not any(clause[0] == "active" for clause in clauses):
+        clauses.append(["active", "!=", False])
+    rows = list(table.values())
+    for name, compare, given in clauses:
+        if compare not in _COMPARE:
+            raise ValueError(f"operator {compare!r} is not one of {', '.join(_COMPARE)}")
+        if name == "active" and rows and "active" not in rows[0]:
+            continue
+        rows = [row for row in rows if _COMPARE[compare](_comparable(row[name]), given)]
+    for part in reversed([part.split() for part in asked.get("order", "id").split(",")]):
+        rows.sort(key=lambda row, name=part[0]: row[name], reverse=part[1:] == ["desc"])  # type: ignore[misc]
+    offset, limit = asked.get("offset", 0), asked.get("limit")
+    rows = rows[offset:] if limit is None else rows[offset : offset + limit]
+    wanted = asked.get("fields") or sorted({name for row in rows for name in row})
+    return [{"id": row["id"], **{name: row[name] for name in wanted}} for row in rows]
+
+
+def _comparable(value: Any) -> Any:
+    return value[0] if isinstance(value, list) else value

@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'odoo__locations'), keys=['id'], order='modified_at') }}

@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'odoo__quants'), keys=['id'], order='modified_at') }}
