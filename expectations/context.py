@@ -68,7 +68,9 @@ class GateContext:
             name=suite.name,
             expectations=[_expectation(expect, position) for position, expect in enumerate(suite.expects)],
         )
-        outcome = batch.validate(built, result_format=_RESULT_FORMAT, expectation_parameters=dict(given or {}))
+        outcome = batch.validate(
+            built, result_format=_RESULT_FORMAT, expectation_parameters=dict(given or {})
+        )
         by_position = {result.expectation_config.meta["position"]: result for result in outcome.results}
         findings = [
             _finding(suite.name, expect, by_position[position], len(frame))
@@ -173,7 +175,9 @@ def _expectation(expect: Expect, position: int) -> Any:
         arguments["column"] = expect.column
     if expect.where is not None:
         column, values = expect.where
-        arguments["row_condition"] = Column(column).is_in(list(values)) if values else Column(column).is_not_null()
+        arguments["row_condition"] = (
+            Column(column).is_in(list(values)) if values else Column(column).is_not_null()
+        )
     implementation: Any = get_expectation_impl(expect.type)
     return implementation(
         severity=expect.severity.value, meta={"position": position, "fault": expect.fault}, **arguments

@@ -25,8 +25,9 @@ from pydantic.fields import FieldInfo
 from connectors.column import AMOUNT, INSTANT, QUANTITY, known_currency
 from connectors.declare import CHILD_META_FIELDS, META_FIELDS, Record, Source, Stream, stream_schemas
 from connectors.extract import payload_text
-from connectors.landing import BATCHES, FILES, QUARANTINE, CommittedBatch, Landing, Rejection, RowOrigin
+from connectors.landing import FILES, CommittedBatch, Landing, Rejection, RowOrigin
 from expectations.context import GateContext
+from expectations.frame import to_frame
 from expectations.suite import Expect, Finding, GateResult, Given, Severity, Suite
 
 if TYPE_CHECKING:
@@ -105,7 +106,10 @@ def _field_expects(name: str, field: FieldInfo, record: type[Record]) -> Iterabl
     column = record.columns()[name]
     if _is_currency(field.annotation, field.metadata):
         yield Expect(
-            "expect_column_values_to_be_in_set", "is not an ISO 4217 code", name, {"value_set": list(_currencies())}
+            "expect_column_values_to_be_in_set",
+            "is not an ISO 4217 code",
+            name,
+            {"value_set": list(_currencies())},
         )
     elif column.arrow in (AMOUNT, QUANTITY):
         largest = LARGEST_AMOUNT if column.arrow == AMOUNT else LARGEST_QUANTITY
@@ -128,7 +132,9 @@ def _field_expects(name: str, field: FieldInfo, record: type[Record]) -> Iterabl
     for companion in column.companions:
         if companion.suffix in _FORMS:
             pattern, fault = _FORMS[companion.suffix]
-            yield Expect("expect_column_values_to_match_regex", fault, f"{name}_{companion.suffix}", {"regex": pattern})
+            yield Expect(
+                "expect_column_values_to_match_regex", fault, f"{name}_{companion.suffix}", {"regex": pattern}
+            )
 
 
 def _instant_expect(name: str) -> Expect:
@@ -181,18 +187,14 @@ def gate_landing(
     Returns:
         One result per batch, oldest first.
     """
-    batches = landing.batches(gate=state)
-    refused = _ever_refused(landing) if batches else set()
     results = []
-    for batch in batches:
-        result = _judge(landing, batch, sources, context, refused)
+    for batch in landing.batches(gate=state):
+        result = _judge(landing, batch, sources, context)
         report = json.dumps(result.as_json(), ensure_ascii=False)
         if result.passed:
             landing.pass_gate(batch.batch_id, report, result.rejections)
         else:
             landing.hold(batch.batch_id, report)
-        if result.rejections or not result.passed:
-            refused.add((batch.source, batch.stream))
         results.append(result)
         if progress is not None:
             progress(result)
@@ -206,30 +208,14 @@ def _judge(
     batch: CommittedBatch,
     sources: Mapping[str, Source],
     context: GateContext,
-    refused: set[tuple[str, str]],
 ) -> GateResult:
     source = sources.get(batch.source)
     if source is None or all(batch.stream not in stream.tables for stream in source.streams):
-        reason = (
-            f"{batch.source}.{batch.stream} is not declared any more: declare it again, then check the held batch again"
+        reason = f"{batch.source}.{batch.stream} is not declared any more: declare it again, then check the held batch again"
+        return GateResult(
+            "landing", batch.batch_id, f"{batch.source}.{batch.stream}", passed=False, reasons=(reason,)
         )
-        return GateResult("landing", batch.batch_id, f"{batch.source}.{batch.stream}", passed=False, reasons=(reason,))
-    # Rows that were all let through before, unchanged, need no second look; it spares quiet runs the import of GX.
-    if batch.changed == 0 and (batch.source, batch.stream) not in refused:
-        return _unchanged(batch, source, _landed_rows(landing, batch))
     return check_batch(batch, source, context, _landed_rows(landing, batch))
-
-
-def _ever_refused(landing: Landing) -> set[tuple[str, str]]:
-    """Streams of which a batch was held or a row was rejected by the gate."""
-    held = sa.select(BATCHES.c.source, BATCHES.c.stream).where(BATCHES.c.gate == "held")
-    rejected = (
-        sa.select(BATCHES.c.source, BATCHES.c.stream)
-        .join(QUARANTINE, QUARANTINE.c.batch_id == BATCHES.c.batch_id)
-        .where(QUARANTINE.c.stage == "gate")
-    )
-    with landing.transaction() as connection:
-        return {(row[0], row[1]) for row in connection.execute(sa.union(held, rejected))}
 
 
 def _landed_rows(landing: Landing, batch: CommittedBatch) -> dict[str, int]:
@@ -319,19 +305,6 @@ def check_batch(
     )
 
 
-def _unchanged(batch: CommittedBatch, source: Source, landed: Mapping[str, int]) -> GateResult:
-    reasons = _unfit_files(batch, source, landed)
-    return GateResult(
-        "landing",
-        batch.batch_id,
-        f"{batch.source}.{batch.stream}",
-        passed=not reasons,
-        reasons=tuple(reasons),
-        row_count=sum(landed.values()),
-        is_unchanged=True,
-    )
-
-
 def _unfit_files(batch: CommittedBatch, source: Source, landed: Mapping[str, int]) -> list[str]:
     """Find files that cannot be read, or whose columns or number of rows are not what was declared and committed."""
     reasons = []
@@ -373,21 +346,13 @@ def _difference(declared: pa.Schema, found: pa.Schema) -> str:
 
 
 def _read_frame(path: Path, columns: Sequence[str]) -> tuple[pd.DataFrame, pd.Series[str]]:
-    """Read the columns a suite needs, in types that pandas compares fast, and the record hashes.
+    """Read the columns a suite needs, and the record hashes.
 
-    Decimals become floats: bounds are far coarser than their rounding. Rejected rows are read again, exactly.
+    Rejected rows are read again, exactly.
     """
-    schema = pq.read_schema(path)
-    texts = [name for name in columns if pa.types.is_string(schema.field(name).type)]
-    table = pq.read_table(path, columns=list(columns), read_dictionary=texts)
-    for position, field in enumerate(table.schema):
-        values = table.column(position)
-        if pa.types.is_decimal(field.type):
-            table = table.set_column(position, field.name, values.cast(pa.float64()))
-        elif pa.types.is_date(field.type):
-            table = table.set_column(position, field.name, values.cast(pa.timestamp("us")).cast(INSTANT))
-    hashes = pq.read_table(path, columns=["_record_hash"]).column(0)
-    return table.to_pandas(self_destruct=True), hashes.to_pandas()
+    texts = [field.name for field in pq.read_schema(path) if pa.types.is_string(field.type)]
+    frame = to_frame(pq.read_table(path, columns=list(columns), read_dictionary=texts))
+    return frame, pq.read_table(path, columns=["_record_hash"]).column(0).to_pandas()
 
 
 def _row_faults(findings: Sequence[Finding], frame: pd.DataFrame) -> Faults:
@@ -425,7 +390,9 @@ def _table_reasons(findings: Sequence[Finding]) -> list[str]:
 def _with_repeats(faults: Faults, hashes: pd.Series[str]) -> Faults:
     """Add the other copies of the rows to reject."""
     by_hash = {hashes.iloc[position]: expects for position, expects in faults.items()}
-    return {int(position): by_hash[hashes.iloc[position]] for position in hashes.index[hashes.isin(list(by_hash))]}
+    return {
+        int(position): by_hash[hashes.iloc[position]] for position in hashes.index[hashes.isin(list(by_hash))]
+    }
 
 
 def _with_orphans(path: Path, faults: Faults, lost: Mapping[tuple[str, int], str]) -> Faults:
@@ -460,10 +427,13 @@ def _rejections(path: Path, stream: Stream, name: str, faults: Faults) -> list[R
         parent = None
         if parent_columns:
             parent = json.dumps(
-                {"hash": origin.parent_hash, **dict(zip(parent_columns, parent_values, strict=True))}, default=str
+                {"hash": origin.parent_hash, **dict(zip(parent_columns, parent_values, strict=True))},
+                default=str,
             )
         payload = payload_text({column: value for column, value in row.items() if column not in meta})
-        error = "; ".join(fault if isinstance(fault, str) else _sentence(fault, row) for fault in faults[position])
+        error = "; ".join(
+            fault if isinstance(fault, str) else _sentence(fault, row) for fault in faults[position]
+        )
         found.append(Rejection(name, origin, payload, error, parent, stage="gate"))
     return found
 
@@ -486,7 +456,9 @@ def _rows_at(path: Path, positions: Sequence[int]) -> Iterator[tuple[int, dict[s
 
 def _sentence(expect: Expect, row: Mapping[str, Any]) -> str:
     columns = (expect.column,) if expect.column is not None else expect.columns
-    seen = ", ".join(column if row[column] is None else f"{column} {_shown(row[column])}" for column in columns)
+    seen = ", ".join(
+        column if row[column] is None else f"{column} {_shown(row[column])}" for column in columns
+    )
     return f"{seen} {expect.fault} ({expect.type})"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -115,7 +115,6 @@ class GateResult:
         rejections: rows that go to quarantine.
         row_count: rows looked at, children included.
         repeated_count: rows received more than once in the batch, word for word the same; staging drops them.
-        is_unchanged: every row was landed and let through before, so that nothing was left to check.
         seconds: wall time.
     """
 
@@ -129,7 +128,6 @@ class GateResult:
     rejections: tuple[Rejection, ...] = ()
     row_count: int = 0
     repeated_count: int = 0
-    is_unchanged: bool = False
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
@@ -146,7 +144,6 @@ class GateResult:
             "rows": self.row_count,
             "rejected": len(self.rejections),
             "repeated": self.repeated_count,
-            "unchanged": self.is_unchanged,
             "failed": [
                 {
                     "table": finding.table,
@@ -161,38 +158,3 @@ class GateResult:
             ],
             "seconds": round(self.seconds, 3),
         }
-
-
-@dataclass(frozen=True)
-class GateSummary:
-    """Many results in one line: for the report of a run."""
-
-    passed: bool
-    checked: int
-    refused: int
-    rejected: int
-    warned: int
-    reasons: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """The summary as JSON values."""
-        return {
-            "passed": self.passed,
-            "checked": self.checked,
-            "refused": self.refused,
-            "rejected": self.rejected,
-            "warned": self.warned,
-            "reasons": list(self.reasons),
-        }
-
-
-def summarise(results: Sequence[GateResult]) -> GateSummary:
-    """Add up the results of one gate; it has passed when every one has."""
-    return GateSummary(
-        passed=all(item.passed for item in results),
-        checked=len(results),
-        refused=sum(not item.passed for item in results),
-        rejected=sum(len(item.rejections) for item in results),
-        warned=sum(len(item.warnings) for item in results),
-        reasons=tuple(reason for item in results for reason in item.reasons),
-    )
