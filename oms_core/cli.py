@@ -92,6 +92,12 @@ def _instant(text: str | None, option: str) -> datetime | None:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
+def _as_of(text: str | None) -> int | datetime | None:
+    if text is not None and text.isdigit():
+        return int(text)
+    return _instant(text, "--as-of")
+
+
 class _Live:
     """Progress lines on a terminal: one per stream while pulling, one sentence per step while unifying."""
 
@@ -324,7 +330,9 @@ def _database(settings: Settings) -> Iterator[Database]:
 @plain_errors
 def query(
     sql: Annotated[str, typer.Argument(help="One SELECT over the released tables.")],
-    as_of: Annotated[int | None, typer.Option(help="Release to read; the current one by default.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="Release number or ISO 8601 time to read; now by default.")
+    ] = None,
     format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
     limit: Annotated[int, typer.Option(help="Rows at most.", min=1)] = 10_000,
     home: Home = None,
@@ -335,7 +343,7 @@ def query(
     from oms_core.release.read import query as ask
 
     with _database(Settings.from_environment(home)) as database:
-        answer = ask(database, sql, as_of=as_of, limit=limit)
+        answer = ask(database, sql, as_of=_as_of(as_of), limit=limit)
     if format == "json":
         _print_json([dict(zip(answer.columns, row, strict=True)) for row in answer.rows])
     elif format == "csv":
@@ -477,7 +485,9 @@ def sandbox_serve(
 def explain(
     order: Annotated[str, typer.Argument(help="Any number any system ever used for the order.")],
     attribute: Annotated[str | None, typer.Argument(help="One attribute; all by default.")] = None,
-    as_of: Annotated[int | None, typer.Option(help="Release to read; the current one by default.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="Release number or ISO 8601 time to read; now by default.")
+    ] = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -488,7 +498,7 @@ def explain(
     settings = Settings.from_environment(home)
     landing = Landing(settings.landing)
     with _database(settings) as database:
-        found = find(database, order, attribute, read_page=landing.read_page, as_of=as_of)
+        found = find(database, order, attribute, read_page=landing.read_page, as_of=_as_of(as_of))
     print_explanation(out, found, as_json)
 
 

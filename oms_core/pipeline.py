@@ -47,13 +47,17 @@ class PipelineError(Exception):
 
 @dataclass(frozen=True)
 class GateOutcome:
-    """What one gate said: what it judged, whether that may pass, and a sentence for each complaint."""
+    """What one gate said: what it judged, whether that may pass, why not, and what it only remarks on.
+
+    `judged` counts batches at gate 1 and rows of the mart at gate 2.
+    """
 
     gate: str
     judged: int
     passed: bool
     rejected_rows: int
     complaints: list[str]
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -216,7 +220,8 @@ def open_gate(landing: Landing, settings: Settings, say: Say) -> GateOutcome:
     complaints = [f"{result.subject}: {reason}" for result in results for reason in result.reasons]
     rejected = sum(len(result.rejections) for result in results)
     say(f"gate 1: {len(results)} batches judged, {rejected} rows to quarantine, {len(held)} batches held")
-    return GateOutcome("landing", len(results), not held, rejected, complaints)
+    remarks = [f"{result.subject}: {warning}" for result in results for warning in result.warnings]
+    return GateOutcome("landing", len(results), not held, rejected, complaints, remarks)
 
 
 def load(landing: Landing, warehouse: Warehouse) -> int:
@@ -273,6 +278,7 @@ def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
 
 def check_marts(warehouse: Warehouse, settings: Settings, previous: Mapping[str, int]) -> list[GateOutcome]:
     """Gate 2: judge the marts before anybody sees them."""
+    from expectations.context import GateContext
     from expectations.release import REQUIRED_COLUMNS, gate_release
 
     frames = {
@@ -280,8 +286,10 @@ def check_marts(warehouse: Warehouse, settings: Settings, previous: Mapping[str,
         for table, columns in REQUIRED_COLUMNS.items()
     }
     return [
-        GateOutcome(f"release.{result.suite}", result.judged, result.passed, 0, result.complaints)
-        for result in gate_release(frames, settings.data_docs, previous_counts=previous)
+        GateOutcome(
+            f"release.{result.subject}", result.row_count, result.passed, 0, list(result.reasons), list(result.warnings)
+        )
+        for result in gate_release(frames, GateContext(settings.data_docs), previous_counts=previous)
     ]
 
 
