@@ -71,9 +71,9 @@ def index_history(connection: Connection, table: ReleasedTable) -> None:
     key = ", ".join(map(quoted, table.key))
     connection.execute(text(f"ALTER TABLE {history_table(table.name)} ADD PRIMARY KEY ({key}, release_from)"))
     present = existing_columns(connection, table.name)
-    for column in table.lookups:
-        if column in present:
-            connection.execute(text(f"CREATE INDEX ON {history_table(table.name)} ({quoted(column)})"))
+    for lookup in table.lookups:
+        if lookup in present or not lookup.isidentifier():  # a column, or an expression over the key
+            connection.execute(text(f"CREATE INDEX ON {history_table(table.name)} ({lookup})"))
 
 
 def evolve_history(connection: Connection, table: ReleasedTable, columns: Mapping[str, str]) -> None:
@@ -86,7 +86,9 @@ def evolve_history(connection: Connection, table: ReleasedTable, columns: Mappin
     existing = existing_columns(connection, table.name)
     for name, kind in columns.items():
         if name not in existing:
-            connection.execute(text(f"ALTER TABLE {history_table(table.name)} ADD COLUMN {quoted(name)} {kind}"))
+            connection.execute(
+                text(f"ALTER TABLE {history_table(table.name)} ADD COLUMN {quoted(name)} {kind}")
+            )
             if name in table.lookups:
                 connection.execute(text(f"CREATE INDEX ON {history_table(table.name)} ({quoted(name)})"))
         elif existing[name] != kind and not _holds(existing[name], kind):
@@ -134,7 +136,9 @@ def is_shown_whole(connection: Connection, name: str) -> bool:
 def show(connection: Connection, name: str) -> None:
     """Make or extend the view of a mart. Columns that came later stand last, so that readers never lose theirs."""
     listed = ", ".join(
-        _SHOWN_AS.get(column, quoted(column)) for column in existing_columns(connection, name) if column != "release_to"
+        _SHOWN_AS.get(column, quoted(column))
+        for column in existing_columns(connection, name)
+        if column != "release_to"
     )
     connection.execute(
         text(

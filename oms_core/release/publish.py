@@ -163,7 +163,9 @@ class _Offer:
             raise RejectedError(f"{table.name} has a column name twice: {', '.join(names)}")
         missing = [name for name in table.key if name not in names]
         if missing:
-            raise RejectedError(f"{table.name} lacks {', '.join(missing)} of its key ({', '.join(table.key)})")
+            raise RejectedError(
+                f"{table.name} lacks {', '.join(missing)} of its key ({', '.join(table.key)})"
+            )
         types = {f.name: postgres_type(f.name, f.type) for f in rows.schema if f.name not in OWNED_COLUMNS}
         return cls(table, rows, types)
 
@@ -238,7 +240,9 @@ def _publish_table(connection: Connection, offer: _Offer, release_id: int) -> Pu
         inserted_count=inserted,
         closed_count=closed,
         missing_columns=tuple(
-            c for c in existing if c not in offer.types and c not in ("row_hash", "release_from", "release_to")
+            c
+            for c in existing
+            if c not in offer.types and c not in ("row_hash", "release_from", "release_to")
         ),
     )
 
@@ -300,13 +304,17 @@ def _close(connection: Connection, name: str, release_id: int, hashes: NDArray[n
     ).rowcount
     connection.execute(text("DROP TABLE closing"))
     if closed != len(hashes):
-        raise ReleaseError(f"{name}: {len(hashes):,} row versions should end and {closed:,} did; nothing was published")
+        raise ReleaseError(
+            f"{name}: {len(hashes):,} row versions should end and {closed:,} did; nothing was published"
+        )
     return closed
 
 
 def _check_keys(connection: Connection, table: ReleasedTable, release_id: int) -> None:
     """A key may not begin anew while an older version of it goes on."""
-    same_key = " AND ".join(f"fresh.{history.quoted(column)} = old.{history.quoted(column)}" for column in table.key)
+    same_key = " AND ".join(
+        f"fresh.{history.quoted(column)} = old.{history.quoted(column)}" for column in table.key
+    )
     name = history.history_table(table.name)
     shown = ", ".join(f"fresh.{history.quoted(column)}" for column in table.key)
     twice = connection.execute(
@@ -339,7 +347,9 @@ def _explained(table: ReleasedTable, error: StoreError | DBAPIError) -> Exceptio
 def _check_arrival(connection: Connection, offer: _Offer, row_count: int, totals: Totals) -> None:
     """What PostgreSQL holds now must be what was sent: rows, and money to the last digit."""
     name = history.history_table(offer.table.name)
-    arrived: int = connection.execute(text(f"SELECT count(*) FROM {name} WHERE release_to IS NULL")).scalar_one()
+    arrived: int = connection.execute(
+        text(f"SELECT count(*) FROM {name} WHERE release_to IS NULL")
+    ).scalar_one()
     if arrived != row_count:
         raise ReleaseError(f"{offer.table.name}: {row_count:,} rows were sent and {arrived:,} arrived")
     found: dict[str, dict[str, Decimal]] = {}

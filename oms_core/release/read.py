@@ -80,7 +80,9 @@ def resolve(database: Database, as_of: int | str | datetime) -> Release:
         if found:
             return found[0]
         newest = connection.execute(text("SELECT max(id) FROM releases")).scalar()
-    raise NotReleasedError(f"{missing}: " + (f"the newest is release {newest}" if newest else "publish one first"))
+    raise NotReleasedError(
+        f"{missing}: " + (f"the newest is release {newest}" if newest else "publish one first")
+    )
 
 
 def _releases(connection: Connection, condition: str, values: Mapping[str, Any], limit: int) -> list[Release]:
@@ -165,12 +167,19 @@ def query(
                 columns = tuple(column.name for column in cursor.description)
                 rows = cursor.fetchmany(limit + 1)
         except psycopg.errors.QueryCanceled as error:
-            raise QueryRefusedError(f"the query takes more than {seconds:g} s: narrow it, or aggregate") from error
+            raise QueryRefusedError(
+                f"the query takes more than {seconds:g} s: narrow it, or aggregate"
+            ) from error
         except (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege) as error:
             raise QueryRefusedError(
                 f"released tables are read-only, and nothing else can be read here: {_said(error)}. Ask with SELECT."
             ) from error
-        except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError, psycopg.InternalError) as error:
+        except (
+            psycopg.ProgrammingError,
+            psycopg.DataError,
+            psycopg.NotSupportedError,
+            psycopg.InternalError,
+        ) as error:
             raise QueryRefusedError(f"PostgreSQL does not accept the query: {_said(error)}") from error
     return Answer(columns, tuple(rows[:limit]), len(rows) > limit)
 
@@ -211,10 +220,14 @@ def fetch_rows(
     )
     with database.read(release_id) as connection:
         try:
-            rows = connection.execute(text(statement), {f"v{at}": v for at, v in enumerate((where or {}).values())})
+            rows = connection.execute(
+                text(statement), {f"v{at}": v for at, v in enumerate((where or {}).values())}
+            )
         except DBAPIError as error:
             if isinstance(error.orig, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
-                raise NotReleasedError(f"{_said(error.orig)}: it is not part of the released tables") from error
+                raise NotReleasedError(
+                    f"{_said(error.orig)}: it is not part of the released tables"
+                ) from error
             raise
         return [dict(row) for row in rows.mappings()]
 
@@ -276,7 +289,9 @@ def diff(database: Database, left: int, right: int, table: str, *, limit: int = 
             )
         ).one()
         listed = connection.execute(
-            text(f"SELECT to_jsonb(old)::text, to_jsonb(new)::text FROM {joined} ORDER BY {order} LIMIT :limit"),
+            text(
+                f"SELECT to_jsonb(old)::text, to_jsonb(new)::text FROM {joined} ORDER BY {order} LIMIT :limit"
+            ),
             {"limit": limit},
         ).all()
     changes = tuple(_change(keys, *(_row(side) for side in pair)) for pair in listed)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from oms_core.release.errors import RejectedError
+from oms_core.store.released import SOURCE_KEY
 
 # A release writes these itself: what a mart offers under the same names is left out.
 OWNED_COLUMNS = ("row_hash", "release_id")
@@ -17,7 +18,7 @@ class ReleasedTable:
 
     Attributes:
         key: columns that identify a row; never null, unique within a release.
-        lookups: further columns that rows are found by; each gets an index.
+        lookups: further columns or expressions that rows are found by; each gets an index.
     """
 
     name: str
@@ -39,16 +40,19 @@ RELEASED_TABLES: Mapping[str, ReleasedTable] = {
         ReleasedTable("fct_rebates", ("rebate_id",)),
         ReleasedTable("fct_temperature_readings", ("reading_id",), ("order_id",)),
         ReleasedTable("dim_customers", ("customer_id",)),
-        ReleasedTable("dim_skus", ("sku_id",)),
+        ReleasedTable("dim_skus", ("sku_id",), ("sku_code", "gtin14")),
         ReleasedTable("dim_locations", ("location_id",)),
-        ReleasedTable("dim_dates", ("date_day",)),
-        ReleasedTable("order_attribute_provenance", ("order_id", "attribute")),
+        ReleasedTable("dim_dates", ("date_on",)),
+        # A sum names every record it is made of, so one attribute may have several rows.
+        ReleasedTable(
+            "order_attribute_provenance", ("order_id", "attribute", "source_system", "stream", "record_key")
+        ),
         ReleasedTable("order_numbers", ("order_number", "order_id", "record_id"), ("order_id",)),
-        ReleasedTable("order_xref", ("record_id", "valid_from"), ("order_id",)),
-        ReleasedTable("customer_xref", ("record_id", "valid_from"), ("customer_id",)),
-        ReleasedTable("sku_xref", ("record_id", "valid_from"), ("sku_id",)),
-        ReleasedTable("location_xref", ("record_id", "valid_from"), ("location_id",)),
-        ReleasedTable("ops_conservation", ("source_system", "stream")),
+        ReleasedTable("order_xref", ("record_id", "valid_from"), ("order_id", SOURCE_KEY)),
+        ReleasedTable("customer_xref", ("record_id", "valid_from"), ("customer_id", SOURCE_KEY)),
+        ReleasedTable("sku_xref", ("record_id", "valid_from"), ("sku_id", SOURCE_KEY)),
+        ReleasedTable("location_xref", ("record_id", "valid_from"), ("location_id", SOURCE_KEY)),
+        ReleasedTable("ops_conservation", ("source_system", "currency")),
     )
 }
 

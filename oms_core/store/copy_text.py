@@ -78,7 +78,9 @@ def encode_lines(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.StringArra
         (n,) string array, never null.
     """
     texts = [_as_text(name, batch.column(name)) for name in columns]
-    lines: pa.StringArray = pc.binary_join_element_wise(*texts, "\t", null_handling="replace", null_replacement="\\N")
+    lines: pa.StringArray = pc.binary_join_element_wise(
+        *texts, "\t", null_handling="replace", null_replacement="\\N"
+    )
     return lines
 
 
@@ -101,7 +103,9 @@ def _escape(column: Any) -> Any:
     characters = column.buffers()[2]
     data = characters.to_pybytes() if characters is not None else b""
     for plain, escaped in _ESCAPES:
-        if plain.encode() in data:  # rare: looking at all the characters at once is far cheaper than replacing
+        if (
+            plain.encode() in data
+        ):  # rare: looking at all the characters at once is far cheaper than replacing
             column = pc.replace_substring(column, plain, escaped)
     return column
 

@@ -18,6 +18,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
@@ -106,7 +107,9 @@ class EmbeddedServer:
             return
         users, self._users = self._users, -1
         os.close(users)
-        if os.getpid() != self._owner or not self.data.exists():  # a forked child leaves the server to its parent
+        if (
+            os.getpid() != self._owner or not self.data.exists()
+        ):  # a forked child leaves the server to its parent
             return
         with self._alone():
             last = os.open(self.folder / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -116,8 +119,7 @@ class EmbeddedServer:
                 return
             finally:
                 os.close(last)
-            if self._postmaster_pid() is not None:
-                self._run("pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "-t", str(_START_SECONDS), "stop")
+            self._stop()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -173,7 +175,9 @@ class EmbeddedServer:
 
     def _answers(self) -> bool:
         try:
-            psycopg.connect(host=str(self.socket_folder), user=SUPERUSER, dbname="postgres", connect_timeout=5).close()
+            psycopg.connect(
+                host=str(self.socket_folder), user=SUPERUSER, dbname="postgres", connect_timeout=5
+            ).close()
         except psycopg.OperationalError:
             return False
         return True
@@ -185,6 +189,21 @@ class EmbeddedServer:
             return pid if psutil.Process(pid).name().startswith("postgres") else None
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return None
+
+    def _stop(self) -> None:
+        """Ask the server for a fast shutdown and wait for it. A signal needs no way through the folders above."""
+        pid = self._postmaster_pid()
+        if pid is None:
+            return
+        try:
+            os.kill(pid, signal.SIGINT)
+            psutil.Process(pid).wait(_START_SECONDS)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            return  # it stopped meanwhile
+        except psutil.TimeoutExpired as error:
+            raise DatabaseUnavailableError(
+                f"embedded PostgreSQL (process {pid}) does not stop; its log: {self.data / 'server.log'}"
+            ) from error
 
     def _start(self) -> None:
         if self._postmaster_pid() is None:
@@ -233,12 +252,16 @@ class EmbeddedServer:
                     check=False,
                 )
             except OSError as error:
-                raise DatabaseUnavailableError(f"{program} of embedded PostgreSQL cannot be run: {error}") from error
+                raise DatabaseUnavailableError(
+                    f"{program} of embedded PostgreSQL cannot be run: {error}"
+                ) from error
             output.seek(0)
             text = output.read().decode(errors="replace").strip()
         if done.returncode != 0:
             log = self.data / "server.log"
-            last_words = "\n".join([text, *(log.read_text(errors="replace").splitlines()[-5:] if log.exists() else [])])
+            last_words = "\n".join(
+                [text, *(log.read_text(errors="replace").splitlines()[-5:] if log.exists() else [])]
+            )
             raise DatabaseUnavailableError(
                 f"embedded PostgreSQL in {self.folder} failed ({program}, exit code {done.returncode}): "
                 f"{last_words}\n"

@@ -4,7 +4,8 @@ StoreError
 ├── DatabaseUnavailableError    PostgreSQL cannot be started or reached
 ├── DatabaseRefusedError        PostgreSQL refused what we asked (role, privilege, version)
 ├── UnsupportedColumnError      a column's Arrow type has no place in PostgreSQL
-└── NotReleasedError            the release, table or order asked for does not exist
+├── NotReleasedError            the release, table or row asked for does not exist
+└── AmbiguousError              a number leads to several rows
 """
 
 from __future__ import annotations
@@ -28,3 +29,21 @@ class UnsupportedColumnError(StoreError):
 
 class NotReleasedError(StoreError):
     """The release, table or row asked for does not exist."""
+
+
+class AmbiguousError(StoreError):
+    """A number leads to several rows, since systems reuse numbers. Nothing is guessed.
+
+    Attributes:
+        entity: "order", "customer" or "sku".
+        number: as asked.
+        candidates: golden ids of the rows, sorted.
+    """
+
+    def __init__(self, entity: str, number: str, candidates: tuple[str, ...]) -> None:
+        super().__init__(
+            f"{number!r} is the number of {len(candidates)} {entity}s: ask by one of their ids, {', '.join(candidates)}"
+        )
+        self.entity = entity
+        self.number = number
+        self.candidates = candidates

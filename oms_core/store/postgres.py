@@ -99,15 +99,21 @@ class Database:
     def _open_embedded(cls, server: EmbeddedServer, pool_size: int) -> Database:
         folder = str(server.socket_folder)
         try:
-            with psycopg.connect(host=folder, user=SUPERUSER, dbname="postgres", autocommit=True) as connection:
-                known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [_DATABASE]).fetchone()
+            with psycopg.connect(
+                host=folder, user=SUPERUSER, dbname="postgres", autocommit=True
+            ) as connection:
+                known = connection.execute(
+                    "SELECT 1 FROM pg_database WHERE datname = %s", [_DATABASE]
+                ).fetchone()
                 if known is None:
                     # Another process may be quicker.
                     with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
                         connection.execute(f"CREATE DATABASE {_DATABASE}")
         except psycopg.Error as error:
             server.close()
-            raise DatabaseUnavailableError(f"embedded PostgreSQL in {server.folder} refuses us: {error}") from error
+            raise DatabaseUnavailableError(
+                f"embedded PostgreSQL in {server.folder} refuses us: {error}"
+            ) from error
         owner = URL.create("postgresql+psycopg", SUPERUSER, database=_DATABASE, query={"host": folder})
         return cls(owner, server=server, pool_size=pool_size)
 
@@ -219,7 +225,9 @@ def _parse(url: str, variable: str) -> URL:
     except ArgumentError as error:
         raise DatabaseUnavailableError(f"{variable} is not a database address: {error}") from error
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
-        raise DatabaseUnavailableError(f"{variable} must begin with postgresql://, not {parsed.drivername}://")
+        raise DatabaseUnavailableError(
+            f"{variable} must begin with postgresql://, not {parsed.drivername}://"
+        )
     return parsed.set(drivername="postgresql+psycopg")
 
 

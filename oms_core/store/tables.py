@@ -76,7 +76,9 @@ release_batches = Table(
     Column("source_system", Text, primary_key=True),
     Column("stream", Text, primary_key=True),
     Column("batch_id", Text, primary_key=True),
-    Column("release_id", BigInteger, ForeignKey(releases.c.id), nullable=False, comment="the first that holds it"),
+    Column(
+        "release_id", BigInteger, ForeignKey(releases.c.id), nullable=False, comment="the first that holds it"
+    ),
     Index("release_batches_by_release", "release_id"),
 )
 
@@ -91,7 +93,9 @@ identity_members = Table(
     Column("valid_to", _INSTANT, comment="exclusive; null while it holds"),
     _one_of("entity", ENTITIES),
     CheckConstraint("valid_to > valid_from", name="interval_is_forward"),
-    Index("identity_members_now", "entity", "record_id", unique=True, postgresql_where=text("valid_to IS NULL")),
+    Index(
+        "identity_members_now", "entity", "record_id", unique=True, postgresql_where=text("valid_to IS NULL")
+    ),
     Index("identity_members_by_golden_id", "entity", "golden_id"),
 )
 
