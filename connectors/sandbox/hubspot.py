@@ -31,7 +31,10 @@ SEARCH_CEILING = 10_000
 _COUNTRY = {"CN": ("China", "中国", "CN"), "GB": ("United Kingdom", "UK", "GB"), "DE": ("Germany", "Deutschland", "DE"),
             "FR": ("France", "FR"), "US": ("United States", "USA", "US"), "SG": ("Singapore", "SG"),
             "JP": ("Japan", "日本", "JP"), "ES": ("Spain", "España", "ES")}  # fmt: skip
-_ALWAYS_SHOWN = {"contacts": ("createdate", "lastmodifieddate"), "companies": ("createdate", "hs_lastmodifieddate")}
+_ALWAYS_SHOWN = {
+    "contacts": ("createdate", "lastmodifieddate"),
+    "companies": ("createdate", "hs_lastmodifieddate"),
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,13 @@ class _Stored:
 
 
 def _refuse(status: int, category: str, message: str, **more: Any) -> Response:
-    body = {"status": "error", "message": message, "correlationId": str(uuid.uuid4()), "category": category, **more}
+    body = {
+        "status": "error",
+        "message": message,
+        "correlationId": str(uuid.uuid4()),
+        "category": category,
+        **more,
+    }
     return JSONResponse(body, status_code=status)
 
 
@@ -120,7 +129,9 @@ class Twin:
         if customer.is_company:
             company_id = dirt.token(f"company/{key}", 11, "123456789")
             company = self._company(customer, f"company/{key}", modified_at)
-            self._objects["companies"].append(_Stored(company_id, customer.created_at, modified_at, company, key))
+            self._objects["companies"].append(
+                _Stored(company_id, customer.created_at, modified_at, company, key)
+            )
         for copy in range(dirt.copies(f"contact/{key}", 0.04)):
             place = f"contact/{key}/{copy}"
             contact_id = dirt.token(place, 12, "123456789")
@@ -218,7 +229,9 @@ class Twin:
             return _refuse(400, "VALIDATION_ERROR", f"Unable to infer object type from: {kind}")
         try:
             asked = json.loads(await request.body())
-            matching = [item for item in self._objects[kind] if _passes(item, asked.get("filterGroups") or [])]
+            matching = [
+                item for item in self._objects[kind] if _passes(item, asked.get("filterGroups") or [])
+            ]
             matching = _sorted(matching, asked.get("sorts") or [])
             limit, after = int(asked.get("limit", 10)), int(asked.get("after") or 0)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -294,6 +307,8 @@ def _sorted(items: Sequence[_Stored], sorts: list[Any]) -> list[_Stored]:
     ordered = sorted(items, key=lambda item: item.id)
     for sort in sorts:
         name = sort["propertyName"] if isinstance(sort, dict) else str(sort).removeprefix("-")
-        is_falling = sort.get("direction") == "DESCENDING" if isinstance(sort, dict) else str(sort).startswith("-")
+        is_falling = (
+            sort.get("direction") == "DESCENDING" if isinstance(sort, dict) else str(sort).startswith("-")
+        )
         ordered.sort(key=lambda item: item.properties.get(name) or "", reverse=is_falling)
     return ordered

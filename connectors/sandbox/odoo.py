@@ -91,7 +91,9 @@ class Twin:
 
     # --- what is in it --------------------------------------------------------------------------------------------
 
-    def _put(self, model: str, row_id: int, created_at: datetime, modified_at: datetime, **fields: Any) -> Row:
+    def _put(
+        self, model: str, row_id: int, created_at: datetime, modified_at: datetime, **fields: Any
+    ) -> Row:
         row = {
             "id": row_id,
             "create_date": _written(created_at),
@@ -109,7 +111,10 @@ class Twin:
         return [row_id, row.get("complete_name") or row["name"]]
 
     def _enter_places(self) -> None:
-        for row_id, name, usage in ((_SUPPLIERS, "Vendors", "supplier"), (_CUSTOMERS, "Customers", "customer")):
+        for row_id, name, usage in (
+            (_SUPPLIERS, "Vendors", "supplier"),
+            (_CUSTOMERS, "Customers", "customer"),
+        ):
             self._put("stock.location", row_id, _OPENED_AT, _OPENED_AT, name=name, complete_name=f"Partners/{name}",
                       usage=usage, barcode=None, warehouse_id=None, active=True)  # fmt: skip
         for place in self._places.values():
@@ -137,7 +142,13 @@ class Twin:
         return self._dirt.text(place.name, f"place/{place.location_id}")
 
     def _put_partner(
-        self, row_id: int, created_at: datetime, modified_at: datetime, address: Address, key: str, **fields: Any
+        self,
+        row_id: int,
+        created_at: datetime,
+        modified_at: datetime,
+        address: Address,
+        key: str,
+        **fields: Any,
     ) -> Row:
         typed = self._dirt.address(address, key, "both")
         fields.setdefault("parent_id", None)
@@ -150,8 +161,12 @@ class Twin:
         dirt, key = self._dirt, f"partner/{customer.customer_id}"
         row_id = 1000 + _number(customer.customer_id)
         known = self._tables["res.partner"].get(row_id)
-        first_at = order.placed_at if known is None else datetime.fromisoformat(known["create_date"] + "+00:00")
-        name = dirt.company(customer, key, "both") if customer.is_company else dirt.name(customer, key, "both")
+        first_at = (
+            order.placed_at if known is None else datetime.fromisoformat(known["create_date"] + "+00:00")
+        )
+        name = (
+            dirt.company(customer, key, "both") if customer.is_company else dirt.name(customer, key, "both")
+        )
         self._put_partner(row_id, first_at, order.placed_at, customer.address, key, name=name,
                           is_company=customer.is_company, email=dirt.email(customer, key, 0.25),
                           phone=dirt.phone(customer, key, 0.1), vat=dirt.tax_number(customer, key, 0.6),
@@ -177,7 +192,9 @@ class Twin:
             heir = self._world.products.get(f"P{number % len(self._world.products) + 1:04d}", product)
             self._put_product(20_000 + number, product, f"product/{product.product_id}/old", heir.mpn, False)
 
-    def _put_product(self, row_id: int, product: Product, key: str, code: str | None, is_active: bool) -> None:
+    def _put_product(
+        self, row_id: int, product: Product, key: str, code: str | None, is_active: bool
+    ) -> None:
         dirt = self._dirt
         origin = _COUNTRY_NAMES.get(product.origin_country)
         row = self._put("product.product", row_id, _OPENED_AT, _OPENED_AT + timedelta(days=row_id % 600),
@@ -370,7 +387,9 @@ class Twin:
             return None
         shop = order.number
         if order.channel is Channel.SHOPIFY:
-            shop = dirt.pick(f"{key}/shop", (shop, shop.removeprefix("#"), f"Shopify {shop}", f"SHOPIFY {shop}"))
+            shop = dirt.pick(
+                f"{key}/shop", (shop, shop.removeprefix("#"), f"Shopify {shop}", f"SHOPIFY {shop}")
+            )
         elif order.channel is Channel.AMAZON:
             shop = dirt.pick(f"{key}/shop", (shop, f"Amazon {shop}", f"AMAZON: {shop}"))
         if order.erp_number is None or dirt.chance(f"{key}/shop-number", 0.1):
@@ -425,7 +444,9 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 def _select(table: dict[int, Row], asked: dict[str, Any]) -> list[Row]:
     """What `search_read` returns: domain clauses joined by AND, archived rows only with `active_test` false."""
     clauses = list(asked.get("domain", ()))
-    if asked.get("context", {}).get("active_test", True) and not any(clause[0] == "active" for clause in clauses):
+    if asked.get("context", {}).get("active_test", True) and not any(
+        clause[0] == "active" for clause in clauses
+    ):
         clauses.append(["active", "!=", False])
     rows = list(table.values())
     for name, compare, given in clauses:

@@ -58,9 +58,13 @@ class CrmObject(Record):
     id: str = Field(min_length=1, description="HubSpot's object id; unique per object type")
     archived: bool = Field(default=False, description="In the recycling bin")
     merged_object_ids: SemicolonList | None = Field(
-        default=None, validation_alias=_property("hs_merged_object_ids"), description="Ids merged into this object"
+        default=None,
+        validation_alias=_property("hs_merged_object_ids"),
+        description="Ids merged into this object",
     )
-    created_at: Instant = Field(validation_alias="createdAt", description="When the object was made in HubSpot")
+    created_at: Instant = Field(
+        validation_alias="createdAt", description="When the object was made in HubSpot"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -78,28 +82,42 @@ class Contact(CrmObject):
     email: str | None = Field(default=None, validation_alias=_property("email"))
     first_name: str | None = Field(default=None, validation_alias=_property("firstname"))
     last_name: str | None = Field(default=None, validation_alias=_property("lastname"))
-    company: str | None = Field(default=None, validation_alias=_property("company"), description="As the person wrote it")
+    company: str | None = Field(
+        default=None, validation_alias=_property("company"), description="As the person wrote it"
+    )
     phone: Phone | None = Field(default=None, validation_alias=_property("phone"))
-    address: str | None = Field(default=None, validation_alias=_property("address"), description="Street and number")
+    address: str | None = Field(
+        default=None, validation_alias=_property("address"), description="Street and number"
+    )
     city: str | None = Field(default=None, validation_alias=_property("city"))
     state: str | None = Field(default=None, validation_alias=_property("state"))
     zip: str | None = Field(default=None, validation_alias=_property("zip"))
-    country: Country | None = Field(default=None, validation_alias=_property("country"), description="Free text")
+    country: Country | None = Field(
+        default=None, validation_alias=_property("country"), description="Free text"
+    )
     language: str | None = Field(default=None, validation_alias=_property("hs_language"))
     company_id: str | None = Field(
-        default=None, validation_alias=_property("associatedcompanyid"), description="Id of the primary company"
+        default=None,
+        validation_alias=_property("associatedcompanyid"),
+        description="Id of the primary company",
     )
     tax_number: str | None = Field(default=None, validation_alias=_property("tax_number"))
     loyalty_tier: str | None = Field(default=None, validation_alias=_property("loyalty_tier"))
     customer_segment: str | None = Field(default=None, validation_alias=_property("customer_segment"))
     preference_tags: SemicolonList | None = Field(default=None, validation_alias=_property("preference_tags"))
     legal_basis: SemicolonList | None = Field(
-        default=None, validation_alias=_property("hs_legal_basis"), description="Legal grounds for processing, GDPR"
+        default=None,
+        validation_alias=_property("hs_legal_basis"),
+        description="Legal grounds for processing, GDPR",
     )
     is_email_optout: bool | None = Field(
-        default=None, validation_alias=_property("hs_email_optout"), description="Unsubscribed from all e-mail"
+        default=None,
+        validation_alias=_property("hs_email_optout"),
+        description="Unsubscribed from all e-mail",
     )
-    modified_at: Instant = Field(validation_alias=_property("lastmodifieddate"), description="Last change of any property")
+    modified_at: Instant = Field(
+        validation_alias=_property("lastmodifieddate"), description="Last change of any property"
+    )
 
 
 class Company(CrmObject):
@@ -108,11 +126,15 @@ class Company(CrmObject):
     name: str | None = Field(default=None, validation_alias=_property("name"))
     domain: str | None = Field(default=None, validation_alias=_property("domain"))
     phone: Phone | None = Field(default=None, validation_alias=_property("phone"))
-    address: str | None = Field(default=None, validation_alias=_property("address"), description="Street and number")
+    address: str | None = Field(
+        default=None, validation_alias=_property("address"), description="Street and number"
+    )
     city: str | None = Field(default=None, validation_alias=_property("city"))
     state: str | None = Field(default=None, validation_alias=_property("state"))
     zip: str | None = Field(default=None, validation_alias=_property("zip"))
-    country: Country | None = Field(default=None, validation_alias=_property("country"), description="Free text")
+    country: Country | None = Field(
+        default=None, validation_alias=_property("country"), description="Free text"
+    )
     tax_number: str | None = Field(default=None, validation_alias=_property("tax_number"))
     customer_segment: str | None = Field(default=None, validation_alias=_property("customer_segment"))
     modified_at: Instant = Field(
@@ -154,7 +176,7 @@ SOURCE = Source(
     kind=Kind.CRM,
     owner="customer-team",
     base_url="https://api.hubapi.com",
-    auth=Bearer(secret="TOKEN"),
+    auth=Bearer(),
     # The search endpoints allow five requests a second per account; the interval headers of other endpoints do not
     # appear on them.
     limit=RateLimit(requests=5, seconds=1.0),

@@ -13,7 +13,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from connectors.declare import (
     AliasPath,
@@ -23,6 +23,7 @@ from connectors.declare import (
     ControlTotal,
     Country,
     Currency,
+    Field,
     FloatAmount,
     FloatQuantity,
     HeaderToken,
@@ -62,13 +63,20 @@ class Shipment(KarrioRecord):
         "needs_attention, cancelled"
     )
     created_at: Instant
-    reference: str | None = Field(default=None, description="What the shipper wrote: a delivery or order number")
+    reference: str | None = Field(
+        default=None, description="What the shipper wrote: a delivery or order number"
+    )
     order_id: str | None = Field(default=None, description="Order number, where the caller gave one")
     metadata_order_ids: str | None = Field(
-        default=None, validation_alias=AliasPath("metadata", "order_ids"), description="Order numbers, comma separated"
+        default=None,
+        validation_alias=AliasPath("metadata", "order_ids"),
+        description="Order numbers, comma separated",
     )
     distance_km: FloatQuantity | None = Field(
-        default=None, ge=0, validation_alias=AliasPath("metadata", "distance_km"), description="Planned road distance"
+        default=None,
+        ge=0,
+        validation_alias=AliasPath("metadata", "distance_km"),
+        description="Planned road distance",
     )
     carrier_name: str | None = Field(default=None, description="karrio's code of the carrier's interface")
     carrier_id: str | None = Field(default=None, description="Name of our account with the carrier")
@@ -77,12 +85,19 @@ class Shipment(KarrioRecord):
     tracker_id: str | None = None
     is_return: bool = False
     charge_amount: FloatAmount | None = Field(
-        default=None, ge=0, validation_alias=AliasPath("selected_rate", "total_charge"), description="All charges"
+        default=None,
+        ge=0,
+        validation_alias=AliasPath("selected_rate", "total_charge"),
+        description="All charges",
     )
-    charge_currency: Currency | None = Field(default=None, validation_alias=AliasPath("selected_rate", "currency"))
+    charge_currency: Currency | None = Field(
+        default=None, validation_alias=AliasPath("selected_rate", "currency")
+    )
     ship_from_company: str | None = Field(default=None, validation_alias=AliasPath("shipper", "company_name"))
     ship_from_city: str | None = Field(default=None, validation_alias=AliasPath("shipper", "city"))
-    ship_from_country: Country | None = Field(default=None, validation_alias=AliasPath("shipper", "country_code"))
+    ship_from_country: Country | None = Field(
+        default=None, validation_alias=AliasPath("shipper", "country_code")
+    )
     ship_to_name: str | None = Field(default=None, validation_alias=AliasPath("recipient", "person_name"))
     ship_to_company: str | None = Field(default=None, validation_alias=AliasPath("recipient", "company_name"))
     ship_to_email: str | None = Field(default=None, validation_alias=AliasPath("recipient", "email"))
@@ -91,7 +106,9 @@ class Shipment(KarrioRecord):
     ship_to_city: str | None = Field(default=None, validation_alias=AliasPath("recipient", "city"))
     ship_to_region: str | None = Field(default=None, validation_alias=AliasPath("recipient", "state_code"))
     ship_to_postcode: str | None = Field(default=None, validation_alias=AliasPath("recipient", "postal_code"))
-    ship_to_country: Country | None = Field(default=None, validation_alias=AliasPath("recipient", "country_code"))
+    ship_to_country: Country | None = Field(
+        default=None, validation_alias=AliasPath("recipient", "country_code")
+    )
 
 
 class Parcel(Record):
@@ -118,7 +135,9 @@ class Tracker(KarrioRecord):
     )
     is_delivered: bool = Field(default=False, validation_alias="delivered")
     estimated_delivery: str | None = None
-    last_event_at: Instant | None = Field(default=None, description="Newest event; computed, moves the cursor")
+    last_event_at: Instant | None = Field(
+        default=None, description="Newest event; computed, moves the cursor"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -168,7 +187,7 @@ SOURCE = Source(
     kind=Kind.TMS,
     owner="transport-team",
     # No base URL: karrio is run by the company itself; ORDERHUB_KARRIO_URL says where.
-    auth=HeaderToken(secret="TOKEN", prefix="Token "),
+    auth=HeaderToken(prefix="Token "),
     documentation="https://docs.karrio.io/reference/api",
     streams=(
         Stream(

@@ -79,7 +79,9 @@ def _name(field: str) -> AliasPath:
 @cache
 def _boolean_fields(record: type[Record]) -> frozenset[str]:
     fields = record.model_fields.items()
-    return frozenset(str(field.validation_alias or name) for name, field in fields if field.annotation is bool)
+    return frozenset(
+        str(field.validation_alias or name) for name, field in fields if field.annotation is bool
+    )
 
 
 class OdooRecord(Record):
@@ -89,7 +91,9 @@ class OdooRecord(Record):
 
     id: int = Field(gt=0, description="Odoo's id; unique per model and database")
     created_at: UtcInstant = Field(validation_alias="create_date")
-    modified_at: UtcInstant = Field(validation_alias="write_date", description="Start of the last writing transaction")
+    modified_at: UtcInstant = Field(
+        validation_alias="write_date", description="Start of the last writing transaction"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -143,7 +147,9 @@ class Partner(OdooRecord):
 
     name: str | None = None
     is_company: bool = False
-    parent_id: int | None = Field(default=None, validation_alias=_id("parent_id"), description="Company it belongs to")
+    parent_id: int | None = Field(
+        default=None, validation_alias=_id("parent_id"), description="Company it belongs to"
+    )
     parent_name: str | None = Field(default=None, validation_alias=_name("parent_id"))
     ref: str | None = Field(default=None, description="Our reference for the partner")
     email: str | None = None
@@ -152,9 +158,13 @@ class Partner(OdooRecord):
     street: str | None = None
     street2: str | None = None
     city: str | None = None
-    state_name: str | None = Field(default=None, validation_alias=_name("state_id"), description="Province or state")
+    state_name: str | None = Field(
+        default=None, validation_alias=_name("state_id"), description="Province or state"
+    )
     zip: str | None = None
-    country: Country | None = Field(default=None, validation_alias="country_code", description="ISO 3166-1 alpha-2")
+    country: Country | None = Field(
+        default=None, validation_alias="country_code", description="ISO 3166-1 alpha-2"
+    )
     lang: str | None = Field(default=None, description="POSIX locale, such as zh_CN")
     is_active: bool = Field(default=True, validation_alias="active")
 
@@ -165,7 +175,9 @@ class Product(OdooRecord):
     model: ClassVar[str] = "product.product"
 
     name: str = Field(min_length=1)
-    default_code: str | None = Field(default=None, description="Internal reference: the warehouse's own SKU code")
+    default_code: str | None = Field(
+        default=None, description="Internal reference: the warehouse's own SKU code"
+    )
     barcode: Gtin | None = None
     category_name: str | None = Field(default=None, validation_alias=_name("categ_id"))
     weight_kg: FloatQuantity | None = Field(default=None, ge=0, validation_alias="weight")
@@ -209,21 +221,29 @@ class Picking(OdooRecord):
     model: ClassVar[str] = "stock.picking"
 
     name: str = Field(min_length=1, description="Document number, such as WH/OUT/00042")
-    origin: str | None = Field(default=None, description="Number of the document that caused it, as typed or imported")
+    origin: str | None = Field(
+        default=None, description="Number of the document that caused it, as typed or imported"
+    )
     state: str = Field(description="draft, waiting, confirmed, assigned, done, cancel")
-    partner_id: int | None = Field(default=None, validation_alias=_id("partner_id"), description="Delivery address")
+    partner_id: int | None = Field(
+        default=None, validation_alias=_id("partner_id"), description="Delivery address"
+    )
     picking_type_id: int = Field(validation_alias=_id("picking_type_id"))
     picking_type_code: str = Field(description="incoming, outgoing or internal")
     location_id: int = Field(validation_alias=_id("location_id"), description="From")
     location_dest_id: int = Field(validation_alias=_id("location_dest_id"), description="To")
     scheduled_at: UtcInstant | None = Field(default=None, validation_alias="scheduled_date")
-    deadline_at: UtcInstant | None = Field(default=None, validation_alias="date_deadline", description="Promised")
+    deadline_at: UtcInstant | None = Field(
+        default=None, validation_alias="date_deadline", description="Promised"
+    )
     done_at: UtcInstant | None = Field(default=None, validation_alias="date_done")
     carrier_name: str | None = Field(default=None, validation_alias=_name("carrier_id"))
     tracking_number: str | None = Field(default=None, validation_alias="carrier_tracking_ref")
     shipping_weight_kg: FloatQuantity | None = Field(default=None, ge=0, validation_alias="shipping_weight")
     backorder_id: int | None = Field(default=None, validation_alias=_id("backorder_id"))
-    return_id: int | None = Field(default=None, validation_alias=_id("return_id"), description="Delivery it brings back")
+    return_id: int | None = Field(
+        default=None, validation_alias=_id("return_id"), description="Delivery it brings back"
+    )
 
 
 class Move(OdooRecord):

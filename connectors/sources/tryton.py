@@ -141,10 +141,14 @@ def fault(body: Any) -> ConnectorError | None:
     said = rest[0] if rest else ""
     text = "; ".join(str(part) for part in said if part) if isinstance(said, list) else str(said).strip()
     if name == "LoginException":
-        return RefusedError(f"tryton: asks for another login step ({text}). Use a user that needs only a password.")
+        return RefusedError(
+            f"tryton: asks for another login step ({text}). Use a user that needs only a password."
+        )
     if name == "ConcurrencyException":
         return ThrottledError(f"tryton: {text or name}", wait_seconds=1.0)
-    return ProtocolError(f"tryton: {name}{': ' + text if text else ''}. Check that its modules are the ones we read.")
+    return ProtocolError(
+        f"tryton: {name}{': ' + text if text else ''}. Check that its modules are the ones we read."
+    )
 
 
 class TrytonRecord(Record):
@@ -155,7 +159,9 @@ class TrytonRecord(Record):
 
     id: int = Field(gt=0, description="Tryton's id; unique per model and database")
     created_at: UtcInstant = Field(validation_alias="create_date")
-    modified_at: UtcInstant = Field(validation_alias="last_modified_at", description="Start of the last writing transaction")
+    modified_at: UtcInstant = Field(
+        validation_alias="last_modified_at", description="Start of the last writing transaction"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -171,7 +177,9 @@ class Company(TrytonRecord):
     model: ClassVar[str] = "company.company"
 
     name: str | None = Field(default=None, validation_alias=AliasPath("party.", "name"))
-    currency: Currency = Field(validation_alias=AliasPath("currency.", "code"), description="Of its books and costs")
+    currency: Currency = Field(
+        validation_alias=AliasPath("currency.", "code"), description="Of its books and costs"
+    )
 
 
 class Party(TrytonRecord):
@@ -188,7 +196,9 @@ class Party(TrytonRecord):
     phone: Phone | None = Field(default=None, description="First of its phone contacts")
     mobile: Phone | None = Field(default=None, description="First of its mobile contacts")
     tax_code: str | None = Field(default=None, validation_alias=AliasPath("tax_identifier.", "code"))
-    replaced_by_id: int | None = Field(default=None, validation_alias="replaced_by", description="Merged into this one")
+    replaced_by_id: int | None = Field(
+        default=None, validation_alias="replaced_by", description="Merged into this one"
+    )
 
 
 class PartyAddress(TrytonRecord):
@@ -279,9 +289,13 @@ class StockLocation(TrytonRecord):
 
     name: str = Field(min_length=1)
     code: str | None = None
-    type: str = Field(description="supplier, customer, lost_found, warehouse, storage, production, drop, rental, view")
+    type: str = Field(
+        description="supplier, customer, lost_found, warehouse, storage, production, drop, rental, view"
+    )
     parent_id: int | None = Field(default=None, validation_alias="parent")
-    address_id: int | None = Field(default=None, validation_alias="address", description="Only warehouses have one")
+    address_id: int | None = Field(
+        default=None, validation_alias="address", description="Only warehouses have one"
+    )
     is_active: bool = Field(default=True, validation_alias="active")
 
 
@@ -297,8 +311,12 @@ class Sale(TrytonRecord):
     sale_on: date | None = Field(default=None, validation_alias="sale_date")
     shipping_on: date | None = Field(default=None, validation_alias="shipping_date", description="Promised")
     party_id: int | None = Field(default=None, validation_alias="party")
-    invoice_party_id: int | None = Field(default=None, validation_alias="invoice_party", description="Null: the party")
-    shipment_party_id: int | None = Field(default=None, validation_alias="shipment_party", description="Null: the party")
+    invoice_party_id: int | None = Field(
+        default=None, validation_alias="invoice_party", description="Null: the party"
+    )
+    shipment_party_id: int | None = Field(
+        default=None, validation_alias="shipment_party", description="Null: the party"
+    )
     shipment_address_id: int | None = Field(default=None, validation_alias="shipment_address")
     currency: Currency = Field(validation_alias=AliasPath("currency.", "code"))
     company_id: int = Field(validation_alias="company")
@@ -307,7 +325,9 @@ class Sale(TrytonRecord):
     untaxed_amount: Amount | None = Field(default=None, description="Lines, freight included")
     tax_amount: Amount | None = None
     total_amount: Amount | None = None
-    shipment_state: str | None = Field(default=None, description="none, waiting, partially shipped, sent, exception")
+    shipment_state: str | None = Field(
+        default=None, description="none, waiting, partially shipped, sent, exception"
+    )
     invoice_state: str | None = Field(
         default=None, description="none, pending, awaiting payment, partially paid, paid, exception"
     )
@@ -352,7 +372,9 @@ class Move(TrytonRecord):
     effective_on: date | None = Field(default=None, validation_alias="effective_date")
     unit_price: Amount | None = None
     currency: Currency | None = Field(default=None, validation_alias=AliasPath("currency.", "code"))
-    cost_price: Amount | None = Field(default=None, description="Per unit, in the company's currency, once done")
+    cost_price: Amount | None = Field(
+        default=None, description="Per unit, in the company's currency, once done"
+    )
     company_id: int = Field(validation_alias="company")
 
 
