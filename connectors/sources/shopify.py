@@ -55,12 +55,14 @@ _DEEPEST_ROW = 25_000
 _BLIND_WAIT_SECONDS = 10.0
 
 
-def _total_of(path: str) -> BeforeValidator:
-    """Sum the decimal texts found at `path` below each item of a list."""
+def _total_of(path: str, empty: Decimal | None = Decimal(0)) -> BeforeValidator:
+    """Sum the decimal texts found at `path` below each item of a list; an empty list is `empty`."""
 
     def total(value: Any) -> Any:
         if not isinstance(value, list):
             return value
+        if not value:
+            return empty
         try:
             return sum((Decimal(str(dig(item, path))) for item in value), Decimal(0))
         except InvalidOperation as error:
@@ -113,7 +115,9 @@ class Order(Record):
     ship_to_city: str | None = Field(None, validation_alias=AliasPath("shippingAddress", "city"))
     ship_to_region: str | None = Field(None, validation_alias=AliasPath("shippingAddress", "province"))
     ship_to_postcode: str | None = Field(None, validation_alias=AliasPath("shippingAddress", "zip"))
-    ship_to_country: Country | None = Field(None, validation_alias=AliasPath("shippingAddress", "countryCodeV2"))
+    ship_to_country: Country | None = Field(
+        None, validation_alias=AliasPath("shippingAddress", "countryCodeV2")
+    )
     tags: list[str] = Field(default_factory=list)
     created_at: Instant = Field(validation_alias="createdAt")
     processed_at: Instant | None = Field(
@@ -139,8 +143,8 @@ class LineItem(Record):
     quantity: Quantity = Field(ge=0)
     currency: Currency = Field(validation_alias=_money("originalUnitPriceSet", "currencyCode"))
     unit_price_amount: Amount = Field(validation_alias=_money("originalUnitPriceSet"))
-    discount_amount: Annotated[Amount, _total_of("allocatedAmountSet.presentmentMoney.amount")] | None = Field(
-        None, validation_alias="discountAllocations"
+    discount_amount: Annotated[Amount, _total_of("allocatedAmountSet.presentmentMoney.amount")] | None = (
+        Field(None, validation_alias="discountAllocations")
     )
     tax_amount: Annotated[Amount, _total_of("priceSet.presentmentMoney.amount")] | None = Field(
         None, validation_alias="taxLines"
@@ -156,8 +160,12 @@ class Transaction(Record):
     gateway: str | None = None
     currency: Currency = Field(validation_alias=_money("amountSet", "currencyCode"))
     amount: Amount = Field(validation_alias=_money("amountSet"), ge=0)
-    fee_amount: Annotated[Amount, _total_of("amount.amount")] | None = Field(None, validation_alias="fees")
-    fee_currency: Currency | None = Field(None, validation_alias=AliasPath("fees", 0, "amount", "currencyCode"))
+    fee_amount: Annotated[Amount | None, _total_of("amount.amount", empty=None)] = Field(
+        None, validation_alias="fees", description="null where another provider took the money"
+    )
+    fee_currency: Currency | None = Field(
+        None, validation_alias=AliasPath("fees", 0, "amount", "currencyCode")
+    )
     processed_at: Instant | None = Field(None, validation_alias="processedAt")
 
 
@@ -178,7 +186,9 @@ class RefundLineItem(Record):
     line_item_id: str | None = Field(None, validation_alias=AliasPath("lineItem", "id"))
     variant_id: str | None = Field(None, validation_alias=AliasPath("lineItem", "variant", "id"))
     quantity: Quantity = Field(ge=0)
-    restock_type: str | None = Field(None, validation_alias="restockType", description="RETURN, CANCEL, NO_RESTOCK, …")
+    restock_type: str | None = Field(
+        None, validation_alias="restockType", description="RETURN, CANCEL, NO_RESTOCK, …"
+    )
     refund_id: str | None = Field(None, validation_alias=AliasPath("refund", "id"))
     refunded_at: Instant | None = Field(None, validation_alias=AliasPath("refund", "createdAt"))
 
@@ -205,7 +215,9 @@ class Customer(Record):
     first_name: str | None = Field(None, validation_alias="firstName")
     last_name: str | None = Field(None, validation_alias="lastName")
     email: str | None = Field(None, validation_alias=AliasPath("defaultEmailAddress", "emailAddress"))
-    email_consent: str | None = Field(None, validation_alias=AliasPath("defaultEmailAddress", "marketingState"))
+    email_consent: str | None = Field(
+        None, validation_alias=AliasPath("defaultEmailAddress", "marketingState")
+    )
     phone: Phone | None = Field(None, validation_alias=AliasPath("defaultPhoneNumber", "phoneNumber"))
     locale: str | None = None
     company: str | None = Field(None, validation_alias=AliasPath("defaultAddress", "company"))
@@ -241,15 +253,21 @@ class Variant(Record):
     barcode: Gtin | None = None
     price_amount: Amount | None = Field(None, validation_alias="price", description="in the shop's currency")
     inventory_item_id: str | None = Field(None, validation_alias=AliasPath("inventoryItem", "id"))
-    unit_cost_amount: Amount | None = Field(None, validation_alias=AliasPath("inventoryItem", "unitCost", "amount"))
+    unit_cost_amount: Amount | None = Field(
+        None, validation_alias=AliasPath("inventoryItem", "unitCost", "amount")
+    )
     cost_currency: Currency | None = Field(
         None, validation_alias=AliasPath("inventoryItem", "unitCost", "currencyCode")
     )
-    origin_country: Country | None = Field(None, validation_alias=AliasPath("inventoryItem", "countryCodeOfOrigin"))
+    origin_country: Country | None = Field(
+        None, validation_alias=AliasPath("inventoryItem", "countryCodeOfOrigin")
+    )
     weight: Quantity | None = Field(
         None, validation_alias=AliasPath("inventoryItem", "measurement", "weight", "value"), ge=0
     )
-    weight_unit: str | None = Field(None, validation_alias=AliasPath("inventoryItem", "measurement", "weight", "unit"))
+    weight_unit: str | None = Field(
+        None, validation_alias=AliasPath("inventoryItem", "measurement", "weight", "unit")
+    )
     updated_at: Instant = Field(validation_alias="updatedAt")
 
 
@@ -447,7 +465,9 @@ def fault(body: Any) -> ConnectorError | None:
         case "THROTTLED":
             cost = dig(body, "extensions.cost") or {}
             bucket = cost.get("throttleStatus") or {}
-            missing = float(cost.get("requestedQueryCost") or 0) - float(bucket.get("currentlyAvailable") or 0)
+            missing = float(cost.get("requestedQueryCost") or 0) - float(
+                bucket.get("currentlyAvailable") or 0
+            )
             rate = float(bucket.get("restoreRate") or 0)
             wait = max(missing, 0.0) / rate if rate else _BLIND_WAIT_SECONDS
             return ThrottledError(message, wait)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow.parquet as pq
 import pytest
 from jsonschema import Draft4Validator
 from referencing import Registry, Resource
@@ -38,7 +39,9 @@ class Contract:
         """What is wrong with a message, by the named schema; empty when nothing is."""
         place = "components/schemas" if "components" in self.document else "definitions"
         validator = Draft4Validator({"$ref": f"urn:contract#/{place}/{schema}"}, registry=self._registry)
-        return [f"{'.'.join(map(str, error.path))}: {error.message}" for error in validator.iter_errors(message)]
+        return [
+            f"{'.'.join(map(str, error.path))}: {error.message}" for error in validator.iter_errors(message)
+        ]
 
 
 def _nullable(node: Any) -> Any:
@@ -70,10 +73,10 @@ def contract() -> Callable[[str], Contract]:
 
 @pytest.fixture
 def serve() -> Serve:
-    """Serve one system of a small world: `with serve("square", orders=300) as served`."""
+    """Serve one system of a small world: `with serve("square", orders=150) as served`."""
 
     @contextlib.contextmanager
-    def one(name: str, orders: int = 300, seed: int = 7, **options: Any) -> Iterator[Served]:
+    def one(name: str, orders: int = 150, seed: int = 7, **options: Any) -> Iterator[Served]:
         with serving(Sandbox(generate(seed, orders), sources=[name], **options)) as served:
             yield served
 
@@ -103,6 +106,17 @@ def landing(tmp_path: Path) -> Iterator[Landing]:
     opened = Landing(tmp_path / "landing")
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def landed(landing: Landing) -> Callable[[str], list[dict[str, Any]]]:
+    """Read every landed row of a stream."""
+
+    def rows(stream: str) -> list[dict[str, Any]]:
+        files = [batch.files[stream] for batch in landing.batches() if stream in batch.files]
+        return [row for file in files for row in pq.read_table(file).to_pylist()]
+
+    return rows
 
 
 @pytest.fixture

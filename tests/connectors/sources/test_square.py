@@ -8,13 +8,11 @@ from decimal import Decimal
 from typing import Any
 
 import httpx
-import pyarrow.parquet as pq
 import pytest
 
 from connectors.client import Client
 from connectors.conformance import Conformance
 from connectors.declare import Bounds, Stream, ThrottledError
-from connectors.landing import Landing
 from connectors.sandbox.world import Channel
 from connectors.sources.square import SOURCE, fault
 
@@ -34,54 +32,52 @@ class TestSquare(Conformance):
     source = SOURCE
 
 
-def rows(landing: Landing, stream: str) -> list[dict[str, Any]]:
-    found = []
-    for batch in landing.batches():
-        if stream in batch.files:
-            found += pq.read_table(batch.files[stream]).to_pylist()
-    return found
-
-
 @pytest.mark.parametrize("stream", SOURCE.streams, ids=lambda stream: stream.name)
-def test_requests_and_answers_keep_the_contract(stream: Stream, contract: Callable[..., Any], serve: Any) -> None:
+def test_requests_and_answers_keep_the_contract(
+    stream: Stream, contract: Callable[..., Any], serve: Any
+) -> None:
     square = contract("square.json")
     asked, answered = MESSAGES[stream.name]
     with serve("square", level="none") as served, Client(SOURCE, served.env) as client:
         places = client.send(SOURCE.stream("locations"), SOURCE.stream("locations").ask(Bounds())).body
         keys = tuple(place["id"] for place in places["locations"])[: stream.fan_out_size]
-        bounds = Bounds(since=datetime(2026, 7, 1, tzinfo=UTC), until=datetime(2026, 11, 1, tzinfo=UTC), keys=keys)
+        bounds = Bounds(
+            since=datetime(2026, 7, 1, tzinfo=UTC), until=datetime(2026, 11, 1, tzinfo=UTC), keys=keys
+        )
         ask = stream.pages.first(stream.ask(bounds))
         body = client.send(stream, ask).body
     if asked is not None:
         assert square.faults(asked, ask.json_body) == []
-    named = {item["name"] for item in square.document["paths"][stream.path][stream.method.lower()]["parameters"]}
+    named = {
+        item["name"] for item in square.document["paths"][stream.path][stream.method.lower()]["parameters"]
+    }
     assert set(ask.params) <= named
     assert square.faults(answered, body) == []
     assert body[stream.rows]
 
 
-def test_every_sale_arrives_once_with_its_money(serve: Any, pull: Any, landing: Landing) -> None:
+def test_every_sale_arrives_once_with_its_money(serve: Any, pull: Any, landed: Any) -> None:
     with serve("square", level="none") as served:
         results = pull("square", served.env)
         sales = [order for order in served.sandbox.world.orders.values() if order.channel is Channel.POS]
     assert [result.error for result in results.values()] == [None] * len(results)
-    landed = {row["reference_id"]: row for row in rows(landing, "orders") if row["reference_id"]}
+    found = {row["reference_id"]: row for row in landed("orders") if row["reference_id"]}
     assert {order.number: order.net_amount + order.tax_amount for order in sales} == {
-        number: row["total_amount"] for number, row in landed.items()
+        number: row["total_amount"] for number, row in found.items()
     }
     units: dict[str, Decimal] = {}
-    for line in rows(landing, "order_line_items"):
+    for line in landed("order_line_items"):
         units[line["order_id"]] = units.get(line["order_id"], Decimal(0)) + line["quantity"]
     assert {order.number: sum(line.quantity for line in order.lines) for order in sales} == {
-        number: units[row["order_id"]] for number, row in landed.items()
+        number: units[row["order_id"]] for number, row in found.items()
     }
 
 
-def test_returned_lines_name_their_sale(serve: Any, pull: Any, landing: Landing) -> None:
+def test_returned_lines_name_their_sale(serve: Any, pull: Any, landed: Any) -> None:
     with serve("square", orders=600, level="none") as served:
         pull("square", served.env)
-    sales = {row["order_id"] for row in rows(landing, "order_line_items")}
-    returned = rows(landing, "order_return_line_items")
+    sales = {row["order_id"] for row in landed("order_line_items")}
+    returned = landed("order_return_line_items")
     assert returned
     assert {row["source_order_id"] for row in returned} <= sales
 
@@ -103,7 +99,7 @@ def test_rows_that_break_the_rules_are_quarantined_with_a_reason(serve: Any, pul
     assert results["orders"].pulled == results["orders"].landed + results["orders"].quarantined
 
 
-def test_every_record_that_lands_has_a_truth(serve: Any, pull: Any, landing: Landing) -> None:
+def test_every_record_that_lands_has_a_truth(serve: Any, pull: Any, landed: Any) -> None:
     with serve("square") as served:
         pull("square", served.env)
         truths = {truth.record_id for truth in served.sandbox.truths()}
@@ -113,7 +109,7 @@ def test_every_record_that_lands_has_a_truth(serve: Any, pull: Any, landing: Lan
         ("customers", "customer_id"),
         ("orders", "order_id"),
     ):
-        assert {f"square:{stream}:{row[key]}" for row in rows(landing, stream)} <= truths
+        assert {f"square:{stream}:{row[key]}" for row in landed(stream)} <= truths
 
 
 def test_a_wrong_token_is_named(serve: Any, pull: Any) -> None:

@@ -1,0 +1,148 @@
+"""Shopify: queries within the cost limit, throttling by cost, pulls over HTTP."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+
+from connectors.declare import RefusedError, ThrottledError
+from connectors.sandbox import shopify as twin
+from connectors.sandbox.graphql import GraphQLError, parse, static_cost
+from connectors.sandbox.world import Channel
+from connectors.sources import shopify
+from connectors.sources.shopify import Order, Transaction, fault
+
+QUERIES = ("ORDERS", "CUSTOMERS", "PRODUCTS", "VARIANTS", "LOCATIONS", "INVENTORY_LEVELS")
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_no_query_can_cost_more_than_one_may(name: str) -> None:
+    assert static_cost(parse(getattr(shopify, name))) <= 1000
+
+
+def test_every_order_arrives_with_its_money(serve: Any, pull: Any, landed: Any) -> None:
+    with serve("shopify", level="none") as served:
+        results = pull("shopify", served.env)
+        placed = [order for order in served.sandbox.world.orders.values() if order.channel is Channel.SHOPIFY]
+    assert [result.error for result in results.values()] == [None] * len(results)
+    found = {row["name"]: row for row in landed("orders")}
+    assert {order.number: order.net_amount + order.tax_amount for order in placed} == {
+        number: row["total_amount"] for number, row in found.items()
+    }
+    goods: dict[str, Decimal] = {}
+    for line in landed("order_line_items"):
+        net = line["quantity"] * line["unit_price_amount"] - line["discount_amount"]
+        goods[line["order_id"]] = goods.get(line["order_id"], Decimal(0)) + net
+    assert {order.number: order.net_amount - order.shipping_amount for order in placed} == {
+        number: goods[row["order_id"]] for number, row in found.items()
+    }
+
+
+def test_refunded_lines_know_their_refund(serve: Any, pull: Any, landed: Any) -> None:
+    with serve("shopify", orders=500, level="none") as served:
+        pull("shopify", served.env)
+    lines = landed("order_refund_line_items")
+    assert lines
+    assert {line["refund_id"] for line in lines} <= {
+        refund["refund_id"] for refund in landed("order_refunds")
+    }
+    assert all(line["refunded_at"] for line in lines)
+
+
+def test_second_pull_brings_only_what_changed(serve: Any, pull: Any) -> None:
+    with serve("shopify") as served:
+        pull("shopify", served.env)
+        assert {result.changed for result in pull("shopify", served.env).values()} == {0}
+        served.sandbox.advance(20, timedelta(days=2))
+        assert pull("shopify", served.env)["orders"].changed > 0
+
+
+def test_every_record_that_lands_has_a_truth(serve: Any, pull: Any, landed: Any) -> None:
+    with serve("shopify") as served:
+        pull("shopify", served.env)
+        truths = {truth.record_id for truth in served.sandbox.truths()}
+    keys = {
+        "locations": "location_id",
+        "variants": "variant_id",
+        "customers": "customer_id",
+        "orders": "order_id",
+    }
+    for stream, key in keys.items():
+        assert {f"shopify:{stream}:{row[key]}" for row in landed(stream)} <= truths
+
+
+def test_a_small_bucket_slows_a_pull_and_loses_nothing(
+    serve: Any, pull: Any, landed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(twin.Twin, "bucket_points", 1000.0)
+    monkeypatch.setattr(twin.Twin, "points_per_second", 1500.0)
+    with serve("shopify", orders=60, level="none") as served:
+        result = pull("shopify", served.env, streams=["orders"])["orders"]
+        placed = [order for order in served.sandbox.world.orders.values() if order.channel is Channel.SHOPIFY]
+    assert result.error is None
+    assert len(landed("orders")) == len(placed)
+
+
+def test_a_throttle_names_the_seconds_until_the_bucket_holds_enough() -> None:
+    bucket = {"maximumAvailable": 1000.0, "currentlyAvailable": 100, "restoreRate": 50.0}
+    body = {
+        "errors": [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}],
+        "extensions": {
+            "cost": {"requestedQueryCost": 400, "actualQueryCost": None, "throttleStatus": bucket}
+        },
+    }
+    error = fault(body)
+    assert isinstance(error, ThrottledError)
+    assert error.wait_seconds == pytest.approx(6.0)
+
+
+def test_a_missing_scope_is_a_refusal() -> None:
+    error = {"message": "Access denied for orders field.", "extensions": {"code": "ACCESS_DENIED"}}
+    assert isinstance(fault({"errors": [error]}), RefusedError)
+    assert fault({"data": {}}) is None
+
+
+def test_an_order_with_more_lines_than_asked_for_is_refused() -> None:
+    money = {"presentmentMoney": {"amount": "1.00", "currencyCode": "EUR"}}
+    order = {
+        "id": "gid://shopify/Order/1",
+        "name": "#1",
+        "presentmentCurrencyCode": "EUR",
+        "totalPriceSet": money,
+        "createdAt": "2026-10-01T00:00:00Z",
+        "updatedAt": "2026-10-01T00:00:00Z",
+        "lineItems": {"pageInfo": {"hasNextPage": True}},
+    }
+    with pytest.raises(ValueError, match="more lines than one answer holds"):
+        Order.model_validate(order)
+
+
+def test_a_fee_nobody_states_is_unknown_and_not_nought() -> None:
+    money = {"presentmentMoney": {"amount": "1.00", "currencyCode": "EUR"}}
+    assert Transaction.model_validate({"id": "1", "amountSet": money, "fees": []}).fee_amount is None
+
+
+def test_a_wrong_token_is_named(serve: Any, pull: Any) -> None:
+    with serve("shopify", orders=20) as served:
+        results = pull("shopify", {**served.env, "ORDERHUB_SHOPIFY_TOKEN": "wrong"})
+    assert "ORDERHUB_SHOPIFY_TOKEN" in str(results["orders"].error)
+
+
+def test_a_field_that_does_not_exist_is_an_error_in_a_200_answer(serve: Any) -> None:
+    with serve("shopify", orders=20) as served:
+        url = f"{served.env['ORDERHUB_SHOPIFY_URL']}/admin/api/2026-07/graphql.json"
+        headers = {"X-Shopify-Access-Token": served.env["ORDERHUB_SHOPIFY_TOKEN"]}
+        query = {"query": "{ orders(first: 1) { nodes { id colour } } }"}
+        answer = httpx.post(url, json=query, headers=headers)
+    assert answer.status_code == 200
+    assert "colour" in answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("document", ["", "{", "mutation { a }", "{ a(b: ) }", "{ a ? }"])
+def test_what_is_not_a_query_is_refused(document: str) -> None:
+    with pytest.raises(GraphQLError):
+        parse(document)
