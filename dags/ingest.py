@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG, Context, CronDataIntervalTimetable, Metadata, Param, TriggerRule, get_current_context, task
+from airflow.sdk import (
+    DAG,
+    Context,
+    CronDataIntervalTimetable,
+    Metadata,
+    Param,
+    TriggerRule,
+    get_current_context,
+    task,
+)
 from wiring import landed, settings_for, source_pool
 
 from connectors import registry
@@ -29,12 +38,16 @@ def ingest(source: Source) -> DAG:
         max_active_runs=1,
         tags=["orderhub", source.kind.value],
         params={
-            name: Param(None, type=["null", "string"], format="date-time", description="ISO 8601 with its offset")
+            name: Param(
+                None, type=["null", "string"], format="date-time", description="ISO 8601 with its offset"
+            )
             for name in ("since", "until")
         },
         default_args={"owner": source.owner},
     ) as dag:
-        pulled = [pull.override(pool=source_pool(source.name)).partial(source=source.name).expand(stream=leaders)]
+        pulled = [
+            pull.override(pool=source_pool(source.name)).partial(source=source.name).expand(stream=leaders)
+        ]
         if followers:
             # They ask by keys that another stream landed; one that failed is no reason not to ask.
             later = pull.override(
@@ -66,7 +79,9 @@ def pull(source: str, stream: str) -> dict[str, int]:
     )
     if faults := [result.error for result in results if result.error]:
         raise RuntimeError("\n".join(faults))
-    return {name: sum(getattr(result, name) for result in results) for name in ("pulled", "landed", "quarantined")}
+    return {
+        name: sum(getattr(result, name) for result in results) for name in ("pulled", "landed", "quarantined")
+    }
 
 
 @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)

@@ -33,7 +33,9 @@ def pools() -> dict[str, dict[str, object]]:
     One slot each: a source's streams share its request budget, which lives in the process that pulls, and the warehouse
     has one writer at a time.
     """
-    descriptions = {source_pool(source.name): f"Pulls from {source.title}" for source in registry.sources().values()}
+    descriptions = {
+        source_pool(source.name): f"Pulls from {source.title}" for source in registry.sources().values()
+    }
     descriptions[WAREHOUSE_POOL] = "Writes to the warehouse"
     return {
         name: {"slots": 1, "description": description, "include_deferred": False}

@@ -117,9 +117,9 @@ def _build_tryton() -> Path:
         _write_tryton_configuration(home, port=0)
         (home / f"{TRYTON_DATABASE}.sqlite").touch()
         (home / "password").write_text(TRYTON_PASSWORD)
+        admin = [home / "venv/bin/trytond-admin", "-c", home / "trytond.conf", "-d", TRYTON_DATABASE]
         subprocess.run(
-            [home / "venv/bin/trytond-admin", "-c", home / "trytond.conf", "-d", TRYTON_DATABASE]
-            + ["--email", "admin@company.example", "--activate-dependencies", "-u", *TRYTON_MODULES],
+            [*admin, "--email", "admin@company.example", "--activate-dependencies", "-u", *TRYTON_MODULES],
             env={**os.environ, "TRYTONPASSFILE": str(home / "password")},
             check=True,
             timeout=600,

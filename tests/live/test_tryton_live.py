@@ -14,7 +14,7 @@ from connectors.extract import PullResult, pull_source
 from connectors.landing import Landing
 from connectors.registry import source
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900), pytest.mark.xdist_group("tryton")]
 
 # Landing stream -> Tryton's model, spelled out so that the comparison does not rest on the declaration it checks.
 STREAMS = {

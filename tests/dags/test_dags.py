@@ -1,0 +1,77 @@
+"""The DAGs, run to the end in a real Airflow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.landing import Landing
+from connectors.registry import sources
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("airflow")]
+
+
+def test_every_source_has_its_dag_and_nothing_else_is_there(run_dags: Any) -> None:
+    loaded = run_dags()
+    assert loaded["errors"] == {}
+    assert set(loaded["dags"]) == {"unify", *(f"ingest_{name}" for name in sources())}
+
+
+def test_ingest_lands_every_stream_and_unify_releases(
+    run_dags: Any, sandbox: dict[str, str], tmp_path: Path
+) -> None:
+    # Square's token comes from an Airflow connection, as in production.
+    token = sandbox["ORDERHUB_SQUARE_TOKEN"]
+    variables = {
+        **{name: value for name, value in sandbox.items() if name != "ORDERHUB_SQUARE_TOKEN"},
+        "AIRFLOW_CONN_ORDERHUB_SQUARE": json.dumps({"conn_type": "generic", "extra": {"token": token}}),
+        "ORDERHUB_HOME": str(tmp_path),
+    }
+    done = run_dags("ingest_square", "ingest_file_drop", "unify", **variables)
+    assert {dag: run["state"] for dag, run in done["runs"].items()} == dict.fromkeys(
+        done["runs"], "success"
+    ), done
+
+    square = done["runs"]["ingest_square"]["tasks"]
+    declared = sources()["square"]
+    assert set(square["pull"]) | set(square["pull_followers"]) == {stream.name for stream in declared.streams}
+    assert done["assets"] == {"orderhub_landing_square": 1, "orderhub_landing_file_drop": 1}
+
+    landing = Landing(tmp_path / "landing")
+    batches = [batch for batch in landing.batches() if batch.gate in ("passed", "unchanged")]
+    assert {batch.stream for batch in batches if batch.source == "square"} == {
+        s.name for s in declared.streams
+    }
+    assert any(batch.source == "file_drop" for batch in batches)
+    released = json.loads((tmp_path / "last_run.json").read_text())
+    assert released["release_id"] is not None
+    assert released["orders"] > 0
+
+
+def test_back_fill_reads_its_window_only(run_dags: Any, sandbox: dict[str, str], tmp_path: Path) -> None:
+    window = {"since": "2020-01-01T00:00:00+00:00", "until": "2020-02-01T00:00:00+00:00"}
+    done = run_dags(f"ingest_hubspot={json.dumps(window)}", **sandbox, ORDERHUB_HOME=str(tmp_path))
+    assert done["runs"]["ingest_hubspot"]["state"] == "success", done
+    landing = Landing(tmp_path / "landing")
+    bounded = [stream.name for stream in sources()["hubspot"].streams if stream.cursor is not None]
+    assert {
+        count.stream: count.pulled for count in landing.counts() if count.stream in bounded
+    } == dict.fromkeys(bounded, 0)
+    assert [landing.cursor("hubspot", stream) for stream in bounded] == [None] * len(bounded)
+
+
+def test_a_refused_credential_fails_the_run_without_naming_it(
+    run_dags: Any, sandbox: dict[str, str], tmp_path: Path
+) -> None:
+    variables = {**sandbox, "ORDERHUB_HUBSPOT_TOKEN": "not-the-token", "ORDERHUB_HOME": str(tmp_path)}
+    done = run_dags("ingest_hubspot", **variables)
+    run = done["runs"]["ingest_hubspot"]
+    assert run["state"] == "failed"
+    assert set(run["tasks"]["pull"].values()) == {"failed"}
+    assert "ORDERHUB_HUBSPOT_TOKEN" in done["log"]
+    assert "not-the-token" not in done["log"]
+    assert run["tasks"]["announce"] == {"-1": "upstream_failed"}
+    assert Landing(tmp_path / "landing").batches() == []
