@@ -109,7 +109,10 @@ def _names_read(record: type[Record]) -> set[str]:
     names = set()
     for name, field in record.model_fields.items():
         alias = field.validation_alias
-        for choice in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+        choices: list[str | AliasPath | None] = (
+            [*alias.choices] if isinstance(alias, AliasChoices) else [alias]
+        )
+        for choice in choices:
             if isinstance(choice, AliasPath):
                 names.add(str(choice.path[0]))
             else:

@@ -224,7 +224,13 @@ def _next_cursor(
 
 
 def land_rows(
-    batch: Batch, stream: Stream, rows: Sequence[Any], page_sha256: str, *, has_nul: bool = False, first_index: int = 0
+    batch: Batch,
+    stream: Stream,
+    rows: Sequence[Any],
+    page_sha256: str,
+    *,
+    has_nul: bool = False,
+    indices: Sequence[int] | None = None,
 ) -> datetime | None:
     """Validate raw rows and put them, and their children, into the batch or into quarantine.
 
@@ -234,13 +240,13 @@ def land_rows(
         rows: (n,) raw rows as decoded.
         page_sha256: the archived page they came in.
         has_nul: whether the page holds NUL characters, which no database text can keep.
-        first_index: position of the first row in its page or file.
+        indices: (n,) positions of the rows in their page or file; 0, 1, 2 ... by default.
 
     Returns:
         Latest cursor value among the rows that landed, aware UTC, or None.
     """
     records, origins, raws = _validate(
-        batch, stream.name, stream.record, rows, page_sha256, has_nul, list(range(first_index, first_index + len(rows)))
+        batch, stream.name, stream.record, rows, page_sha256, has_nul, indices if indices is not None else range(len(rows))
     )
     batch.add(stream.name, records, origins, _field_names(raws))
     for child in stream.children:

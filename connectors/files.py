@@ -12,7 +12,8 @@ import time
 import tomllib
 import unicodedata
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from functools import lru_cache
@@ -39,7 +40,18 @@ _SUFFIXES = {".csv", ".xlsx", ".parquet"}
 _MAPPING_SUFFIX = ".mapping.toml"
 _FOUR_PLACES = Decimal("0.0001")
 
-Rows = Iterator[list[tuple[int, dict[str, Any]]]]  # chunks of (row index, header -> value)
+
+@dataclass
+class Chunk:
+    """Rows of a file, column by column: `indices` (n,) row numbers, `columns` header -> (n,) values.
+
+    `broken` holds rows that do not have the header's shape: (row number, what there is, what is wrong).
+    """
+
+    indices: list[int]
+    columns: dict[str, list[Any]]
+    broken: list[tuple[int, dict[str, Any], str]]
+
 
 
 def pull_files(
@@ -149,7 +161,6 @@ def _read_into(
     source: str,
     progress: Progress | None,
 ) -> None:
-    mapper = _mapper(export, path.name)
     headers, chunks = _open(export, path, content)
     missing = [header for header in export.columns.values() if header not in headers]
     if missing:
@@ -157,35 +168,21 @@ def _read_into(
             f"{path.name}: no column {', '.join(map(repr, missing))} that mapping {export.name!r} reads; the file has "
             f"{', '.join(map(repr, headers))}. Correct the mapping or the export"
         )
-    has_nul = b"\x00" in content if path.suffix.lower() == ".csv" else True
+    mapping = _Mapping(export, path.name)
     done = 0
     for chunk in chunks:
-        rows, first, following = [], None, None
-        for index, raw in chunk:
-            row, fault = mapper(index, raw)
-            if fault is not None:
-                origin = RowOrigin(digest, index, record_hash(raw))
-                batch.reject(Rejection(stream.name, origin, payload_text(row), fault))
-                continue
-            if first is not None and index != following:
-                land_rows(batch, stream, rows, digest, first_index=first, has_nul=_any_nul(rows, has_nul))
-                rows, first = [], None
-            if first is None:
-                first = index
-            following = index + 1
-            rows.append(row)
-        if first is not None:
-            land_rows(batch, stream, rows, digest, first_index=first, has_nul=_any_nul(rows, has_nul))
-        done += len(chunk)
+        for index, raw, fault in chunk.broken:
+            batch.reject(Rejection(stream.name, RowOrigin(digest, index, record_hash(raw)), payload_text(raw), fault))
+        rows, faults = mapping.apply(chunk)
+        for index, row, fault in faults:
+            batch.reject(Rejection(stream.name, RowOrigin(digest, index, record_hash(row)), payload_text(row), fault))
+        land_rows(batch, stream, rows, digest, has_nul=mapping.saw_nul, indices=[row["line_number"] for row in rows])
+        done += len(chunk.indices) + len(chunk.broken)
         if progress is not None:
             progress(source, f"{stream.name} {path.name}", done)
 
 
-def _any_nul(rows: Sequence[dict[str, Any]], may_hold: bool) -> bool:
-    return may_hold and any(isinstance(value, str) and "\x00" in value for row in rows for value in row.values())
-
-
-def _open(export: Export, path: Path, content: bytes) -> tuple[list[str], Rows]:
+def _open(export: Export, path: Path, content: bytes) -> tuple[list[str], Iterator[Chunk]]:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         return _open_parquet(path, content)
@@ -194,28 +191,27 @@ def _open(export: Export, path: Path, content: bytes) -> tuple[list[str], Rows]:
     return _open_csv(export, path, content)
 
 
-def _open_parquet(path: Path, content: bytes) -> tuple[list[str], Rows]:
+def _open_parquet(path: Path, content: bytes) -> tuple[list[str], Iterator[Chunk]]:
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
     except (pa.ArrowInvalid, OSError) as error:
         raise SkippableError(f"{path.name} is not a whole Parquet file: {error}; ask for it again") from error
 
-    def chunks() -> Rows:
-        index = 0
+    nested = [field.name for field in file.schema_arrow if pa.types.is_nested(field.type)]
+    if nested:
+        raise SkippableError(f"{path.name}: nested columns ({', '.join(nested)}) cannot be mapped; export them flat")
+
+    def chunks() -> Iterator[Chunk]:
+        first = 0
         for table in file.iter_batches(_CHUNK_ROWS):
-            names = table.schema.names
-            columns = [column.to_pylist() for column in table.columns]
-            rows = [
-                (index + offset, dict(zip(names, values, strict=True)))
-                for offset, values in enumerate(zip(*columns, strict=True))
-            ]
-            index += len(rows)
-            yield rows
+            columns = {name: column.to_pylist() for name, column in zip(table.schema.names, table.columns, strict=True)}
+            yield Chunk(list(range(first, first + table.num_rows)), columns, [])
+            first += table.num_rows
 
     return file.schema_arrow.names, chunks()
 
 
-def _open_xlsx(export: Export, path: Path, content: bytes) -> tuple[list[str], Rows]:
+def _open_xlsx(export: Export, path: Path, content: bytes) -> tuple[list[str], Iterator[Chunk]]:
     try:
         book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
     except (zipfile.BadZipFile, InvalidFileException, KeyError, OSError, EOFError) as error:
@@ -227,16 +223,11 @@ def _open_xlsx(export: Export, path: Path, content: bytes) -> tuple[list[str], R
     headers = [str(cell).strip() if cell is not None else "" for cell in next(lines, ())]
     if not any(headers):
         raise SkippableError(f"{path.name}: the first row of sheet {sheet.title!r} is empty; headers are expected there")
-    return headers, _chunked(_numbered(lines, headers))
+    filled = ((index, cells) for index, cells in enumerate(lines) if any(cell is not None for cell in cells))
+    return headers, _chunked(headers, filled)
 
 
-def _numbered(lines: Iterator[Sequence[Any]], headers: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    for index, cells in enumerate(lines):
-        if any(cell is not None for cell in cells):
-            yield index, dict(zip(headers, cells, strict=False))
-
-
-def _open_csv(export: Export, path: Path, content: bytes) -> tuple[list[str], Rows]:
+def _open_csv(export: Export, path: Path, content: bytes) -> tuple[list[str], Iterator[Chunk]]:
     try:
         text = content.decode(export.encoding)
     except (UnicodeDecodeError, LookupError) as error:
@@ -248,84 +239,128 @@ def _open_csv(export: Export, path: Path, content: bytes) -> tuple[list[str], Ro
     if not any(headers):
         raise SkippableError(f"{path.name}: the first line is empty; headers are expected there")
 
-    def rows() -> Iterator[tuple[int, dict[str, Any]]]:
+    def rows() -> Iterator[tuple[int, Sequence[Any]]]:
         try:
             for index, cells in enumerate(lines):
-                if not cells:
-                    continue
-                row: dict[str, Any] = dict(zip(headers, cells, strict=False))
-                if len(cells) != len(headers):
-                    row[_WRONG_WIDTH] = f"{len(cells)} cells where the header has {len(headers)}; cut off or badly quoted"
-                yield index, row
+                if cells:
+                    yield index, cells
         except csv.Error as error:
             raise SkippableError(f"{path.name}: not readable as CSV near line {lines.line_num}: {error}") from error
 
-    return headers, _chunked(rows())
+    return headers, _chunked(headers, rows())
 
 
-_WRONG_WIDTH = "\x00width"
+def _chunked(headers: list[str], rows: Iterable[tuple[int, Sequence[Any]]]) -> Iterator[Chunk]:
+    """Gather rows; those that do not have the header's width go to `broken`."""
+    indices: list[int] = []
+    cells_of: list[Sequence[Any]] = []
+    broken: list[tuple[int, dict[str, Any], str]] = []
+
+    def gathered() -> Chunk:
+        columns = dict(zip(headers, map(list, zip(*cells_of, strict=True)), strict=True)) if cells_of else {}
+        return Chunk(indices, columns, broken)
+
+    for index, cells in rows:
+        if len(cells) != len(headers):
+            fault = f"row: {len(cells)} cells where the header has {len(headers)}; cut off or badly quoted"
+            broken.append((index, dict(zip(headers, cells, strict=False)), fault))
+        else:
+            indices.append(index)
+            cells_of.append(cells)
+        if len(indices) + len(broken) == _CHUNK_ROWS:
+            yield gathered()
+            indices, cells_of, broken = [], [], []
+    if indices or broken:
+        yield gathered()
 
 
-def _chunked(rows: Iterator[tuple[int, dict[str, Any]]]) -> Rows:
-    chunk: list[tuple[int, dict[str, Any]]] = []
-    for row in rows:
-        chunk.append(row)
-        if len(chunk) == _CHUNK_ROWS:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+class _Mapping:
+    """Turns the columns of one file into a record's fields. Values repeat a lot, so each is converted once."""
 
-
-Mapper = Callable[[int, dict[str, Any]], tuple[dict[str, Any], str | None]]
-
-
-def _mapper(export: Export, file_name: str) -> Mapper:
-    """Build the function that turns one raw row into a record's fields, or says why it cannot."""
-    try:
-        zone = ZoneInfo(export.timezone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise DeclarationError(f"mapping {export.name!r}: unknown time zone {export.timezone!r}") from error
-
-    @lru_cache(maxsize=65536)
-    def number(value: str) -> Decimal | str:
-        text = unicodedata.normalize("NFKC", value).strip().replace(" ", "").replace("\u00a0", "")
-        text = text.replace("," if export.decimal == "." else ".", "").replace(export.decimal, ".")
+    def __init__(self, export: Export, file_name: str) -> None:
+        self._export = export
+        self._fixed = {**export.constants, "export_name": export.name, "file_name": file_name}
         try:
-            return Decimal(text)
-        except InvalidOperation:
-            return value
+            self._zone = ZoneInfo(export.timezone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise DeclarationError(f"mapping {export.name!r}: unknown time zone {export.timezone!r}") from error
+        self.saw_nul = False
+        self._number = lru_cache(maxsize=65536, typed=True)(self._read_number)
+        self._instant = lru_cache(maxsize=65536, typed=True)(self._read_instant)
+        self._text = lru_cache(maxsize=65536, typed=True)(self._read_text)
 
-    @lru_cache(maxsize=65536)
-    def instant(value: str) -> datetime | str:
-        text = unicodedata.normalize("NFKC", value).strip()
-        for pattern in export.date_formats:
-            try:
-                return _in_zone(datetime.strptime(text, pattern), zone)
-            except ValueError:
-                continue
-        try:
-            return _in_zone(datetime.fromisoformat(text), zone)
-        except ValueError:
-            return value
+    def apply(self, chunk: Chunk) -> tuple[list[dict[str, Any]], list[tuple[int, dict[str, Any], str]]]:
+        """Map a chunk: rows ready for validation, and (row number, row, fault) of those that cannot be."""
+        if not chunk.indices:
+            return [], []
+        readers = {"ordered_at": self._instant, **dict.fromkeys(_NUMBERS, self._number)}
+        fields = {
+            field: [read(value) for value in chunk.columns[header]]
+            for field, header in self._export.columns.items()
+            for read in (readers.get(field, self._text),)
+        }
+        count = len(chunk.indices)
+        for field, value in self._fixed.items():
+            fields[field] = [value] * count
+        fields["line_number"] = chunk.indices
+        prefix = self._export.return_prefix
+        fields["document_type"] = [
+            "return" if prefix is not None and (number or "").startswith(prefix) else "order"
+            for number in fields["order_number"]
+        ]
+        discounts = fields.get("discount_amount") or [None] * count
+        fields["net_amount"] = [
+            _net(quantity, price, discount)
+            for quantity, price, discount in zip(fields["qty"], fields["unit_price_amount"], discounts, strict=True)
+        ]
+        names = list(fields)
+        rows = [dict(zip(names, values, strict=True)) for values in zip(*fields.values(), strict=True)]
+        if self._export.is_signed:
+            return rows, []
+        good, faults = [], []
+        for row in rows:
+            if isinstance(row["qty"], Decimal) and row["qty"] < 0:
+                fault = (
+                    f"qty: negative quantity {row['qty']}; mapping {self._export.name!r} does not declare signed quantities"
+                )
+                faults.append((row["line_number"], row, fault))
+            else:
+                good.append(row)
+        return good, faults
 
-    def decimal(value: Any) -> Any:
+    def _read_number(self, value: Any) -> Any:
         if isinstance(value, str):
-            return number(value) if value.strip() else None
+            if not value.strip():
+                return None
+            text = unicodedata.normalize("NFKC", value).replace(" ", "")
+            text = text.replace("," if self._export.decimal == "." else ".", "").replace(self._export.decimal, ".")
+            try:
+                return Decimal(text)
+            except InvalidOperation:
+                return value
         if isinstance(value, float):
             return Decimal(repr(value)) if value == value else None
         return Decimal(value) if isinstance(value, int) else value
 
-    def when(value: Any) -> Any:
-        if isinstance(value, str):
-            return instant(value)
+    def _read_instant(self, value: Any) -> Any:
         if isinstance(value, datetime):
-            return _in_zone(value, zone)
+            return self._in_zone(value)
         if isinstance(value, date):
-            return datetime(value.year, value.month, value.day, tzinfo=zone)
-        return value
+            return datetime(value.year, value.month, value.day, tzinfo=self._zone)
+        if not isinstance(value, str):
+            return value
+        text = unicodedata.normalize("NFKC", value).strip()
+        for pattern in self._export.date_formats:
+            try:
+                return self._in_zone(datetime.strptime(text, pattern))
+            except ValueError:
+                continue
+        try:
+            return self._in_zone(datetime.fromisoformat(text))
+        except ValueError:
+            return value
 
-    def text(value: Any) -> str | None:
+    def _read_text(self, value: Any) -> str | None:
         if value is None:
             return None
         if isinstance(value, float):
@@ -333,40 +368,26 @@ def _mapper(export: Export, file_name: str) -> Mapper:
                 return None
             # Spreadsheets and data frames turn codes into numbers: 13085.0 is the code 13085.
             return str(int(value)) if value.is_integer() else repr(value)
-        return str(value).strip() or None
+        text = str(value).strip()
+        if "\x00" in text:
+            self.saw_nul = True
+        return text or None
 
-    numbers = {"qty", "unit_price_amount", "discount_amount", "tax_amount"}
-    readers = [
-        (field, header, decimal if field in numbers else when if field == "ordered_at" else text)
-        for field, header in export.columns.items()
-    ]
-    fixed = {**export.constants, "export_name": export.name, "file_name": file_name}
-    return_prefix = export.return_prefix
-
-    def convert(index: int, raw: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
-        if _WRONG_WIDTH in raw:
-            fault = raw.pop(_WRONG_WIDTH)
-            return raw, f"row: {fault}"
-        row: dict[str, Any] = dict(fixed)
-        for field, header, read in readers:
-            row[field] = read(raw[header])
-        row["line_number"] = index
-        order_number = row["order_number"]
-        is_return = return_prefix is not None and (order_number or "").startswith(return_prefix)
-        row["document_type"] = "return" if is_return else "order"
-        quantity, price, discount = row["qty"], row["unit_price_amount"], row.get("discount_amount")
-        if isinstance(quantity, Decimal) and isinstance(price, Decimal):
-            if quantity < 0 and not export.is_signed:
-                return row, f"qty: negative quantity {quantity}; mapping {export.name!r} does not declare signed quantities"
-            net = quantity * price - (discount if isinstance(discount, Decimal) else Decimal(0))
-            exponent = net.as_tuple().exponent
-            if isinstance(exponent, int) and exponent < -4:
-                net = net.quantize(_FOUR_PLACES, rounding=ROUND_HALF_EVEN)
-            row["net_amount"] = net
-        return row, None
-
-    return convert
+    def _in_zone(self, value: datetime) -> datetime:
+        return value if value.tzinfo is not None else value.replace(tzinfo=self._zone)
 
 
-def _in_zone(value: datetime, zone: ZoneInfo) -> datetime:
-    return value if value.tzinfo is not None else value.replace(tzinfo=zone)
+_NUMBERS = ("qty", "unit_price_amount", "discount_amount", "tax_amount")
+
+
+def _net(quantity: Any, price: Any, discount: Any) -> Decimal | None:
+    """qty x price - discount, half-even at four decimals; None where one of them is no number."""
+    if not isinstance(quantity, Decimal) or not isinstance(price, Decimal):
+        return None
+    net = quantity * price
+    if isinstance(discount, Decimal):
+        net -= discount
+    exponent = net.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -4:
+        return net.quantize(_FOUR_PLACES, rounding=ROUND_HALF_EVEN)
+    return net

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -646,8 +647,10 @@ def to_arrow(
     parent_names = schema.names[: len(origins[0].parent_values)]
     for position, name in enumerate(parent_names):
         columns[name] = [origin.parent_values[position] for origin in origins]
-    for name, column in type(records[0]).columns().items():
-        values = [getattr(record, name) for record in records]
+    declared = type(records[0]).columns()
+    read = attrgetter(*declared)
+    rows = map(read, records) if len(declared) > 1 else ((read(record),) for record in records)
+    for (name, column), values in zip(declared.items(), map(list, zip(*rows, strict=True)), strict=True):
         for companion in column.companions:
             columns[f"{name}_{companion.suffix}"] = [
                 None if value is None else companion.compute(value) for value in values

@@ -118,7 +118,7 @@ def _replay_stream(
             continue
         landed.append(row.quarantine_id)
         if name == stream.name:
-            land_rows(batch, stream, [raw], row.page_sha256, first_index=row.row_index)
+            land_rows(batch, stream, [raw], row.page_sha256, indices=[row.row_index])
             continue
         parent = json.loads(row.parent or "{}")
         child = next(item for item in stream.children if item.name == name)
