@@ -41,10 +41,12 @@ class Release:
     batch_count: int
 
 
-def list_releases(database: Database, *, limit: int = 1000) -> list[Release]:
-    """Releases, newest first."""
+def list_releases(database: Database, *, limit: int = 1000, before: int | None = None) -> list[Release]:
+    """Releases, newest first; with `before` only those older than that release."""
     with database.read() as connection:
-        return _releases(connection, "true", {}, limit)
+        if before is None:
+            return _releases(connection, "true", {}, limit)
+        return _releases(connection, "id < :before", {"before": before}, limit)
 
 
 def current_release(database: Database) -> Release | None:

@@ -141,11 +141,18 @@ def _redirected(connection: Connection, entity: _Entity, key: str, number: str) 
 
 
 def rows_of(
-    connection: Connection, table: str, values: Mapping[str, Any], order_by: str
+    connection: Connection,
+    table: str,
+    values: Mapping[str, Any],
+    order_by: str,
+    *,
+    columns: str = "*",
+    limit: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of a released table whose columns equal the values; none if the release does not know the table."""
+    """Rows of a released table whose columns equal the values; none if the table was never released."""
     if table not in released_names(connection):
         return []
     condition = " AND ".join(f"{column} = :{column}" for column in values)
-    statement = f"SELECT * FROM {table} WHERE {condition} ORDER BY {order_by}"
-    return [dict(row) for row in connection.execute(text(statement), dict(values)).mappings()]
+    # LIMIT NULL is no limit.
+    statement = f"SELECT {columns} FROM {table} WHERE {condition} ORDER BY {order_by} LIMIT :limit"
+    return [dict(row) for row in connection.execute(text(statement), {**values, "limit": limit}).mappings()]

@@ -1,0 +1,260 @@
+"""The application: read-only look-ups over the released tables."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request, Response, Security
+from fastapi.responses import JSONResponse
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel
+from sqlalchemy import Connection
+from starlette.middleware.base import RequestResponseEndpoint
+
+from oms_core.api import problems
+from oms_core.api.models import Customer, Health, Order, Problem, Release, Releases, Sku
+from oms_core.release.read import current_release, list_releases, resolve
+from oms_core.store.postgres import Database
+from oms_core.store.released import CUSTOMER, ORDER, SKU, find, rows_of, shown_release
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_LONGEST_PATH = 1024
+_MOST_ORDER_IDS = 1000
+
+_bearer = HTTPBearer(auto_error=False, description="The value of ORDERHUB_API_KEY")
+_header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The value of ORDERHUB_API_KEY")
+
+Number = Annotated[
+    str, Path(min_length=1, max_length=200, description="Golden id, or any number any system uses")
+]
+AsOf = Annotated[
+    str | None,
+    Query(
+        max_length=40,
+        description="Release id, or an instant: what was released then. The current release by default.",
+        openapi_examples={"release": {"value": "7"}, "instant": {"value": "2026-10-31T18:00:00Z"}},
+    ),
+]
+
+
+def create_app(database: Database, api_key: str | None = None) -> FastAPI:
+    """The API over an opened database.
+
+    Args:
+        database: read through its reading role only.
+        api_key: every request but /health must carry it, as `Authorization: Bearer` or `X-API-Key`. Without one the app
+            answers only requests addressed to loopback names, so that no web page can reach it by a name of its own.
+    """
+
+    def authorise(
+        request: Request,
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
+        header: Annotated[str | None, Security(_header)] = None,
+    ) -> None:
+        if api_key is None:
+            if request.url.hostname not in LOOPBACK_NAMES:
+                raise HTTPException(421, "without an API key only loopback addresses are answered")
+            return
+        offered = bearer.credentials if bearer else header or ""
+        if not hmac.compare_digest(offered.encode(), api_key.encode()):
+            raise HTTPException(
+                401,
+                "send the API key as `Authorization: Bearer` or `X-API-Key`",
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+    app = FastAPI(
+        title="orderhub",
+        version="1",
+        summary="One order, one row, one truth.",
+        description=(
+            "Reads the current release, or any release before it with `as_of`. Answers carry an `ETag` made of the row "
+            "hashes they show: send it back as `If-None-Match`. Errors are problem+json (RFC 9457)."
+        ),
+    )
+    problems.install(app)
+
+    @app.middleware("http")
+    async def limit(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        if len(request.url.path) + len(request.url.query) > _LONGEST_PATH:
+            return problems.problem(
+                request, 414, "invalid-request", f"the address is longer than {_LONGEST_PATH} bytes"
+            )
+        if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
+            return problems.problem(request, 413, "invalid-request", "requests here carry no body")
+        return await call_next(request)
+
+    @app.get(
+        "/orders/{number}",
+        tags=["look-up"],
+        response_model=Order,
+        dependencies=[Depends(authorise)],
+        responses=_failures(404, 409) | {304: {"description": "Not changed since the ETag sent"}},
+    )
+    def order(
+        request: Request,
+        number: Number,
+        as_of: AsOf = None,
+        explain: Annotated[bool, Query(description="With the provenance of each value.")] = False,
+    ) -> Response:
+        """One order, with its lines, events, shipments, payments, refunds and returns."""
+        with database.read(_release(database, as_of)) as connection:
+            found = find(connection, ORDER, number)
+            key = {"order_id": found.golden_id}
+            row = rows_of(connection, "fct_orders", key, "order_id")[0]
+            parts = {
+                "lines": rows_of(connection, "fct_order_lines", key, "line_number, order_line_id"),
+                "events": rows_of(connection, "fct_order_events", key, "occurred_at, event_id"),
+                "shipments": rows_of(connection, "fct_shipments", key, "shipped_at, shipment_id"),
+                "payments": rows_of(connection, "fct_payments", key, "paid_at, payment_id"),
+                "refunds": rows_of(connection, "fct_refunds", key, "refunded_at, refund_id"),
+                "returns": rows_of(connection, "fct_returns", key, "returned_at, return_id"),
+            }
+            if explain:
+                order_by = "attribute, source_system, stream, record_key"
+                parts["provenance"] = rows_of(connection, "order_attribute_provenance", key, order_by)
+            about = _about(connection, "order", found.golden_id, found.found_by)
+        return _answer(request, Order, row, parts, about)
+
+    @app.get(
+        "/customers/{number}",
+        tags=["look-up"],
+        response_model=Customer,
+        dependencies=[Depends(authorise)],
+        responses=_failures(404, 409) | {304: {"description": "Not changed since the ETag sent"}},
+    )
+    def customer(request: Request, number: Number, as_of: AsOf = None) -> Response:
+        """One golden customer."""
+        with database.read(_release(database, as_of)) as connection:
+            found = find(connection, CUSTOMER, number)
+            key = {"customer_id": found.golden_id}
+            row = rows_of(connection, "dim_customers", key, "customer_id")[0]
+            orders = rows_of(connection, "fct_orders", key, "ordered_at DESC NULLS LAST, order_id")[
+                :_MOST_ORDER_IDS
+            ]
+            about = _about(connection, "customer", found.golden_id, found.found_by)
+        about["order_ids"] = [item["order_id"] for item in orders]
+        return _answer(request, Customer, row, {}, about)
+
+    @app.get(
+        "/skus/{number}",
+        tags=["look-up"],
+        response_model=Sku,
+        dependencies=[Depends(authorise)],
+        responses=_failures(404, 409) | {304: {"description": "Not changed since the ETag sent"}},
+    )
+    def sku(request: Request, number: Number, as_of: AsOf = None) -> Response:
+        """One golden SKU, and where it lies."""
+        with database.read(_release(database, as_of)) as connection:
+            found = find(connection, SKU, number)
+            key = {"sku_id": found.golden_id}
+            row = rows_of(connection, "dim_skus", key, "sku_id")[0]
+            positions = rows_of(
+                connection, "fct_inventory_positions", key, "location_id, lot_number, position_id"
+            )
+            about = _about(connection, "sku", found.golden_id, found.found_by)
+        return _answer(request, Sku, row, {"positions": positions}, about)
+
+    @app.get("/releases", tags=["releases"], dependencies=[Depends(authorise)], responses=_failures())
+    def releases(
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        before: Annotated[
+            int | None, Query(ge=1, lt=2**63, description="Only older releases than this.")
+        ] = None,
+    ) -> Releases:
+        """Releases, newest first."""
+        found = list_releases(database, limit=limit + 1, before=before)
+        shown = [Release(**{**vars(item), "merkle_root": item.merkle_root.hex()}) for item in found[:limit]]
+        return Releases(releases=shown, next_before=shown[-1].release_id if len(found) > limit else None)
+
+    @app.get("/health", tags=["releases"], responses=_failures(503))
+    def health() -> Health:
+        """Whether the database answers, and which release is current. Needs no key."""
+        release = current_release(database)
+        return Health(
+            status="ok",
+            release_id=release.release_id if release else None,
+            published_at=release.published_at if release else None,
+        )
+
+    document = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        """FastAPI's document, with failures under their own media type."""
+        if app.openapi_schema is None:
+            for path in document()["paths"].values():
+                for response in path["get"]["responses"].values():
+                    if problems.MEDIA_TYPE in response.get("content", {}):
+                        response["content"][problems.MEDIA_TYPE] = response["content"].pop("application/json")
+        return document()
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app
+
+
+def _failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    phrases = {
+        401: "An API key is needed",
+        404: "Not found in this release",
+        409: "The number belongs to several; `candidates` says where each can be read",
+        422: "A parameter is not understood",
+        503: "The database does not answer",
+    }
+    return {
+        status: {"model": Problem, "description": phrases[status], "content": {problems.MEDIA_TYPE: {}}}
+        for status in sorted({401, 422, 503, *statuses})
+    }
+
+
+def _release(database: Database, as_of: str | None) -> int | None:
+    return None if as_of is None else resolve(database, as_of).release_id
+
+
+def _about(connection: Connection, entity: str, golden_id: str, found_by: str) -> dict[str, Any]:
+    links = rows_of(connection, f"{entity}_xref", {f"{entity}_id": golden_id}, "record_id")
+    return {
+        "release_id": shown_release(connection),
+        "found_by": found_by,
+        "record_ids": [link["record_id"] for link in links if link["valid_to"] is None],
+    }
+
+
+def _answer(
+    request: Request,
+    model: type[BaseModel],
+    row: Mapping[str, Any],
+    parts: Mapping[str, list[dict[str, Any]]],
+    about: Mapping[str, Any],
+) -> Response:
+    """The answer with its ETag, or 304 when the client has it already.
+
+    The tag is over the hashes of all rows shown and what else the body says, but not over the release id: an order that
+    did not change keeps its tag from release to release.
+    """
+    tag = _tag(model.__name__, row, parts, {**about, "release_id": None})
+    headers = {
+        "ETag": tag,
+        "Cache-Control": "private, no-cache",
+        "Orderhub-Release": str(about["release_id"]),
+    }
+    if tag in _tags(request.headers.get("if-none-match", "")):
+        return Response(status_code=304, headers=headers)
+    body = model.model_validate({**row, **parts, **about})
+    return JSONResponse(body.model_dump(mode="json"), headers=headers)
+
+
+def _tag(
+    kind: str, row: Mapping[str, Any], parts: Mapping[str, Iterable[Mapping[str, Any]]], about: Any
+) -> str:
+    hashes = [
+        row["row_hash"],
+        *(f"{name}:{item['row_hash']}" for name, items in parts.items() for item in items),
+    ]
+    return f'"{hashlib.sha256(repr((kind, hashes, sorted(parts), sorted(about.items()))).encode()).hexdigest()[:32]}"'
+
+
+def _tags(header: str) -> set[str]:
+    return {tag.strip().removeprefix("W/") for tag in header.split(",")}

@@ -1,0 +1,91 @@
+"""Every failure as problem+json (RFC 9457), with a type that programs can tell apart."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from starlette.exceptions import HTTPException
+
+from oms_core.store.errors import AmbiguousError, DatabaseUnavailableError, NotReleasedError
+
+_log = logging.getLogger(__name__)
+MEDIA_TYPE = "application/problem+json"
+_TITLES = {
+    "not-released": "Not found in this release",
+    "ambiguous-number": "The number belongs to several",
+    "unavailable": "No answer from the database",
+    "invalid-request": "The request is not understood",
+    "unauthorized": "An API key is needed",
+    "fault": "The server failed",
+}
+
+
+def problem(
+    request: Request,
+    status: int,
+    kind: str,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    **more: Any,
+) -> JSONResponse:
+    """One problem answer.
+
+    Args:
+        kind: last part of the problem's type, one of the titles known here or an HTTP phrase.
+        more: members beside the standard ones.
+    """
+    body = {
+        "type": f"urn:orderhub:problem:{kind}",
+        "title": _TITLES.get(kind, kind),
+        "status": status,
+        "detail": detail,
+        "instance": request.url.path,
+        **more,
+    }
+    return JSONResponse(jsonable_encoder(body), status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the app with a problem."""
+
+    @app.exception_handler(NotReleasedError)
+    def _not_released(request: Request, error: NotReleasedError) -> JSONResponse:
+        return problem(request, 404, "not-released", str(error))
+
+    @app.exception_handler(AmbiguousError)
+    def _ambiguous(request: Request, error: AmbiguousError) -> JSONResponse:
+        query = f"?{request.url.query}" if request.url.query else ""
+        places = [f"/{error.entity}s/{candidate}{query}" for candidate in error.candidates]
+        return problem(request, 409, "ambiguous-number", str(error), candidates=places)
+
+    @app.exception_handler(DatabaseUnavailableError)
+    @app.exception_handler(NoConnectionFree)
+    def _unavailable(request: Request, error: Exception) -> JSONResponse:
+        _log.error("%s: %s", request.url.path, error)
+        detail = "the database does not answer, or all its connections are busy: try again shortly"
+        return problem(request, 503, "unavailable", detail, {"Retry-After": "2"})
+
+    @app.exception_handler(RequestValidationError)
+    def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [{"at": list(e["loc"]), "message": e["msg"]} for e in error.errors()]
+        detail = "; ".join(f"{'.'.join(map(str, e['at']))}: {e['message']}" for e in errors)
+        return problem(request, 422, "invalid-request", detail, errors=errors)
+
+    @app.exception_handler(HTTPException)
+    def _http(request: Request, error: HTTPException) -> JSONResponse:
+        kind = "unauthorized" if error.status_code == 401 else "invalid-request"
+        return problem(request, error.status_code, kind, str(error.detail), error.headers)
+
+    @app.exception_handler(SQLAlchemyError)
+    @app.exception_handler(Exception)
+    def _fault(request: Request, error: Exception) -> JSONResponse:
+        _log.error("%s failed", request.url.path, exc_info=error)
+        return problem(request, 500, "fault", "the request failed for a reason that the server's log tells")
