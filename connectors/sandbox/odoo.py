@@ -53,6 +53,11 @@ def _number(truth_id: str) -> int:
     return int("".join(character for character in truth_id if character.isdigit()))
 
 
+def delivery_number(place: Location, order: Order, index: int, sequence: str = "OUT") -> str:
+    """Number of a picking as Odoo prints it and as the warehouse tells the carrier desk: WH-CN/OUT/000421."""
+    return f"{place.code}/{sequence}/{_number(order.order_id) * 10 + index:06d}"
+
+
 def _refuse(status: int, name: str, message: str) -> Response:
     body = {"name": name, "message": message, "arguments": [message, status], "context": {}, "debug": ""}
     return JSONResponse(body, status_code=status)
@@ -307,7 +312,7 @@ class Twin:
         dirt, place = self._dirt, self._places[location_id]
         row_id = _number(order.order_id) * 100 + index * 10 + kind
         _, _, code, sequence = _TYPES[kind - 1]
-        name = f"{place.code}/{sequence}/{_number(order.order_id) * 10 + index:06d}"
+        name = delivery_number(place, order, index, sequence)
         is_out = kind == _OUT
         modified_at = created_at if done_at is None else dirt.late(done_at, f"picking/{row_id}")
         self._put("stock.picking", row_id, created_at, modified_at, name=name, origin=self._origin(order),

@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'karrio__shipments'), keys=['id'], order=none) }}
