@@ -127,6 +127,10 @@ class Twin:
         for network, (code, _) in _NETWORKS.items():
             yield Truth("location", f"amazon:inventory_summaries:{network}", self._location_of[code])
 
+    def _late(self, at: datetime, key: str, probability: float = 0.05) -> datetime:
+        """When the change was written: late at times, never later than the system's own clock."""
+        return min(self._dirt.late(at, key, probability), self._world.now)
+
     # --- what the account shows ---------------------------------------------------------------------------------------
 
     def _sku(self, product: Product, is_fba: bool) -> str:
@@ -162,7 +166,7 @@ class Twin:
         row: Json = {
             "orderId": order.number,
             "createdTime": _time(order.placed_at),
-            "lastUpdatedTime": _time(self._dirt.late(order.updated_at, key)),
+            "lastUpdatedTime": _time(self._late(order.updated_at, key)),
             "programs": ["PRIME"] if order.is_fulfilled_by_marketplace else [],
             "salesChannel": {"channelName": "AMAZON", "marketplaceId": marketplace, "marketplaceName": name},
             "buyer": self._buyer(order),

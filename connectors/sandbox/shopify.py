@@ -25,7 +25,17 @@ from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.graphql import Connection, Execution, GraphQLError, parse, static_cost
 from connectors.sandbox.truth import Truth
-from connectors.sandbox.world import Address, Channel, Customer, Order, OrderLine, Product, Return, Shipment, World
+from connectors.sandbox.world import (
+    Address,
+    Channel,
+    Customer,
+    Order,
+    OrderLine,
+    Product,
+    Return,
+    Shipment,
+    World,
+)
 
 Json = dict[str, Any]
 
@@ -77,7 +87,9 @@ class Twin:
         self._dirt = dirt
         self._credentials = credentials
         self._placed = [order for order in world.orders.values() if order.channel is Channel.SHOPIFY]
-        self._places = [place for place in world.locations.values() if place.kind in ("warehouse", "dark_store")]
+        self._places = [
+            place for place in world.locations.values() if place.kind in ("warehouse", "dark_store")
+        ]
         self._points = self.bucket_points
         self._filled_at = time.monotonic()
 
@@ -116,6 +128,10 @@ class Twin:
     def _variant_id(self, product_id: str, key: str) -> str:
         copies = self._dirt.copies(f"product/{product_id}", _PRODUCT_COPIES)
         return self._gid("ProductVariant", f"{product_id}/{self._dirt.number(f'{key}/copy', 0, copies - 1)}")
+
+    def _late(self, at: datetime, key: str, probability: float = 0.05) -> datetime:
+        """When the change was written: late at times, never later than the system's own clock."""
+        return min(self._dirt.late(at, key, probability), self._world.now)
 
     # --- what the shop knows ------------------------------------------------------------------------------------------
 
@@ -239,7 +255,7 @@ class Twin:
                 self._dirt.address(customer.address, key, "both"), f"{given} {family}", company, phone
             ),
             "createdAt": _time(first),
-            "updatedAt": _time(self._dirt.late(first + timedelta(seconds=5), key, 0.1)),
+            "updatedAt": _time(self._late(first + timedelta(seconds=5), key, 0.1)),
         }
 
     def _customer_id(self, order: Order) -> str:
@@ -279,7 +295,7 @@ class Twin:
             "currencyCode": "CNY",
             "createdAt": _time(order.placed_at),
             "processedAt": _time(order.placed_at),
-            "updatedAt": _time(self._dirt.late(order.updated_at, key)),
+            "updatedAt": _time(self._late(order.updated_at, key)),
             "cancelledAt": _time(order.cancelled_at),
             "closedAt": _time(order.closed_at),
             "customer": {"id": self._customer_id(order)},
@@ -296,7 +312,9 @@ class Twin:
             "lineItems": Connection([self._line(order, line) for line in order.lines]),
             "transactions": self._transactions(order, total),
             "refunds": [self._refund(order, taken) for taken in order.returns],
-            "fulfillments": [self._fulfillment(shipment, place) for place, shipment in enumerate(order.shipments, 1)],
+            "fulfillments": [
+                self._fulfillment(shipment, place) for place, shipment in enumerate(order.shipments, 1)
+            ],
         }
         if self._dirt.is_invalid(key):
             field, value = self._dirt.pick(
@@ -381,7 +399,9 @@ class Twin:
         }
 
     def _levels_of(self, location_id: str) -> Any:
-        return lambda arguments: Connection(_changed(self._levels.get(location_id, []), arguments.get("query")))
+        return lambda arguments: Connection(
+            _changed(self._levels.get(location_id, []), arguments.get("query"))
+        )
 
     @cached_property
     def _levels(self) -> dict[str, list[Json]]:
@@ -439,7 +459,9 @@ class Twin:
         fields = parse(document)
         requested = static_cost(fields)
         if requested > _MOST_POINTS:
-            message = f"Query cost is {requested}, which exceeds the single query max cost limit ({_MOST_POINTS})."
+            message = (
+                f"Query cost is {requested}, which exceeds the single query max cost limit ({_MOST_POINTS})."
+            )
             raise GraphQLError(message, "MAX_COST_EXCEEDED")
         now = time.monotonic()
         refill = (now - self._filled_at) * self.points_per_second

@@ -63,7 +63,9 @@ def _instant(text: Any, field: str) -> datetime:
     try:
         return datetime.fromisoformat(str(text)).astimezone(UTC)
     except ValueError:
-        raise _BadRequestError("INVALID_TIME", f"Expected an RFC 3339 timestamp, got {text!r}.", field) from None
+        raise _BadRequestError(
+            "INVALID_TIME", f"Expected an RFC 3339 timestamp, got {text!r}.", field
+        ) from None
 
 
 def _money(amount: Decimal, currency: str) -> Json:
@@ -111,12 +113,16 @@ class Twin:
             Route("/v2/orders/search", self._answer(self._search_orders), methods=["POST"]),
             Route("/v2/payments", self._answer(self._list_payments)),
             Route("/v2/refunds", self._answer(self._list_refunds)),
-            Route("/v2/inventory/counts/batch-retrieve", self._answer(self._retrieve_counts), methods=["POST"]),
+            Route(
+                "/v2/inventory/counts/batch-retrieve", self._answer(self._retrieve_counts), methods=["POST"]
+            ),
         ]
 
     def truth(self) -> Iterable[Truth]:
         for place in self._stores:
-            yield Truth("location", f"square:locations:{self._location_id(place.location_id)}", place.location_id)
+            yield Truth(
+                "location", f"square:locations:{self._location_id(place.location_id)}", place.location_id
+            )
         for product in self._world.products.values():
             for copy in range(self._dirt.copies(f"product/{product.product_id}", 0.04)):
                 key = self._id(f"variation/{product.product_id}/{copy}", 24)
@@ -146,6 +152,10 @@ class Twin:
     def _customer_key(self, customer_id: str, key: str) -> str:
         copies = self._dirt.copies(f"customer/{customer_id}", 0.06)
         return self._id(f"customer/{customer_id}/{self._dirt.number(f'{key}/copy', 0, copies - 1)}", 26)
+
+    def _late(self, at: datetime, key: str, probability: float = 0.05) -> datetime:
+        """When the change was written: late at times, never later than the system's own clock."""
+        return min(self._dirt.late(at, key, probability), self._world.now)
 
     # --- what the seller sees -----------------------------------------------------------------------------
 
@@ -266,7 +276,7 @@ class Twin:
             {
                 "id": self._id(f"customer/{customer.customer_id}/{copy}", 26),
                 "created_at": _time(at),
-                "updated_at": _time(self._dirt.late(at, key)),
+                "updated_at": _time(self._late(at, key)),
                 "given_name": given,
                 "family_name": family,
                 "company_name": self._dirt.company(customer, key, "both") if customer.is_company else None,
@@ -316,7 +326,7 @@ class Twin:
             "total_tip_money": nothing,
             "total_service_charge_money": _money(order.shipping_amount, currency),
             "created_at": _time(order.placed_at),
-            "updated_at": _time(self._dirt.late(order.updated_at, key)),
+            "updated_at": _time(self._late(order.updated_at, key)),
             "closed_at": _time(order.closed_at) if order.closed_at and state == "COMPLETED" else None,
         }
         if self._dirt.is_invalid(key):
@@ -359,7 +369,9 @@ class Twin:
         if not order.shipments:
             state = "CANCELED" if order.cancelled_at else "PROPOSED"
             details: Json = {"recipient": recipient, "placed_at": _time(order.placed_at)}
-            return [{"uid": self._id(key, 22), "type": "SHIPMENT", "state": state, "shipment_details": details}]
+            return [
+                {"uid": self._id(key, 22), "type": "SHIPMENT", "state": state, "shipment_details": details}
+            ]
         return [
             {
                 "uid": self._id(f"shipment/{shipment.shipment_id}", 22),
@@ -448,7 +460,11 @@ class Twin:
                     brand = _WALLETS[order.payment_method]
                     row |= {"source_type": "WALLET", "wallet_details": {"status": "CAPTURED", "brand": brand}}
                 case _:
-                    card = {"card_brand": self._dirt.pick(f"{key}/brand", ("VISA", "MASTERCARD", "CHINA_UNIONPAY"))}
+                    card = {
+                        "card_brand": self._dirt.pick(
+                            f"{key}/brand", ("VISA", "MASTERCARD", "CHINA_UNIONPAY")
+                        )
+                    }
                     row |= {"source_type": "CARD", "card_details": {"status": "CAPTURED", "card": card}}
             if order.payment_fee_amount:
                 fee = {
@@ -515,7 +531,9 @@ class Twin:
                         "calculated_at": _time(at),
                     }
                 )
-        return sorted(rows, key=lambda row: (row["calculated_at"], row["catalog_object_id"], row["location_id"]))
+        return sorted(
+            rows, key=lambda row: (row["calculated_at"], row["catalog_object_id"], row["location_id"])
+        )
 
     # --- the protocol -------------------------------------------------------------------------------------
 
@@ -594,7 +612,9 @@ class Twin:
         rows = [row for row in self._orders if row["location_id"] in places]
         for field, window in filters.items():
             if field.upper() != sort:
-                raise _BadRequestError("BAD_REQUEST", "The sort field must be the field filtered by.", "query.sort")
+                raise _BadRequestError(
+                    "BAD_REQUEST", "The sort field must be the field filtered by.", "query.sort"
+                )
             rows = _between(rows, window, field)
         return self._page("orders", rows, asked, 1000, 500)
 
@@ -611,7 +631,9 @@ class Twin:
         year_ago = _time(self._world.now - timedelta(days=365))
         # What a till booked under an impossible date is found by its change time only.
         first = _instant(asked.get("begin_time", year_ago), "begin_time")
-        rows = [row for row in rows if not _is_time(row["created_at"]) or _instant(row["created_at"], "") >= first]
+        rows = [
+            row for row in rows if not _is_time(row["created_at"]) or _instant(row["created_at"], "") >= first
+        ]
         window = {"start_at": asked.get("updated_at_begin_time"), "end_at": asked.get("updated_at_end_time")}
         return _between(rows, window, "updated_at")
 
