@@ -220,6 +220,8 @@ def open_gate(landing: Landing, settings: Settings, say: Say) -> GateOutcome:
     complaints = [f"{result.subject}: {reason}" for result in results for reason in result.reasons]
     rejected = sum(len(result.rejections) for result in results)
     say(f"gate 1: {len(results)} batches judged, {rejected} rows to quarantine, {len(held)} batches held")
+    for complaint in complaints[:10]:
+        say(f"held: {complaint}")
     remarks = [f"{result.subject}: {warning}" for result in results for warning in result.warnings]
     return GateOutcome("landing", len(results), not held, rejected, complaints, remarks)
 
