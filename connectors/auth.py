@@ -11,7 +11,7 @@ import httpx
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from connectors.errors import MissingSecretError, RefusedError
+from connectors.errors import BrokenAnswerError, FatalError, MissingSecretError, RefusedError
 
 
 class Secrets:
@@ -53,6 +53,9 @@ class Auth(Protocol):
 
 class _HeaderFlow(httpx.Auth):
     def __init__(self, header: str, value: str) -> None:
+        if not value.isascii() or not value.isprintable():
+            # Never show the value: it is a secret.
+            raise FatalError(f"the secret for header {header} holds a line break or a sign outside ASCII; copy it again")
         self._header, self._value = header, value
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
@@ -111,6 +114,8 @@ class _RefreshFlow(httpx.Auth):
             yield from self._refresh()
         request.headers[self._header] = f"{self._prefix}{self._token}"
         response = yield request
+        if response.status_code == 403:
+            response.read()
         if response.status_code == 401 or (response.status_code == 403 and b"expired" in response.content):
             yield from self._refresh()
             request.headers[self._header] = f"{self._prefix}{self._token}"
@@ -119,16 +124,22 @@ class _RefreshFlow(httpx.Auth):
     def _refresh(self) -> Generator[httpx.Request, httpx.Response, None]:
         response = yield httpx.Request("POST", self._url, data=self._form)
         response.read()
-        if response.status_code >= 400:
+        if response.status_code == 429 or response.status_code >= 500:
+            raise BrokenAnswerError(f"{self._hint}: the token endpoint failed ({response.status_code}).")
+        if response.status_code >= 300:
             raise RefusedError(
                 f"{self._hint}: the token endpoint answered {response.status_code}. Check the client id, client secret "
                 "and refresh token."
             )
-        answer = orjson.loads(response.content)
+        try:
+            answer = orjson.loads(response.content)
+            token, seconds = str(answer["access_token"]), float(answer.get("expires_in", 3600))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BrokenAnswerError(f"{self._hint}: the token endpoint's answer holds no token ({error!r}).") from error
         with self._lock:
-            self._token = str(answer["access_token"])
+            self._token = token
             # A minute early, so that no request travels with a token that expires on the way.
-            self._expires = time.monotonic() + max(float(answer.get("expires_in", 3600)) - 60.0, 1.0)
+            self._expires = time.monotonic() + max(seconds - 60.0, 1.0)
 
 
 class OAuthRefresh(BaseModel):

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from connectors.declare import RateLimit, Source, Stream
 from connectors.auth import Secrets
+from connectors.declare import RateLimit, Source, Stream
 from connectors.errors import (
     BrokenAnswerError,
     FatalError,
@@ -34,9 +34,19 @@ logging.getLogger("httpcore").setLevel(logging.WARNING)
 _log = logging.getLogger(__name__)
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_ANSWER_SECONDS = 600.0
 MAX_ATTEMPTS = 6
 LONGEST_WAIT_SECONDS = 120.0
 _BACKOFF_SECONDS = 0.25
+
+
+def _check_address(source: str, base_url: str) -> None:
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        raise FatalError(f"ORDERHUB_{source.upper()}_URL {base_url!r} is not an address: {error}") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise FatalError(f"ORDERHUB_{source.upper()}_URL {base_url!r} is not an address that begins with http(s)://")
 
 
 class Budget:
@@ -101,6 +111,7 @@ class Client:
         if not base_url:
             raise FatalError(f"{source.name} has no address: set ORDERHUB_{source.name.upper()}_URL")
         self.base_url = base_url.rstrip("/")
+        _check_address(source.name, self.base_url)
         self._source = source
         self._sleep = sleep
         self._budget = Budget(source.limit)
@@ -133,7 +144,9 @@ class Client:
                 return self._once(stream, ask)
             except RetryableError as error:
                 if attempt >= MAX_ATTEMPTS:
-                    raise type(error)(f"{error} (gave up after {attempt} attempts; pull again later)") from error
+                    raise type(error)(
+                        f"{error} (gave up after {attempt} attempts; pull again later)"
+                    ) from error
                 backoff = random.uniform(0.5, 1.0) * _BACKOFF_SECONDS * 2**attempt
                 wait = max(backoff, error.wait_seconds or 0.0)
                 if wait > LONGEST_WAIT_SECONDS:
@@ -141,7 +154,9 @@ class Client:
                         f"{error} It asks us to wait {wait:.0f} s, longer than {LONGEST_WAIT_SECONDS:.0f} s; "
                         "pull again then."
                     ) from error
-                _log.info("%s.%s: %s; attempt %d follows in %.1f s", *self._place(stream), error, attempt + 1, wait)
+                _log.info(
+                    "%s.%s: %s; attempt %d follows in %.1f s", *self._place(stream), error, attempt + 1, wait
+                )
                 if isinstance(error, ThrottledError):
                     self._budget.pause(wait)
                 else:
@@ -154,7 +169,7 @@ class Client:
         where = f"{self._source.name}.{stream.name}"
         path = ask.path or stream.path
         url = urljoin(f"{self.base_url}/", path) if "://" in path else self.base_url + path
-        if not url.startswith(self.base_url):
+        if _origin(url) != _origin(self.base_url):
             raise ProtocolError(f"{where}: the answer points to another host for its next page; refused")
         try:
             with self._http.stream(
@@ -169,15 +184,18 @@ class Client:
             raise UnreachableError(
                 f"{where}: cannot reach {self.base_url} ({type(error).__name__}). Check the address and the network."
             ) from error
+        except httpx.DecodingError as error:
+            raise BrokenAnswerError(f"{where}: the answer's compression is damaged: {error}.") from error
         headers = {name.lower(): value for name, value in response.headers.items()}
         self._heed(headers)
         self._judge(where, response.status_code, content, headers)
         try:
             body = self._source.decode(content)
-        except ValueError as error:
+        except Exception as error:  # a source's own decoder may raise anything on bytes nobody foresaw
             kind = headers.get("content-type", "an unnamed type")
             raise BrokenAnswerError(
-                f"{where}: the answer of {len(content)} bytes ({kind}) is not what it should be: {error}."
+                f"{where}: the answer of {len(content)} bytes ({kind}) is not what it should be: "
+                f"{error if isinstance(error, ValueError) else repr(error)}."
             ) from error
         fault = self._source.fault(body)
         if fault is not None:
@@ -202,11 +220,17 @@ class Client:
             names = ", ".join(prefix + name for name in self._source.auth.secrets)
             raise RefusedError(f"{where}: the credential was refused (401). Check {names}. It said: {said}")
         if status == 403:
-            raise RefusedError(f"{where}: not permitted (403). Give our credential access to {where}. It said: {said}")
+            raise RefusedError(
+                f"{where}: not permitted (403). Give our credential access to {where}. It said: {said}"
+            )
         if status == 429:
-            raise ThrottledError(f"{where}: too many requests (429).", _retry_after(headers))
+            raise ThrottledError(
+                f"{where}: too many requests (429).", _retry_after(headers) or _next_token(headers)
+            )
         if status >= 500:
-            raise BrokenAnswerError(f"{where}: the server failed ({status}). It said: {said}", _retry_after(headers))
+            raise BrokenAnswerError(
+                f"{where}: the server failed ({status}). It said: {said}", _retry_after(headers)
+            )
         if status < 400:
             raise ProtocolError(
                 f"{where}: redirected ({status}) to {headers.get('location', 'nowhere')}; set {prefix}URL to the final address"
@@ -214,9 +238,23 @@ class Client:
         raise ProtocolError(f"{where}: the request was rejected ({status}). It said: {said}")
 
 
+def _origin(url: str) -> tuple[str, str, int | None] | None:
+    """Scheme, host and port; None for what is no address."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    return parts.scheme, parts.hostname or "", port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
 def _read(response: httpx.Response, where: str) -> bytes:
     chunks, size = [], 0
+    # The read time-out is per chunk: a server that drips single bytes would never meet it.
+    deadline = time.monotonic() + MAX_ANSWER_SECONDS
     for chunk in response.iter_bytes():
+        if time.monotonic() > deadline:
+            raise BrokenAnswerError(f"{where}: the answer has not ended after {MAX_ANSWER_SECONDS:.0f} s.")
         size += len(chunk)
         if size > MAX_ANSWER_BYTES:
             raise ProtocolError(
@@ -224,6 +262,14 @@ def _read(response: httpx.Response, where: str) -> bytes:
             )
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _next_token(headers: dict[str, str]) -> float | None:
+    """Seconds until a bucket that refills at `x-amzn-RateLimit-Limit` requests per second holds one again."""
+    try:
+        return 1.0 / float(headers["x-amzn-ratelimit-limit"])
+    except (KeyError, ValueError, ZeroDivisionError):
+        return None
 
 
 def _retry_after(headers: dict[str, str]) -> float | None:

@@ -6,11 +6,12 @@ A value that has a standard form lands twice: as received, and normalised in a c
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Annotated, Any, Union, get_args, get_origin
 from zoneinfo import ZoneInfo
@@ -25,6 +26,8 @@ from stdnum import ean
 AMOUNT = pa.decimal128(18, 4)
 QUANTITY = pa.decimal128(18, 6)
 INSTANT = pa.timestamp("us", tz="UTC")
+
+_BARE_NUMBER = re.compile(r"\s*[+-]?[\d.]+\s*")
 
 # ISO 4217 minor units other than two.
 _MINOR_UNITS = {
@@ -52,29 +55,57 @@ def minor_unit_digits(currency: str) -> int:
 
 
 def from_minor_units(value: Any) -> Any:
-    """Turn `{"amount": 1234, "currency": "EUR"}` into Decimal("12.34"); leave anything else to validation."""
+    """Turn `{"amount": 1234, "currency": "EUR"}` into Decimal("12.34"); leave anything else to validation.
+
+    Raises:
+        ValueError: the amount is no whole number of minor units, or the currency is unknown.
+    """
     if isinstance(value, dict) and "amount" in value:
-        return Decimal(int(value["amount"])).scaleb(-minor_unit_digits(str(value.get("currency"))))
+        amount = value["amount"]
+        if isinstance(amount, bool) or not isinstance(amount, int | str):
+            raise ValueError(f"amount {amount!r} is not a whole number of minor units")
+        return Decimal(int(amount)).scaleb(-minor_unit_digits(str(value.get("currency"))))
     return value
 
 
 def from_binary_float(value: Any) -> Any:
     """Round a binary float to four decimals, half-even, so that 35.199999999999996 is 35.2000."""
-    if isinstance(value, float):
-        return Decimal(repr(value)).quantize(Decimal("0.0001"), rounding=ROUND_HALF_EVEN)
-    return value
+    return _rounded(value, Decimal("0.0001"))
 
 
 def from_binary_float_quantity(value: Any) -> Any:
     """Round a binary float to six decimals, half-even, so that 0.30000000000000004 is 0.300000."""
-    if isinstance(value, float):
-        return Decimal(repr(value)).quantize(Decimal("0.000001"), rounding=ROUND_HALF_EVEN)
+    return _rounded(value, Decimal("0.000001"))
+
+
+def _rounded(value: Any, places: Decimal) -> Any:
+    if not isinstance(value, float):
+        return value
+    try:
+        return Decimal(repr(value)).quantize(places, rounding=ROUND_HALF_EVEN)
+    except InvalidOperation as error:  # infinite, not a number, or beyond 28 digits
+        raise ValueError(f"{value!r} does not fit a decimal column") from error
+
+
+def _no_bare_number(value: Any) -> Any:
+    """Refuse what pydantic would read as seconds since 1970: a spreadsheet's serial day, a number in a wrong field."""
+    if isinstance(value, int | float | Decimal) or (isinstance(value, str) and _BARE_NUMBER.fullmatch(value)):
+        raise ValueError("a bare number is not a time; ISO 8601 is expected")
+    return value
+
+
+def _within_calendar(value: datetime) -> datetime:
+    """Refuse an instant that falls outside the years 1 to 9999 once it is written in UTC."""
+    if value.year in (1, 9999):
+        try:
+            value.astimezone(UTC)
+        except OverflowError as error:
+            raise ValueError("the time is outside the calendar in UTC") from error
     return value
 
 
 def _naive_as_utc(value: Any) -> Any:
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
+    value = datetime.fromisoformat(value) if isinstance(value, str) else _no_bare_number(value)
     if isinstance(value, datetime) and value.tzinfo is None:
         return value.replace(tzinfo=UTC)
     return value
@@ -88,13 +119,12 @@ def local_instant(timezone: str) -> Any:
     zone = ZoneInfo(timezone)
 
     def attach(value: Any) -> Any:
-        if isinstance(value, str):
-            value = datetime.fromisoformat(value)
+        value = datetime.fromisoformat(value) if isinstance(value, str) else _no_bare_number(value)
         if isinstance(value, datetime) and value.tzinfo is None:
             return value.replace(tzinfo=zone)
         return value
 
-    return Annotated[datetime, BeforeValidator(attach), Column(INSTANT, (_OFFSET,))]
+    return Annotated[datetime, BeforeValidator(attach), AfterValidator(_within_calendar), Column(INSTANT, (_OFFSET,))]
 
 
 @lru_cache(maxsize=65536)
@@ -103,7 +133,8 @@ def gtin14(code: str) -> str | None:
     digits = ean.compact(code)
     if len(digits) == 12:
         digits = "0" + digits
-    return digits.zfill(14) if ean.is_valid(digits) else None
+    # All zeros pass the check digit and mean that somebody had to fill a field.
+    return digits.zfill(14) if ean.is_valid(digits) and digits.strip("0") else None
 
 
 @lru_cache(maxsize=65536)
@@ -167,8 +198,12 @@ FloatQuantity = Annotated[
     Decimal, BeforeValidator(from_binary_float_quantity), Field(max_digits=18, decimal_places=6), Column(QUANTITY)
 ]
 Currency = Annotated[str, AfterValidator(known_currency), Column(pa.string())]
-Instant = Annotated[AwareDatetime, Column(INSTANT, (_OFFSET,))]
-UtcInstant = Annotated[datetime, BeforeValidator(_naive_as_utc), Column(INSTANT, (_OFFSET,))]
+Instant = Annotated[
+    AwareDatetime, BeforeValidator(_no_bare_number), AfterValidator(_within_calendar), Column(INSTANT, (_OFFSET,))
+]
+UtcInstant = Annotated[
+    datetime, BeforeValidator(_naive_as_utc), AfterValidator(_within_calendar), Column(INSTANT, (_OFFSET,))
+]
 Gtin = Annotated[str, Column(pa.string(), (Companion("gtin14", pa.string(), gtin14),))]
 Phone = Annotated[str, Column(pa.string(), (Companion("e164", pa.string(), e164),))]
 Country = Annotated[str, Column(pa.string(), (Companion("iso2", pa.string(), country_iso2),))]

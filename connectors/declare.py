@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-import orjson
 import pyarrow as pa
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, model_validator
 
@@ -31,6 +30,7 @@ from connectors.column import (
     column_of,
     local_instant,
 )
+from connectors.decode import decode_json
 from connectors.errors import ConnectorError, FatalError, ProtocolError, RefusedError, ThrottledError
 from connectors.pagination import (
     Ask,
@@ -87,6 +87,7 @@ __all__ = [
     "TokenPages",
     "UtcInstant",
     "ask_everything",
+    "decode_json",
     "dig",
     "local_instant",
 ]
@@ -241,13 +242,13 @@ class Export(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    files: str
+    files: str = Field(min_length=1)
     columns: dict[str, str]
     constants: dict[str, str] = Field(default_factory=dict)
     timezone: str = "UTC"
     date_formats: tuple[str, ...] = ()
     encoding: str = "utf-8-sig"
-    separator: str = ","
+    separator: str = Field(default=",", pattern=r'^[^"\r\n]$')
     decimal: str = Field(default=".", pattern=r"^[.,]$")
     sheet: str | None = None
     return_prefix: str | None = None
@@ -289,7 +290,7 @@ class Source(BaseModel):
     limit: RateLimit | None = None
     timeout_seconds: float = 30.0
     headers: dict[str, str] = Field(default_factory=dict)
-    decode: Callable[[bytes], Any] = orjson.loads
+    decode: Callable[[bytes], Any] = decode_json
     fault: Callable[[Any], ConnectorError | None] = _no_fault
     exports: tuple[Export, ...] = ()
     documentation: str = ""

@@ -6,6 +6,7 @@ or None. Places inside requests and answers are dotted paths: `params.cursor`, `
 
 from __future__ import annotations
 
+import re
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -148,6 +149,11 @@ class OffsetPages(BaseModel):
         return ask.put(self.offset, int(node) + self.size)
 
 
+# A target may hold commas and semicolons; they part links only outside the angle brackets.
+_LINK = re.compile(r"<([^>]*)>([^<]*)")
+_NEXT = re.compile(r"""rel\s*=\s*(?:next\b|"[^"]*\bnext\b[^"]*"|'[^']*\bnext\b[^']*')""", re.IGNORECASE)
+
+
 class LinkHeader(BaseModel):
     """RFC 8288 `Link: <...>; rel="next"`."""
 
@@ -158,10 +164,9 @@ class LinkHeader(BaseModel):
         return ask
 
     def after(self, ask: Ask, body: Any, row_count: int, headers: dict[str, str]) -> Ask | None:
-        for part in headers.get("link", "").split(","):
-            target, _, rest = part.partition(";")
-            if 'rel="next"' in rest.replace("'", '"'):
-                return Ask(path=target.strip(" <>"), headers=ask.headers)
+        for target, parameters in _LINK.findall(headers.get("link", "")):
+            if _NEXT.search(parameters):
+                return Ask(path=target.strip(), headers=ask.headers)
         return None
 
 
