@@ -32,7 +32,5 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
             values = values.cast(pa.timestamp("us")).cast(_INSTANT)
         elif pa.types.is_timestamp(field.type):
             values = values.cast(_INSTANT)
-        elif pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
-            values = values.dictionary_encode()
         table = table.set_column(position, field.name, values)
     return table.to_pandas(self_destruct=True)

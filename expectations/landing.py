@@ -10,14 +10,12 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import annotated_types
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pycountry
 import sqlalchemy as sa
 from pydantic import AfterValidator
 from pydantic.fields import FieldInfo
@@ -28,7 +26,7 @@ from connectors.extract import payload_text
 from connectors.landing import FILES, CommittedBatch, Landing, Rejection, RowOrigin
 from expectations.context import GateContext
 from expectations.frame import to_frame
-from expectations.suite import Expect, Finding, GateResult, Given, Severity, Suite
+from expectations.suite import Expect, Finding, GateResult, Given, Severity, Suite, expect_currency
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,11 +47,6 @@ FEWEST_ROWS_TO_HOLD = 20
 # Instants that may lie ahead: what is promised, planned or going to end.
 _AHEAD = ("promised", "planned", "scheduled", "expected", "expires", "expiry", "due", "deadline", "latest", "earliest",
           "pickup", "estimated", "valid", "until", "end")  # fmt: skip
-_FORMS = {
-    "gtin14": (r"^\d{14}$", "is not a GTIN-14"),
-    "e164": (r"^\+[1-9]\d{6,14}$", "is not an E.164 number"),
-    "iso2": (r"^[A-Z]{2}$", "is not an ISO 3166-1 alpha-2 code"),
-}
 
 
 def landing_suite(source: Source, name: str) -> Suite:
@@ -105,12 +98,7 @@ def _parent_expects(stream: Stream, name: str) -> Iterable[Expect]:
 def _field_expects(name: str, field: FieldInfo, record: type[Record]) -> Iterable[Expect]:
     column = record.columns()[name]
     if _is_currency(field.annotation, field.metadata):
-        yield Expect(
-            "expect_column_values_to_be_in_set",
-            "is not an ISO 4217 code",
-            name,
-            {"value_set": list(_currencies())},
-        )
+        yield expect_currency(name)
     elif column.arrow in (AMOUNT, QUANTITY):
         largest = LARGEST_AMOUNT if column.arrow == AMOUNT else LARGEST_QUANTITY
         least = _least(field)
@@ -129,12 +117,21 @@ def _field_expects(name: str, field: FieldInfo, record: type[Record]) -> Iterabl
             name,
             {"min_value": "1900-01-01T00:00:00+00:00", "max_value": "2200-01-01T00:00:00+00:00"},
         )
-    for companion in column.companions:
-        if companion.suffix in _FORMS:
-            pattern, fault = _FORMS[companion.suffix]
-            yield Expect(
-                "expect_column_values_to_match_regex", fault, f"{name}_{companion.suffix}", {"regex": pattern}
-            )
+    if any(companion.suffix == "gtin14" for companion in column.companions):
+        yield Expect(
+            "expect_column_values_to_match_regex",
+            "is not a GTIN-14",
+            f"{name}_gtin14",
+            {"regex": r"^\d{14}$"},
+        )
+        yield Expect(
+            "expect_column_values_to_not_be_null",
+            "is null: the code received is no valid GTIN",
+            f"{name}_gtin14",
+            {"mostly": 0.5},
+            Severity.WARN,
+            where=(name, ()),
+        )
 
 
 def _instant_expect(name: str) -> Expect:
@@ -160,11 +157,6 @@ def _least(field: FieldInfo) -> float | None:
             bound: Any = item.ge if isinstance(item, annotated_types.Ge) else item.gt
             return float(bound)
     return None
-
-
-@cache
-def _currencies() -> tuple[str, ...]:
-    return tuple(sorted(currency.alpha_3 for currency in pycountry.currencies))
 
 
 def gate_landing(

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from typing import Any
+
+import pycountry
 
 from connectors.landing import Rejection
 
@@ -46,6 +49,18 @@ class Expect:
         listed = self.arguments.get("column_list", ())
         condition = () if self.where is None else (self.where[0],)
         return tuple(dict.fromkeys(name for name in (*named, *listed, *condition) if name is not None))
+
+
+def expect_currency(column: str) -> Expect:
+    """The column holds ISO 4217 codes. One pattern, since GX copies a set of 180 codes a hundred times a suite."""
+    return Expect(
+        "expect_column_values_to_match_regex", "is not an ISO 4217 code", column, {"regex": _iso_4217()}
+    )
+
+
+@cache
+def _iso_4217() -> str:
+    return f"^({'|'.join(sorted(currency.alpha_3 for currency in pycountry.currencies))})$"
 
 
 @dataclass(frozen=True)
