@@ -1,15 +1,26 @@
 {{ config(schema='intermediate') }}
 -- One row per order and life-cycle step that has happened: the instant that survives and the record that tells it.
--- An order whose documents state their time without a created event is created at that time.
-with told as (
-    select
+-- An order whose documents state their time without a created event is created at that time; an order in several
+-- shipments is delivered when the system that tells of delivery has told it of all of them.
+with undelivered as (
+    select distinct
         order_id,
-        event_type,
-        occurred_at,
-        event_id as record_id,
         source_system
-    from {{ ref('fct_order_events') }}
-    where is_counted
+    from {{ ref('fct_shipments') }}
+    where delivered_at is null and shipment_status in ('created', 'in_transit')
+),
+
+told as (
+    select
+        events.order_id,
+        events.event_type,
+        events.occurred_at,
+        events.event_id as record_id,
+        events.source_system
+    from {{ ref('fct_order_events') }} as events
+    left join undelivered
+        on events.order_id = undelivered.order_id and events.source_system = undelivered.source_system
+    where events.is_counted and (events.event_type <> 'delivered' or undelivered.order_id is null)
 ),
 
 stated as (
