@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
@@ -349,7 +350,7 @@ def query(
     elif format == "csv":
         import csv
 
-        writer = csv.writer(sys.stdout)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(answer.columns)
         writer.writerows(answer.rows)
     else:
@@ -493,13 +494,35 @@ def explain(
 ) -> None:
     """Say where a value came from: rule, source, record, and the bytes of the page as received."""
     from oms_core.audit.explain import explain as find
-    from oms_core.demo import print_explanation
+    from oms_core.release.read import resolve
 
     settings = Settings.from_environment(home)
     landing = Landing(settings.landing)
-    with _database(settings) as database:
-        found = find(database, order, attribute, read_page=landing.read_page, as_of=_as_of(as_of))
-    print_explanation(out, found, as_json)
+    with contextlib.closing(landing), _database(settings) as database:
+        wanted = _as_of(as_of)
+        release_id = None if wanted is None else resolve(database, wanted).release_id
+        found = find(database, order, attribute, read_page=landing.read_page, as_of=release_id)
+    if as_json:
+        _print_json(asdict(found))
+        return
+    out.print(f"[bold]{found.order_id}[/] (asked: {escape(found.asked)}, found by {found.found_by}), release {found.release_id}")
+    out.print(f"records: {escape(', '.join(found.records))}", highlight=False)
+    for value in found.values:
+        out.print(f"\n[bold]{value.attribute}[/] = {escape(str(value.value))}", highlight=False)
+        if not value.origins:
+            out.print("  derived from other attributes, or unknown")
+        for origin in value.origins:
+            state = "[green]intact[/]" if origin.page.is_intact else "[bold red]changed or missing[/]"
+            out.print(f"  ← rule {escape(origin.rule)}", highlight=False)
+            out.print(
+                f"  ← {origin.source_system}.{origin.stream} record {escape(origin.record_key)}, batch {origin.batch_id}",
+                highlight=False,
+            )
+            out.print(f"  ← page {origin.page_sha256} row {origin.row_index}: {state}", highlight=False)
+            if origin.page.fault:
+                out.print(f"     [red]{escape(origin.page.fault)}[/]", highlight=False)
+            elif attribute is not None:
+                out.print(f"     [dim]{escape(origin.page.excerpt)}[/]", highlight=False)
 
 
 @app.command(epilog="Example: `orderhub serve --port 8000`")
