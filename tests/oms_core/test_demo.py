@@ -1,0 +1,116 @@
+"""The main job on a small sandbox company: over HTTP, through both gates, into a release, on both engines."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from oms_core import pipeline
+from oms_core.cli import app
+from oms_core.demo import run_demo
+from oms_core.settings import Settings
+from oms_core.store.embedded import SUPERUSER, EmbeddedServer
+from oms_core.warehouse import open_warehouse
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+
+# When a row was seen belongs to the run, not to the facts.
+_OF_THE_RUN = {"_extracted_at", "recorded_at", "valid_from", "valid_to"}
+
+
+@dataclass(frozen=True)
+class Demo:
+    """One finished demonstration."""
+
+    settings: Settings
+    report: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    settings = Settings.from_environment(tmp_path_factory.mktemp("demo"), {})
+    return Demo(settings, run_demo(settings, orders=150, seed=11))
+
+
+def test_every_record_of_every_system_is_accounted_for(demo: Demo) -> None:
+    assert demo.report["errors"] == []
+    assert set(demo.report["sources"]) == {
+        "amazon", "file_drop", "hubspot", "karrio", "odoo", "shopify", "square", "tryton",
+    }  # fmt: skip
+    for figures in demo.report["sources"].values():
+        assert figures["pulled"] > 0
+        assert figures["pulled"] == figures["landed"] + figures["quarantined"]
+    assert demo.report["conservation"]["holds"], demo.report["conservation"]["faults"]
+    assert sum(figures["quarantined"] for figures in demo.report["sources"].values()) > 0
+
+
+def test_both_gates_pass(demo: Demo) -> None:
+    assert demo.report["gates"]["landing"]["judged"] > 0
+    assert {
+        name: gate["complaints"] for name, gate in demo.report["gates"].items() if not gate["passed"]
+    } == {}
+    assert (demo.settings.data_docs / "index.html").is_file()
+
+
+def test_exact_evidence_finds_the_orders_and_makes_few_wrong_links(demo: Demo) -> None:
+    scores = demo.report["scores"]
+    assert scores["order"]["f1"] >= 0.97
+    for entity in ("customer", "sku", "location"):
+        assert scores[entity]["precision"] >= 0.95, (entity, scores[entity])
+        assert scores[entity]["records"] > 0
+
+
+def test_a_released_order_is_found_and_explained_from_the_command_line(demo: Demo) -> None:
+    runner = CliRunner()
+    home = ["--home", str(demo.settings.home)]
+    asked = "select order_number from fct_orders where source_count >= 3 and net_amount is not null order by 1 limit 1"
+    found = runner.invoke(app, ["query", *home, "--format", "csv", asked])
+    assert found.exit_code == 0, found.output
+    number = found.stdout.splitlines()[1]
+    explained = runner.invoke(app, ["explain", *home, "--json", number, "net_amount"])
+    assert explained.exit_code == 0, explained.output
+    assert '"net_amount"' in explained.stdout
+    refused = runner.invoke(app, ["query", *home, "delete from fct_orders"])
+    assert refused.exit_code == 1
+
+
+@pytest.fixture(scope="module")
+def on_postgres(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The same landing, unified in a PostgreSQL warehouse."""
+    home = tmp_path_factory.mktemp("postgres")
+    shutil.copytree(demo.settings.landing, home / "landing")
+    server = EmbeddedServer(home / "warehouse")
+    try:
+        folder = str(server.socket_folder)
+        with psycopg.connect(host=folder, user=SUPERUSER, dbname="postgres", autocommit=True) as connection:
+            connection.execute("create database warehouse")
+        url = f"postgresql://{SUPERUSER}@/warehouse?host={folder}"
+        settings = Settings(home, {}, url)
+        pipeline.unify(settings)
+        yield settings
+    finally:
+        server.close()
+
+
+def test_both_engines_give_the_same_facts_row_by_row(demo: Demo, on_postgres: Settings) -> None:
+    duck = open_warehouse(demo.settings.home, None)
+    postgres = open_warehouse(on_postgres.home, on_postgres.warehouse_url)
+    tables = duck.tables("marts")
+    assert postgres.tables("marts") == tables
+    assert "fct_orders" in tables
+    for table in tables:
+        ours, theirs = (_rows(warehouse, table) for warehouse in (duck, postgres))
+        assert ours == theirs, table
+
+
+def _rows(warehouse: Any, table: str) -> list[tuple[str, ...]]:
+    rows = warehouse.read(f"select * from marts.{table}").to_pylist()
+    names = sorted(set(rows[0]) - _OF_THE_RUN) if rows else []
+    return sorted(tuple(f"{name}={row[name]}" for name in names) for row in rows)
