@@ -26,6 +26,7 @@ from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
+from connectors.sandbox.stock import moved_at
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import Channel, Order, OrderLine, Product, Return, Shipment, World
 
@@ -372,12 +373,7 @@ class Twin:
     @cached_property
     def _summaries(self) -> dict[str, list[Json]]:
         """Stock by marketplace id."""
-        touched: dict[tuple[str, str], datetime] = {}
-        for order in self._placed:
-            for shipment in order.shipments:
-                for number, _ in shipment.lines:
-                    spot = (shipment.location_id, order.lines[number - 1].product_id)
-                    touched[spot] = max(touched.get(spot, order.updated_at), order.updated_at)
+        touched = moved_at(self._world)
         first = min((order.placed_at for order in self._world.orders.values()), default=self._world.now)
         held: dict[tuple[str, str], tuple[int, int]] = {}
         for lot in self._world.lots.values():

@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-_TOKEN = re.compile(r'\s+|,|#[^\n]*|(\.\.\.|[!():=\[\]{}$]|"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?|[_A-Za-z][_0-9A-Za-z]*)')
+_TOKEN = re.compile(
+    r'\s+|,|#[^\n]*|(\.\.\.|[!():=\[\]{}$]|"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?|[_A-Za-z][_0-9A-Za-z]*)'
+)
 
 
 class GraphQLError(Exception):
@@ -70,7 +72,9 @@ class _Parser:
     def _take(self, wanted: str | None = None) -> str:
         token = self._peek()
         if not token or (wanted is not None and token != wanted):
-            raise GraphQLError(f"syntax error, unexpected {token or 'end'}, expecting {wanted or 'more'}", "parseError")
+            raise GraphQLError(
+                f"syntax error, unexpected {token or 'end'}, expecting {wanted or 'more'}", "parseError"
+            )
         self._at += 1
         return token
 
@@ -141,7 +145,9 @@ def static_cost(fields: Sequence[Selection]) -> int:
             continue
         if "first" in selection.arguments:
             nodes = [item for item in selection.fields if item.name in ("nodes", "edges")]
-            total += 2 + int(selection.arguments["first"]) * sum(1 + static_cost(item.fields) for item in nodes)
+            total += 2 + int(selection.arguments["first"]) * sum(
+                1 + static_cost(item.fields) for item in nodes
+            )
         elif selection.name != "pageInfo":
             total += 1 + static_cost(selection.fields)
     return total
@@ -179,7 +185,9 @@ class Execution:
             if isinstance(child, Connection):
                 found[selection.alias] = self._page(selection, child, arguments)
             elif isinstance(child, dict | list) and not selection.fields and not _is_scalar_list(child):
-                raise GraphQLError(f"Field must have selections (field '{selection.name}')", "selectionMismatch")
+                raise GraphQLError(
+                    f"Field must have selections (field '{selection.name}')", "selectionMismatch"
+                )
             else:
                 found[selection.alias] = self.run(selection.fields, child, selection.name)
         return found

@@ -24,6 +24,7 @@ from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.graphql import Connection, Execution, GraphQLError, parse, static_cost
+from connectors.sandbox.stock import moved_at
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import (
     Address,
@@ -409,12 +410,7 @@ class Twin:
         for lot in self._world.lots.values():
             on_hand, reserved = held.get((lot.location_id, lot.product_id), (Decimal(0), Decimal(0)))
             held[lot.location_id, lot.product_id] = (on_hand + lot.on_hand_qty, reserved + lot.reserved_qty)
-        touched: dict[tuple[str, str], datetime] = {}
-        for order in self._world.orders.values():
-            for shipment in order.shipments:
-                for number, _ in shipment.lines:
-                    spot = (shipment.location_id, order.lines[number - 1].product_id)
-                    touched[spot] = max(touched.get(spot, order.updated_at), order.updated_at)
+        touched = moved_at(self._world)
         rows: dict[str, list[Json]] = {}
         for (location_id, product_id), (on_hand, reserved) in held.items():
             counted = {"on_hand": on_hand, "committed": reserved, "available": on_hand - reserved}

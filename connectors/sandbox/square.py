@@ -24,6 +24,7 @@ from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
+from connectors.sandbox.stock import moved_at
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import Address, Channel, Customer, Order, OrderLine, Return, World
 
@@ -501,11 +502,7 @@ class Twin:
 
     @cached_property
     def _counts(self) -> list[Json]:
-        touched: dict[tuple[str, str], datetime] = {}
-        for order in self._sales:
-            for line in order.lines:
-                place = (line.product_id, str(order.selling_location_id))
-                touched[place] = max(touched.get(place, order.updated_at), order.updated_at)
+        touched = moved_at(self._world)
         held: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
         stores = {place.location_id for place in self._stores}
         for lot in self._world.lots.values():
@@ -517,7 +514,7 @@ class Twin:
                 )
         rows = []
         for (product_id, location_id), (on_hand, reserved) in held.items():
-            at = touched.get((product_id, location_id), self._start)
+            at = touched.get((location_id, product_id), self._start)
             for state, quantity in (("IN_STOCK", on_hand - reserved), ("RESERVED_FOR_SALE", reserved)):
                 if state == "RESERVED_FOR_SALE" and quantity == 0:
                     continue

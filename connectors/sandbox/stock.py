@@ -6,12 +6,12 @@ import math
 import random
 from bisect import bisect_left
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import accumulate
 
 from connectors.sandbox.places import COLD_LOCATIONS
-from connectors.sandbox.world import Location, Lot, Product
+from connectors.sandbox.world import Location, Lot, Product, World
 
 
 class Shelves:
@@ -75,3 +75,14 @@ class Shelves:
             for lots in self.lots.values()
             for lot in lots
         }
+
+
+def moved_at(world: World) -> dict[tuple[str, str], datetime]:
+    """When stock last moved or was last promised: (location_id, product_id) -> instant; untouched stock is absent."""
+    found: dict[tuple[str, str], datetime] = {}
+    for order in world.orders.values():
+        for line in order.lines:
+            if line.lot_id is not None:
+                spot = (world.lots[line.lot_id].location_id, line.product_id)
+                found[spot] = max(found.get(spot, order.updated_at), order.updated_at)
+    return found

@@ -60,7 +60,9 @@ class Location(Record):
     postcode: str | None = Field(None, validation_alias=AliasPath("address", "postal_code"))
     country: Country | None = None
     latitude: float | None = Field(None, validation_alias=AliasPath("coordinates", "latitude"), ge=-90, le=90)
-    longitude: float | None = Field(None, validation_alias=AliasPath("coordinates", "longitude"), ge=-180, le=180)
+    longitude: float | None = Field(
+        None, validation_alias=AliasPath("coordinates", "longitude"), ge=-180, le=180
+    )
     timezone: str | None = None
     currency: Currency | None = None
     phone: Phone | None = Field(None, validation_alias="phone_number")
@@ -97,7 +99,9 @@ class Variation(Record):
     name: str | None = Field(None, validation_alias=AliasPath("item_variation_data", "name"))
     sku: str | None = Field(None, validation_alias=AliasPath("item_variation_data", "sku"))
     upc: Gtin | None = Field(None, validation_alias=AliasPath("item_variation_data", "upc"))
-    price_amount: MinorAmount | None = Field(None, validation_alias=AliasPath("item_variation_data", "price_money"))
+    price_amount: MinorAmount | None = Field(
+        None, validation_alias=AliasPath("item_variation_data", "price_money")
+    )
     price_currency: Currency | None = Field(
         None, validation_alias=AliasPath("item_variation_data", "price_money", "currency")
     )
@@ -121,7 +125,9 @@ class Customer(Record):
     country: Country | None = Field(None, validation_alias=AliasPath("address", "country"))
     reference_id: str | None = Field(None, description="another system's id, as the cashier typed it")
     eu_vat: str | None = Field(None, validation_alias=AliasPath("tax_ids", "eu_vat"))
-    is_email_unsubscribed: bool | None = Field(None, validation_alias=AliasPath("preferences", "email_unsubscribed"))
+    is_email_unsubscribed: bool | None = Field(
+        None, validation_alias=AliasPath("preferences", "email_unsubscribed")
+    )
     created_at: Instant
     updated_at: Instant
 
@@ -142,11 +148,15 @@ class Order(Record):
     discount_amount: MinorAmount | None = Field(None, validation_alias="total_discount_money")
     tip_amount: MinorAmount | None = Field(None, validation_alias="total_tip_money")
     service_charge_amount: MinorAmount | None = Field(None, validation_alias="total_service_charge_money")
-    return_amount: MinorAmount | None = Field(None, validation_alias=AliasPath("return_amounts", "total_money"))
+    return_amount: MinorAmount | None = Field(
+        None, validation_alias=AliasPath("return_amounts", "total_money")
+    )
     ship_to_name: str | None = Field(None, validation_alias=_recipient("display_name"))
     ship_to_street: str | None = Field(None, validation_alias=_recipient("address", "address_line_1"))
     ship_to_city: str | None = Field(None, validation_alias=_recipient("address", "locality"))
-    ship_to_region: str | None = Field(None, validation_alias=_recipient("address", "administrative_district_level_1"))
+    ship_to_region: str | None = Field(
+        None, validation_alias=_recipient("address", "administrative_district_level_1")
+    )
     ship_to_postcode: str | None = Field(None, validation_alias=_recipient("address", "postal_code"))
     ship_to_country: Country | None = Field(None, validation_alias=_recipient("address", "country"))
     created_at: Instant
@@ -212,7 +222,9 @@ class Fulfillment(Record):
     shipped_at: Instant | None = Field(None, validation_alias=AliasPath("shipment_details", "shipped_at"))
     carrier: str | None = Field(None, validation_alias=AliasPath("shipment_details", "carrier"))
     shipping_type: str | None = Field(None, validation_alias=AliasPath("shipment_details", "shipping_type"))
-    tracking_number: str | None = Field(None, validation_alias=AliasPath("shipment_details", "tracking_number"))
+    tracking_number: str | None = Field(
+        None, validation_alias=AliasPath("shipment_details", "tracking_number")
+    )
 
 
 class Payment(Record):
@@ -343,7 +355,9 @@ def fault(body: Any) -> ConnectorError | None:
     if not errors:
         return None
     first = errors[0]
-    message = f"square: {first.get('category')} {first.get('code')}: {first.get('detail') or 'no detail given'}"
+    message = (
+        f"square: {first.get('category')} {first.get('code')}: {first.get('detail') or 'no detail given'}"
+    )
     return ThrottledError(message) if first.get("code") == "RATE_LIMITED" else FatalError(message)
 
 
@@ -431,7 +445,9 @@ SOURCE = Source(
                     record=LineItem,
                     parent={"order_id": "order_id"},
                 ),
-                Child(name="order_returns", path="returns", record=OrderReturn, parent={"order_id": "order_id"}),
+                Child(
+                    name="order_returns", path="returns", record=OrderReturn, parent={"order_id": "order_id"}
+                ),
                 Child(
                     name="order_return_line_items",
                     path="returns.return_line_items",

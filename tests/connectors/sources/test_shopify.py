@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 
+from connectors.conformance import Conformance
 from connectors.declare import RefusedError, ThrottledError
 from connectors.sandbox import shopify as twin
 from connectors.sandbox.graphql import GraphQLError, parse, static_cost
 from connectors.sandbox.world import Channel
 from connectors.sources import shopify
-from connectors.sources.shopify import Order, Transaction, fault
+from connectors.sources.shopify import SOURCE, Order, Transaction, fault
 
 QUERIES = ("ORDERS", "CUSTOMERS", "PRODUCTS", "VARIANTS", "LOCATIONS", "INVENTORY_LEVELS")
+
+
+class TestShopify(Conformance):
+    source = SOURCE
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -51,14 +55,6 @@ def test_refunded_lines_know_their_refund(serve: Any, pull: Any, landed: Any) ->
         refund["refund_id"] for refund in landed("order_refunds")
     }
     assert all(line["refunded_at"] for line in lines)
-
-
-def test_second_pull_brings_only_what_changed(serve: Any, pull: Any) -> None:
-    with serve("shopify") as served:
-        pull("shopify", served.env)
-        assert {result.changed for result in pull("shopify", served.env).values()} == {0}
-        served.sandbox.advance(20, timedelta(days=2))
-        assert pull("shopify", served.env)["orders"].changed > 0
 
 
 def test_every_record_that_lands_has_a_truth(serve: Any, pull: Any, landed: Any) -> None:
@@ -124,12 +120,6 @@ def test_an_order_with_more_lines_than_asked_for_is_refused() -> None:
 def test_a_fee_nobody_states_is_unknown_and_not_nought() -> None:
     money = {"presentmentMoney": {"amount": "1.00", "currencyCode": "EUR"}}
     assert Transaction.model_validate({"id": "1", "amountSet": money, "fees": []}).fee_amount is None
-
-
-def test_a_wrong_token_is_named(serve: Any, pull: Any) -> None:
-    with serve("shopify", orders=20) as served:
-        results = pull("shopify", {**served.env, "ORDERHUB_SHOPIFY_TOKEN": "wrong"})
-    assert "ORDERHUB_SHOPIFY_TOKEN" in str(results["orders"].error)
 
 
 def test_a_field_that_does_not_exist_is_an_error_in_a_200_answer(serve: Any) -> None:
