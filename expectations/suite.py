@@ -60,7 +60,7 @@ def expect_currency(column: str) -> Expect:
 
 @cache
 def _iso_4217() -> str:
-    return f"^({'|'.join(sorted(currency.alpha_3 for currency in pycountry.currencies))})$"
+    return f"^(?:{'|'.join(sorted(currency.alpha_3 for currency in pycountry.currencies))})$"
 
 
 @dataclass(frozen=True)
