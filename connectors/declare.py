@@ -31,7 +31,14 @@ from connectors.column import (
     local_instant,
 )
 from connectors.decode import decode_json
-from connectors.errors import ConnectorError, FatalError, ProtocolError, RefusedError, ThrottledError
+from connectors.errors import (
+    BrokenAnswerError,
+    ConnectorError,
+    FatalError,
+    ProtocolError,
+    RefusedError,
+    ThrottledError,
+)
 from connectors.pagination import (
     Ask,
     KeysetPages,
@@ -52,6 +59,7 @@ __all__ = [
     "Auth",
     "Bearer",
     "Bounds",
+    "BrokenAnswerError",
     "Child",
     "ConnectorError",
     "ControlTotal",
@@ -213,7 +221,9 @@ class Stream(BaseModel):
             named |= set(child.parent.values())
         missing = named - set(self.record.model_fields)
         if missing:
-            raise ValueError(f"stream {self.name}: {sorted(missing)} are not fields of {self.record.__name__}")
+            raise ValueError(
+                f"stream {self.name}: {sorted(missing)} are not fields of {self.record.__name__}"
+            )
         return self
 
     @property

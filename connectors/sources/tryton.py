@@ -30,6 +30,7 @@ from connectors.declare import (
     Amount,
     Ask,
     Bounds,
+    BrokenAnswerError,
     ConnectorError,
     ControlTotal,
     Country,
@@ -79,7 +80,14 @@ class _SessionFlow(httpx.Auth):
         response.read()
         if response.status_code == 429:
             raise ThrottledError(f"tryton: too many failed logins for {self._username!r} (429).")
-        answer = json.loads(response.content) if response.status_code == 200 else {}
+        if response.status_code >= 500:
+            raise BrokenAnswerError(f"tryton: the server failed at login ({response.status_code}).")
+        try:
+            answer = json.loads(response.content) if response.status_code == 200 else {}
+        except ValueError as error:
+            raise BrokenAnswerError(
+                f"tryton: the answer to the login at {self._url} is not JSON: {error}."
+            ) from error
         if not answer.get("result"):
             # Never repeated: Tryton delays each further attempt and then locks the user out.
             raise RefusedError(

@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'tryton__addresses'), keys=['id'], order='modified_at') }}

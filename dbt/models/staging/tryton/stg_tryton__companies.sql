@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'tryton__companies'), keys=['id'], order='modified_at') }}

@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'tryton__invoice_lines'), keys=['id'], order='modified_at') }}

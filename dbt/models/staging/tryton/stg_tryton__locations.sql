@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'tryton__locations'), keys=['id'], order='modified_at') }}

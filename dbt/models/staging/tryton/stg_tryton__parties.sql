@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'tryton__parties'), keys=['id'], order='modified_at') }}

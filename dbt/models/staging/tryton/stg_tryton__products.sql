@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'tryton__products'), keys=['id'], order='modified_at') }}

@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'tryton__shipment_returns'), keys=['id'], order='modified_at') }}

@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'tryton__templates'), keys=['id'], order='modified_at') }}
