@@ -14,33 +14,40 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = Path(__file__).with_name("run_dags.py")
-RunDags = Callable[..., dict[str, Any]]
+Command = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
-def airflow_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment of a migrated Airflow (SQLite) that reads our DAGs."""
-    home = tmp_path_factory.mktemp("airflow")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """Run a command with a migrated Airflow (SQLite) that reads our DAGs; answers its standard output."""
     environment = {
         **os.environ,
-        "AIRFLOW_HOME": str(home),
+        "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "great_expectations=WARNING",
         "PYTHONPATH": str(ROOT),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
-    run(["airflow", "db", "migrate"], environment)
-    return environment
+
+    def run(*command: str, **variables: str) -> str:
+        done = subprocess.run(
+            command, env={**environment, **variables}, cwd=ROOT, capture_output=True, text=True, timeout=900
+        )
+        assert done.returncode == 0, f"{command} failed:\n{done.stdout[-5000:]}\n{done.stderr[-5000:]}"
+        return done.stdout
+
+    run("airflow", "db", "migrate")
+    return run
 
 
 @pytest.fixture
-def run_dags(airflow_environment: dict[str, str]) -> RunDags:
+def run_dags(airflow: Command) -> Callable[..., dict[str, Any]]:
     """Run DAGs with extra environment variables; answers what run_dags.py prints, and the whole log."""
 
     def execute(*requests: str, **variables: str) -> dict[str, Any]:
-        output = run([sys.executable, str(RUNNER), *requests], {**airflow_environment, **variables})
-        answer: dict[str, Any] = json.loads(output.strip().rsplit("\n", 1)[-1])
-        return {**answer, "log": output}
+        output = airflow(sys.executable, str(RUNNER), *requests, **variables)
+        return {**json.loads(output.strip().rsplit("\n", 1)[-1]), "log": output}
 
     return execute
 
@@ -66,10 +73,3 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         assert server.stdout is not None
         yield {**json.loads(server.stdout.readline())["env"], "ORDERHUB_FILE_DROP_INBOX": str(inbox)}
         server.terminate()
-
-
-def run(command: list[str], environment: dict[str, str]) -> str:
-    """Run a command to its end; answers its standard output."""
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, f"{command} failed:\n{done.stdout[-5000:]}\n{done.stderr[-5000:]}"
-    return done.stdout

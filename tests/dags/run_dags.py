@@ -3,8 +3,8 @@
     python run_dags.py DAG[=JSON-conf]... > log
 
 Runs where AIRFLOW_HOME holds a migrated database. The last line on standard output is JSON:
-{"errors": {file: error}, "dags": {dag: schedule}, "runs": {dag: {"state", "tasks": {task: {label: state}}}},
-"assets": {name: events}}. Tasks are not tried again, so that a failing run does not wait.
+{"errors": {file: error}, "pools": {dag: [pool]}, "runs": {dag: {"state", "tasks": {task: {label: state}}}},
+"assets": {name: events}, "queued": [dag the assets call for]}. Tasks are not tried again, so that a failing run does not wait.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 
 from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.dag_processing.dagbag import BundleDagBag
-from airflow.models.asset import AssetEvent, AssetModel
+from airflow.models.asset import AssetDagRunQueue, AssetEvent, AssetModel
 from airflow.utils.session import create_session
 from sqlalchemy import func, select
 
@@ -37,8 +37,10 @@ def main(requests: list[str]) -> None:
     with create_session() as session:
         query = select(AssetModel.name, func.count()).join(AssetEvent, AssetEvent.asset_id == AssetModel.id)
         assets = dict(session.execute(query.group_by(AssetModel.name)).all())
-    dags = {dag_id: repr(dag.timetable) for dag_id, dag in bag.dags.items()}
-    print("\n" + json.dumps({"errors": bag.import_errors, "dags": dags, "runs": runs, "assets": assets}))
+        queued = sorted(set(session.scalars(select(AssetDagRunQueue.target_dag_id))))
+    pools = {dag_id: sorted({operator.pool for operator in dag.tasks}) for dag_id, dag in bag.dags.items()}
+    outcome = {"errors": bag.import_errors, "pools": pools, "runs": runs, "assets": assets, "queued": queued}
+    print("\n" + json.dumps(outcome))
 
 
 if __name__ == "__main__":

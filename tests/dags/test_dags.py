@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,15 @@ from connectors.registry import sources
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("airflow")]
 
 
-def test_every_source_has_its_dag_and_nothing_else_is_there(run_dags: Any) -> None:
+def test_every_source_has_its_dag_and_every_pool_is_made(run_dags: Any, airflow: Any) -> None:
     loaded = run_dags()
     assert loaded["errors"] == {}
-    assert set(loaded["dags"]) == {"unify", *(f"ingest_{name}" for name in sources())}
+    assert set(loaded["pools"]) == {"unify", *(f"ingest_{name}" for name in sources())}
+    # A task whose pool does not exist is never scheduled.
+    made = json.loads(airflow(sys.executable, "dags/wiring.py"))
+    assert {pool["slots"] for pool in made.values()} == {1}
+    used = {pool for pools in loaded["pools"].values() for pool in pools}
+    assert used == {"default_pool", *made}
 
 
 def test_ingest_lands_every_stream_and_unify_releases(
@@ -39,6 +45,7 @@ def test_ingest_lands_every_stream_and_unify_releases(
     declared = sources()["square"]
     assert set(square["pull"]) | set(square["pull_followers"]) == {stream.name for stream in declared.streams}
     assert done["assets"] == {"orderhub_landing_square": 1, "orderhub_landing_file_drop": 1}
+    assert done["queued"] == ["unify"]
 
     landing = Landing(tmp_path / "landing")
     batches = [batch for batch in landing.batches() if batch.gate in ("passed", "unchanged")]
