@@ -11,14 +11,13 @@ from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request, Respo
 from fastapi.responses import JSONResponse
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
-from sqlalchemy import Connection
 from starlette.middleware.base import RequestResponseEndpoint
 
 from oms_core.api import problems
 from oms_core.api.models import Customer, Health, Order, Problem, Release, Releases, Sku
 from oms_core.release.read import current_release, list_releases, resolve
 from oms_core.store.postgres import Database
-from oms_core.store.released import CUSTOMER, ORDER, SKU, find, rows_of, shown_release
+from oms_core.store.released import CUSTOMER, ORDER, SKU, Entity, Found, Released
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _LONGEST_PATH = 1024
@@ -88,7 +87,7 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
         return await call_next(request)
 
     @app.get(
-        "/orders/{number}",
+        "/orders/{number:path}",
         tags=["look-up"],
         response_model=Order,
         dependencies=[Depends(authorise)],
@@ -102,25 +101,26 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
     ) -> Response:
         """One order, with its lines, events, shipments, payments, refunds and returns."""
         with database.read(_release(database, as_of)) as connection:
-            found = find(connection, ORDER, number)
+            released = Released(connection)
+            found = released.find(ORDER, number)
             key = {"order_id": found.golden_id}
-            row = rows_of(connection, "fct_orders", key, "order_id")[0]
+            row = released.rows("fct_orders", key, "order_id")[0]
             parts = {
-                "lines": rows_of(connection, "fct_order_lines", key, "line_number, order_line_id"),
-                "events": rows_of(connection, "fct_order_events", key, "occurred_at, event_id"),
-                "shipments": rows_of(connection, "fct_shipments", key, "shipped_at, shipment_id"),
-                "payments": rows_of(connection, "fct_payments", key, "paid_at, payment_id"),
-                "refunds": rows_of(connection, "fct_refunds", key, "refunded_at, refund_id"),
-                "returns": rows_of(connection, "fct_returns", key, "returned_at, return_id"),
+                "lines": released.rows("fct_order_lines", key, "line_number, order_line_id"),
+                "events": released.rows("fct_order_events", key, "occurred_at, event_id"),
+                "shipments": released.rows("fct_shipments", key, "shipped_at, shipment_id"),
+                "payments": released.rows("fct_payments", key, "paid_at, payment_id"),
+                "refunds": released.rows("fct_refunds", key, "refunded_at, refund_id"),
+                "returns": released.rows("fct_returns", key, "returned_at, return_id"),
             }
             if explain:
                 order_by = "attribute, source_system, stream, record_key"
-                parts["provenance"] = rows_of(connection, "order_attribute_provenance", key, order_by)
-            about = _about(connection, "order", found.golden_id, found.found_by)
+                parts["provenance"] = released.rows("order_attribute_provenance", key, order_by)
+            about = _about(released, ORDER, found)
         return _answer(request, Order, row, parts, about)
 
     @app.get(
-        "/customers/{number}",
+        "/customers/{number:path}",
         tags=["look-up"],
         response_model=Customer,
         dependencies=[Depends(authorise)],
@@ -129,18 +129,19 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
     def customer(request: Request, number: Number, as_of: AsOf = None) -> Response:
         """One golden customer."""
         with database.read(_release(database, as_of)) as connection:
-            found = find(connection, CUSTOMER, number)
+            released = Released(connection)
+            found = released.find(CUSTOMER, number)
             key = {"customer_id": found.golden_id}
-            row = rows_of(connection, "dim_customers", key, "customer_id")[0]
-            orders = rows_of(connection, "fct_orders", key, "ordered_at DESC NULLS LAST, order_id")[
+            row = released.rows("dim_customers", key, "customer_id")[0]
+            orders = released.rows("fct_orders", key, "ordered_at DESC NULLS LAST, order_id")[
                 :_MOST_ORDER_IDS
             ]
-            about = _about(connection, "customer", found.golden_id, found.found_by)
+            about = _about(released, CUSTOMER, found)
         about["order_ids"] = [item["order_id"] for item in orders]
         return _answer(request, Customer, row, {}, about)
 
     @app.get(
-        "/skus/{number}",
+        "/skus/{number:path}",
         tags=["look-up"],
         response_model=Sku,
         dependencies=[Depends(authorise)],
@@ -149,13 +150,12 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
     def sku(request: Request, number: Number, as_of: AsOf = None) -> Response:
         """One golden SKU, and where it lies."""
         with database.read(_release(database, as_of)) as connection:
-            found = find(connection, SKU, number)
+            released = Released(connection)
+            found = released.find(SKU, number)
             key = {"sku_id": found.golden_id}
-            row = rows_of(connection, "dim_skus", key, "sku_id")[0]
-            positions = rows_of(
-                connection, "fct_inventory_positions", key, "location_id, lot_number, position_id"
-            )
-            about = _about(connection, "sku", found.golden_id, found.found_by)
+            row = released.rows("dim_skus", key, "sku_id")[0]
+            positions = released.rows("fct_inventory_positions", key, "location_id, lot_number, position_id")
+            about = _about(released, SKU, found)
         return _answer(request, Sku, row, {"positions": positions}, about)
 
     @app.get("/releases", tags=["releases"], dependencies=[Depends(authorise)], responses=_failures())
@@ -213,12 +213,11 @@ def _release(database: Database, as_of: str | None) -> int | None:
     return None if as_of is None else resolve(database, as_of).release_id
 
 
-def _about(connection: Connection, entity: str, golden_id: str, found_by: str) -> dict[str, Any]:
-    links = rows_of(connection, f"{entity}_xref", {f"{entity}_id": golden_id}, "record_id")
+def _about(released: Released, entity: Entity, found: Found) -> dict[str, Any]:
     return {
-        "release_id": shown_release(connection),
-        "found_by": found_by,
-        "record_ids": [link["record_id"] for link in links if link["valid_to"] is None],
+        "release_id": released.release_id,
+        "found_by": found.found_by,
+        "record_ids": released.record_ids(entity, found.golden_id),
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from oms_core.store.errors import NotReleasedError
 from oms_core.store.postgres import Database
-from oms_core.store.released import ORDER, find, rows_of, shown_release
+from oms_core.store.released import ORDER, Released
 
 _EXCERPT = 240  # characters shown on each side of the place
 _NOT_ATTRIBUTES = ("order_id", "row_hash", "release_id")
@@ -104,19 +104,19 @@ def explain(
         AmbiguousError: the number belongs to several orders.
     """
     with database.read(as_of) as connection:
-        release_id = shown_release(connection)
-        found = find(connection, ORDER, order)
-        row = rows_of(connection, "fct_orders", {"order_id": found.golden_id}, "order_id")[0]
+        released = Released(connection)
+        found = released.find(ORDER, order)
+        row = released.rows("fct_orders", {"order_id": found.golden_id}, "order_id")[0]
         attributes = [name for name in row if name not in _NOT_ATTRIBUTES]
         if attribute is not None and attribute not in attributes:
             near = difflib.get_close_matches(attribute, attributes, 1)
             hint = f"did you mean {near[0]}?" if near else "`orderhub explain ORDER` lists them."
             raise NotReleasedError(f"fct_orders has no attribute {attribute!r}: {hint}")
         wanted = {"order_id": found.golden_id, **({"attribute": attribute} if attribute else {})}
-        table = "order_attribute_provenance"
-        evidence = rows_of(connection, table, wanted, "attribute, source_system, stream, record_key")
-        links = rows_of(connection, "order_xref", {"order_id": found.golden_id}, "record_id")
-    assert release_id is not None
+        order_by = "attribute, source_system, stream, record_key"
+        evidence = released.rows("order_attribute_provenance", wanted, order_by)
+        records = released.record_ids(ORDER, found.golden_id)
+    assert released.release_id is not None
     pages = _Pages(read_page)
     values = [
         ExplainedValue(
@@ -130,9 +130,9 @@ def explain(
         order_id=found.golden_id,
         asked=order,
         found_by=found.found_by,
-        release_id=release_id,
+        release_id=released.release_id,
         row_hash=row["row_hash"],
-        records=tuple(link["record_id"] for link in links if link["valid_to"] is None),
+        records=tuple(records),
         values=tuple(value for value in values if attribute or value.value is not None),
     )
 

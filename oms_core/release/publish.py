@@ -140,10 +140,10 @@ def publish(
         if previous and not has_new_columns and not any(t.inserted_count or t.closed_count for t in tables):
             return _unchanged(connection, previous)
         publication = _seal(connection, release_id, code_version, batches, tables)
-        for offer in offers:
+        progress(f"release {release_id} sealed, {publication.merkle_root.hex()}")
+        for offer in offers:  # last, since readers wait for a view that is being replaced
             if not history.is_shown_whole(connection, offer.table.name):
                 history.show(connection, offer.table.name)
-        progress(f"release {release_id} sealed, {publication.merkle_root.hex()}")
     _analyze(database, tables)
     return publication
 

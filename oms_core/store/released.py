@@ -29,7 +29,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class _Entity:
+class Entity:
     """Where an entity's rows stand, and which tables and columns hold numbers that lead to them."""
 
     name: str
@@ -37,8 +37,7 @@ class _Entity:
     ways: tuple[tuple[str, str, str], ...]  # (found_by, table, expression)
 
 
-_CURRENT = " AND valid_to IS NULL"
-ORDER = _Entity(
+ORDER = Entity(
     "order",
     "fct_orders",
     (
@@ -48,12 +47,12 @@ ORDER = _Entity(
         ("source_key", "order_xref", SOURCE_KEY),
     ),
 )
-CUSTOMER = _Entity(
+CUSTOMER = Entity(
     "customer",
     "dim_customers",
     (("record_id", "customer_xref", "record_id"), ("source_key", "customer_xref", SOURCE_KEY)),
 )
-SKU = _Entity(
+SKU = Entity(
     "sku",
     "dim_skus",
     (
@@ -65,94 +64,106 @@ SKU = _Entity(
 )
 
 
-def released_names(connection: Connection) -> frozenset[str]:
-    """Names of the tables the release can show."""
-    rows = connection.execute(text("SELECT viewname FROM pg_views WHERE schemaname = current_schema()"))
-    return frozenset(rows.scalars().all())
+class Released:
+    """The released tables as one reading transaction sees them.
 
-
-def shown_release(connection: Connection) -> int | None:
-    """Id of the release this transaction reads; None before the first."""
-    found: int | None = connection.execute(
-        text(
-            "SELECT coalesce(nullif(current_setting('orderhub.as_of', true), '')::bigint, max(id)) FROM releases"
-        )
-    ).scalar()
-    return found
-
-
-def find(connection: Connection, entity: _Entity, number: str) -> Found:
-    """Find the row that a number leads to, in the release the transaction reads.
-
-    A golden id leads to its row or, retired, to the one that took over. Any other number may lead to several rows, since
-    systems reuse numbers: then nothing is guessed.
-
-    Args:
-        connection: from `Database.read`.
-        entity: `ORDER`, `CUSTOMER` or `SKU`.
-        number: golden id, number, record id or source key, exactly as some system writes it.
-
-    Raises:
-        NotReleasedError: it leads nowhere.
-        AmbiguousError: it leads to several rows; the error carries their ids.
+    Attributes:
+        release_id: the release that is read; None before the first.
+        tables: names of the tables and views there are.
     """
-    names = released_names(connection)
-    if entity.table not in names:
-        raise NotReleasedError("nothing was released yet: run `orderhub run` first")
-    key = f"{entity.name}_id"
-    current = _redirected(connection, entity, key, number)
-    if current is not None:
-        return current
-    ways = " UNION ALL ".join(
-        f"SELECT {key} AS id, '{found_by}' AS found_by, {rank} AS rank FROM {table} "
-        f"WHERE {expression} = :number{_CURRENT if table.endswith('_xref') else ''}"
-        for rank, (found_by, table, expression) in enumerate(entity.ways)
-        if table in names
-    )
-    rows = connection.execute(
-        text(
-            f"SELECT ways.id, min(found_by) FILTER (WHERE rank = best) FROM (SELECT *, min(rank) OVER (PARTITION BY id) "
-            f"AS best FROM ({ways}) AS every) AS ways JOIN {entity.table} AS shown ON shown.{key} = ways.id "
-            "GROUP BY ways.id ORDER BY ways.id LIMIT :limit"
-        ),
-        {"number": number, "limit": _MOST_CANDIDATES},
-    ).all()
-    if not rows:
-        release = shown_release(connection)
-        raise NotReleasedError(f"no {entity.name} in release {release} has the number {number!r}")
-    if len(rows) > 1:
-        raise AmbiguousError(entity.name, number, tuple(str(row[0]) for row in rows))
-    return Found(str(rows[0][0]), str(rows[0][1]))
 
+    def __init__(self, connection: Connection) -> None:
+        """Look around; the connection comes from `Database.read`."""
+        self._connection = connection
+        row = connection.execute(
+            text(
+                "SELECT coalesce(nullif(current_setting('orderhub.as_of', true), '')::bigint, "
+                "(SELECT max(id) FROM releases)), "
+                "array(SELECT viewname::text FROM pg_views WHERE schemaname = current_schema())"
+            )
+        ).one()
+        self.release_id, names = tuple[int | None, list[str]](row)
+        self.tables = frozenset(names)
 
-def _redirected(connection: Connection, entity: _Entity, key: str, number: str) -> Found | None:
-    """The row with this golden id or, if the id is retired and the release does not show it, with its successor's."""
-    row = connection.execute(
-        text(
-            "WITH RECURSIVE chain (id, steps) AS (SELECT CAST(:number AS text), 0 UNION ALL "
-            "SELECT r.redirect_to, chain.steps + 1 FROM chain JOIN golden_id_redirects AS r "
-            "ON r.entity = :entity AND r.golden_id = chain.id WHERE r.redirect_to IS NOT NULL AND chain.steps < 100) "
-            f"SELECT chain.id, chain.steps FROM chain JOIN {entity.table} AS shown ON shown.{key} = chain.id "
-            "ORDER BY chain.steps LIMIT 1"
-        ),
-        {"number": number, "entity": entity.name},
-    ).first()
-    return None if row is None else Found(row.id, "redirect" if row.steps else "id")
+    def find(self, entity: Entity, number: str) -> Found:
+        """Find the row that a number leads to.
 
+        A golden id leads to its row or, retired, to the one that took over. Any other number may lead to several rows,
+        since systems reuse numbers: then nothing is guessed.
 
-def rows_of(
-    connection: Connection,
-    table: str,
-    values: Mapping[str, Any],
-    order_by: str,
-    *,
-    columns: str = "*",
-    limit: int | None = None,
-) -> list[dict[str, Any]]:
-    """Rows of a released table whose columns equal the values; none if the table was never released."""
-    if table not in released_names(connection):
-        return []
-    condition = " AND ".join(f"{column} = :{column}" for column in values)
-    # LIMIT NULL is no limit.
-    statement = f"SELECT {columns} FROM {table} WHERE {condition} ORDER BY {order_by} LIMIT :limit"
-    return [dict(row) for row in connection.execute(text(statement), {**values, "limit": limit}).mappings()]
+        Args:
+            entity: `ORDER`, `CUSTOMER` or `SKU`.
+            number: golden id, number, record id or source key, exactly as some system writes it.
+
+        Raises:
+            NotReleasedError: it leads nowhere.
+            AmbiguousError: it leads to several rows; the error carries their ids.
+        """
+        if entity.table not in self.tables:
+            raise NotReleasedError("nothing was released yet: run `orderhub run` first")
+        missing = f"no {entity.name} in release {self.release_id} has the number {number!r}"
+        if "\0" in number:  # PostgreSQL's text holds none
+            raise NotReleasedError(missing)
+        found = self._by_id(entity, number) or self._by_number(entity, number)
+        if not found:
+            raise NotReleasedError(missing)
+        if len(found) > 1:
+            raise AmbiguousError(entity.name, number, tuple(one.golden_id for one in found))
+        return found[0]
+
+    def _by_id(self, entity: Entity, number: str) -> list[Found]:
+        """The row with this golden id or, where the id is retired and not shown, with its successor's."""
+        rows = self._connection.execute(
+            text(
+                "WITH RECURSIVE chain (id, steps) AS (SELECT CAST(:number AS text), 0 UNION ALL "
+                "SELECT r.redirect_to, chain.steps + 1 FROM chain JOIN golden_id_redirects AS r "
+                "ON r.entity = :entity AND r.golden_id = chain.id "
+                "WHERE r.redirect_to IS NOT NULL AND chain.steps < 100) "
+                f"SELECT chain.id, CASE WHEN chain.steps = 0 THEN 'id' ELSE 'redirect' END FROM chain "
+                f"JOIN {entity.table} AS shown ON shown.{entity.name}_id = chain.id ORDER BY chain.steps LIMIT 1"
+            ),
+            {"number": number, "entity": entity.name},
+        )
+        return [Found(*tuple[str, str](row)) for row in rows]
+
+    def _by_number(self, entity: Entity, number: str) -> list[Found]:
+        """All rows that the number leads to, each with the first way that led there."""
+        key = f"{entity.name}_id"
+        ways = " UNION ALL ".join(
+            f"SELECT {key} AS id, {rank} AS rank FROM {table} "
+            f"WHERE {expression} = :number" + (" AND valid_to IS NULL" if table.endswith("_xref") else "")
+            for rank, (_found_by, table, expression) in enumerate(entity.ways)
+            if table in self.tables
+        )
+        rows = self._connection.execute(
+            text(
+                f"SELECT ways.id, min(ways.rank) FROM ({ways}) AS ways "
+                f"JOIN {entity.table} AS shown ON shown.{key} = ways.id GROUP BY ways.id ORDER BY ways.id LIMIT :limit"
+            ),
+            {"number": number, "limit": _MOST_CANDIDATES},
+        )
+        found = [tuple[str, int](row) for row in rows]
+        return [Found(golden_id, entity.ways[rank][0]) for golden_id, rank in found]
+
+    def rows(
+        self,
+        table: str,
+        values: Mapping[str, Any],
+        order_by: str,
+        *,
+        columns: str = "*",
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Rows whose columns equal the values; none if the table was never released."""
+        if table not in self.tables:
+            return []
+        condition = " AND ".join(f"{column} = :{column}" for column in values)
+        # LIMIT NULL is no limit.
+        statement = f"SELECT {columns} FROM {table} WHERE {condition} ORDER BY {order_by} LIMIT :limit"
+        found = self._connection.execute(text(statement), {**values, "limit": limit})
+        return [dict(row) for row in found.mappings()]
+
+    def record_ids(self, entity: Entity, golden_id: str) -> list[str]:
+        """Ids of the source records that are this row now, `<source>:<stream>:<key>`, sorted."""
+        links = self.rows(f"{entity.name}_xref", {f"{entity.name}_id": golden_id}, "record_id")
+        return [link["record_id"] for link in links if link["valid_to"] is None]

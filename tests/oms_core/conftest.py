@@ -1,16 +1,21 @@
-"""One embedded PostgreSQL for the whole session, and an empty, upgraded database of it for each test that asks."""
+"""One embedded PostgreSQL for the whole session, a database of it for each test that asks, and a small release to read."""
 
 from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import psycopg
+import pyarrow as pa
 import pytest
 from sqlalchemy import URL
 
+from oms_core.release.publish import Publication, publish
 from oms_core.store.embedded import SUPERUSER, EmbeddedServer
 from oms_core.store.postgres import Database
 
@@ -55,3 +60,120 @@ def database(database_url: URL) -> Iterator[Database]:
 
 def _connect(server: EmbeddedServer) -> psycopg.Connection:
     return psycopg.connect(host=str(server.socket_folder), user=SUPERUSER, dbname="postgres", autocommit=True)
+
+
+_TYPES = {
+    "_amount": pa.decimal128(18, 4),
+    "_qty": pa.decimal128(18, 6),
+    "_at": pa.timestamp("us"),
+    "valid_from": pa.timestamp("us"),
+    "valid_to": pa.timestamp("us"),
+    "line_number": pa.int64(),
+    "row_index": pa.int64(),
+    "is_test": pa.bool_(),
+    "is_counted": pa.bool_(),
+    "amount": pa.decimal128(18, 4),
+}
+_T0 = datetime(2026, 10, 31, 17, 2, 11)
+_PAGE = "5a" * 32
+_SMALL: dict[str, list[dict[str, Any]]] = {
+    "fct_orders": [
+        {
+            "order_id": "order_a", "order_number": "1042", "order_type": "b2c", "customer_id": "customer_w",
+            "source_systems": '["shopify","tryton"]', "ordered_at": _T0, "currency": "EUR",
+            "net_amount": Decimal("49.9"), "refunded_amount": None, "is_test": False,
+            "quality_flags": '["unknown:carbon"]', "row_hash": "of the mart", "release_id": None,
+        },
+        {
+            "order_id": "order_b", "order_number": "77", "order_type": "pos", "customer_id": None,
+            "source_systems": '["square"]', "ordered_at": _T0, "currency": "CNY",
+            "net_amount": Decimal("8"), "refunded_amount": None, "is_test": False,
+            "quality_flags": None, "row_hash": "of the mart", "release_id": None,
+        },
+    ],
+    "fct_order_lines": [
+        {
+            "order_line_id": "shopify:order_lines:1", "order_id": "order_a", "line_number": 1, "sku_id": "sku_l",
+            "unit_qty": Decimal(2), "net_amount": Decimal("49.9"), "currency": "EUR",
+        },
+    ],
+    "fct_order_events": [
+        {"event_id": "e2", "order_id": "order_a", "event_type": "picked", "occurred_at": _T0.replace(day=30)},
+        {"event_id": "e1", "order_id": "order_a", "event_type": "created", "occurred_at": _T0},
+    ],
+    "fct_shipments": [
+        {"shipment_id": "karrio:shipments:9", "order_id": "order_a", "carrier_code": "dhl", "shipped_at": None}
+    ],
+    "fct_payments": [],
+    "fct_refunds": [],
+    "fct_returns": [],
+    "fct_inventory_positions": [
+        {
+            "position_id": "odoo:quants:5", "sku_id": "sku_l", "location_id": "location_x", "lot_number": None,
+            "on_hand_qty": Decimal("120"),
+        }
+    ],
+    "dim_customers": [{"customer_id": "customer_w", "full_name": "王小明", "preference_tags": '["fragrance-free"]'}],
+    "dim_skus": [{"sku_id": "sku_l", "sku_code": "LIP-07", "gtin14": "04006381333931", "unit_cost_amount": Decimal("4.1")}],
+    "order_numbers": [
+        {"order_number": "#1042", "order_id": "order_a", "record_id": "shopify:orders:5123"},
+        {"order_number": "WH/OUT/00012", "order_id": "order_a", "record_id": "odoo:pickings:12"},
+        {"order_number": "RECYCLED", "order_id": "order_a", "record_id": "shopify:orders:5123"},
+        {"order_number": "RECYCLED", "order_id": "order_b", "record_id": "square:orders:s77"},
+    ],
+    "order_xref": [
+        {"record_id": "shopify:orders:5123", "order_id": "order_a", "valid_from": _T0, "valid_to": None},
+        {"record_id": "tryton:sales:SO:88", "order_id": "order_a", "valid_from": _T0, "valid_to": None},
+        {"record_id": "square:orders:s77", "order_id": "order_b", "valid_from": _T0, "valid_to": None},
+        {"record_id": "square:orders:old", "order_id": "order_b", "valid_from": _T0, "valid_to": _T0.replace(hour=18)},
+    ],
+    "customer_xref": [
+        {"record_id": "hubspot:contacts:301", "customer_id": "customer_w", "valid_from": _T0, "valid_to": None}
+    ],
+    "sku_xref": [{"record_id": "square:items:W62X", "sku_id": "sku_l", "valid_from": _T0, "valid_to": None}],
+    "order_attribute_provenance": [
+        {
+            "order_id": "order_a", "attribute": "net_amount", "source_system": "shopify", "stream": "orders",
+            "record_key": "5123", "batch_id": "b1", "page_sha256": _PAGE, "row_index": 0, "rule": "source_priority",
+        },
+        {
+            "order_id": "order_a", "attribute": "order_number", "source_system": "tryton", "stream": "sales",
+            "record_key": "SO:88", "batch_id": "b2", "page_sha256": "00" * 32, "row_index": 3, "rule": "most_recent",
+        },
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def publish_small() -> Callable[..., Publication]:
+    """Publishes a small company's marts: `publish_small(database, table=rows, …)` replaces tables or adds to them."""
+
+    def run(database: Database, **replaced: list[dict[str, Any]]) -> Publication:
+        marts = {name: _typed(name, rows) for name, rows in {**_SMALL, **replaced}.items()}
+        return publish(database, marts, batches=[], code_version="test")
+
+    return run
+
+
+def _typed(name: str, rows: list[dict[str, Any]]) -> pa.Table:
+    """Rows as a mart: types by column name, text where no other is told; an empty mart has its usual columns."""
+    columns = list(
+        rows[0]
+        if rows
+        else (
+            _SMALL[name]
+            or [
+                {
+                    f"{name[4:-1]}_id": "",
+                    "order_id": "",
+                    "paid_at": None,
+                    "refunded_at": None,
+                    "returned_at": None,
+                }
+            ]
+        )[0]
+    )
+    schema = pa.schema(
+        [(c, next((kind for end, kind in _TYPES.items() if c.endswith(end)), pa.string())) for c in columns]
+    )
+    return pa.Table.from_pylist(rows, schema=schema)

@@ -85,8 +85,12 @@ def versions(database: Database) -> list[tuple[str, int, int | None]]:
 
 def test_first_release_shows_what_was_published(database: Database) -> None:
     assert current_release(database) is None
-    tricky = order("2", order_number="tab\t newline\n back\\slash \\N", currency=None, net_amount=None, is_test=None)
-    empty = order("3", order_number="", completeness_ratio=None, ordered_at=None, ordered_on=None, line_count=-(2**63))
+    tricky = order(
+        "2", order_number="tab\t newline\n back\\slash \\N", currency=None, net_amount=None, is_test=None
+    )
+    empty = order(
+        "3", order_number="", completeness_ratio=None, ordered_at=None, ordered_on=None, line_count=-(2**63)
+    )
     done = publish_orders(database, order("1"), tricky, empty)
     assert (done.release_id, done.is_new) == (1, True)
     assert released(database) == [stored(row) for row in (order("1"), tricky, empty)]
@@ -134,7 +138,9 @@ def test_every_past_release_stays_as_it_was_published(database: Database, seed: 
             if key in rows and chance.random() < 0.4:
                 del rows[key]
             else:
-                rows[key] = order(key, line_count=chance.randint(1, 2), currency=chance.choice(["EUR", "CNY", None]))
+                rows[key] = order(
+                    key, line_count=chance.randint(1, 2), currency=chance.choice(["EUR", "CNY", None])
+                )
         offered = list(rows.values())
         chance.shuffle(offered)
         done = publish_orders(database, *offered)
@@ -212,7 +218,9 @@ def test_control_totals_are_per_currency_and_exact(database: Database) -> None:
 
 
 def test_amounts_in_the_reporting_currency_are_counted_under_it(database: Database) -> None:
-    schema = ORDERS.append(pa.field("reporting_currency", pa.string())).append(pa.field("net_reporting_amount", MONEY))
+    schema = ORDERS.append(pa.field("reporting_currency", pa.string())).append(
+        pa.field("net_reporting_amount", MONEY)
+    )
     marts = orders(order("1", reporting_currency="USD", net_reporting_amount=Decimal(12)), schema=schema)
     done = publish(database, marts, batches=[], code_version="test")
     assert done.tables[0].seal.control_totals["USD"] == {"net_reporting_amount": Decimal(12)}
@@ -232,7 +240,9 @@ def test_new_columns_are_added_and_lost_ones_stay_readable(database: Database) -
     assert [row["channel"] for row in released(database)] == ["web"]
     assert [row["channel"] for row in released(database, 1)] == [None]
     narrower = wider.remove(wider.get_field_index("line_count"))
-    done = publish(database, orders(order("1", channel="web"), schema=narrower), batches=[], code_version="test")
+    done = publish(
+        database, orders(order("1", channel="web"), schema=narrower), batches=[], code_version="test"
+    )
     assert done.tables[0].missing_columns == ("line_count",)
     assert [row["line_count"] for row in released(database)] == [None]
     assert [row["line_count"] for row in released(database, 2)] == [1]
@@ -253,7 +263,9 @@ def test_types_widen_and_never_narrow(database: Database) -> None:
     assert [row["line_count"] for row in released(database)] == [2**40]
     assert [row["line_count"] for row in released(database, 1)] == [1]
     as_text = ORDERS.set(at, pa.field("line_count", pa.string()))
-    with pytest.raises(RejectedError, match=r"fct_orders.line_count was bigint in earlier releases and is text now"):
+    with pytest.raises(
+        RejectedError, match=r"fct_orders.line_count was bigint in earlier releases and is text now"
+    ):
         publish(database, orders(order("1", line_count="x"), schema=as_text), batches=[], code_version="test")
     assert len(list_releases(database)) == 2
 
@@ -270,7 +282,10 @@ def test_a_column_without_values_may_take_any_type_later(database: Database) -> 
     ("rows", "message"),
     [
         ([order("1"), order("1")], "holds 1 rows twice"),
-        ([order("1"), order("1", line_count=2)], r"null or comes twice: Key \(order_id, release_from\)=\(1, 1\)"),
+        (
+            [order("1"), order("1", line_count=2)],
+            r"null or comes twice: Key \(order_id, release_from\)=\(1, 1\)",
+        ),
         ([order("1"), order(None)], "null or comes twice"),  # type: ignore[arg-type]
         ([order("1", order_number="nul \0 byte")], "refused by PostgreSQL: invalid byte sequence"),
     ],

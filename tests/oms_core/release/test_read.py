@@ -1,0 +1,179 @@
+"""Reading releases: questions in SQL that cannot write, and what changed between two."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from oms_core.release.errors import QueryRefusedError, RejectedError
+from oms_core.release.read import diff, fetch_rows, query
+from oms_core.store.errors import NotReleasedError
+from oms_core.store.postgres import Database
+
+
+@pytest.fixture
+def two_releases(database: Database, publish_small: Callable[..., Any]) -> Database:
+    """Release 2 has no order lines any more."""
+    publish_small(database)
+    publish_small(database, fct_order_lines=[])
+    return database
+
+
+def test_query_reads_the_current_or_a_past_release(two_releases: Database) -> None:
+    answer = query(
+        two_releases, "select currency, sum(net_amount) as net from fct_orders group by 1 order by 1;"
+    )
+    assert answer.columns == ("currency", "net")
+    assert answer.rows == (("CNY", Decimal("8.0000")), ("EUR", Decimal("49.9000")))
+    assert not answer.is_cut
+    assert query(two_releases, "select count(*) from fct_order_lines").rows == ((0,),)
+    assert query(two_releases, "select count(*) from fct_order_lines", as_of=1).rows == ((1,),)
+    assert query(two_releases, "select count(*) from released.fct_order_lines", as_of="1").rows == ((1,),)
+    assert query(two_releases, "select 100 % 7, ':x', '%s', '{}'").rows == ((2, ":x", "%s", "{}"),)
+    with pytest.raises(NotReleasedError, match="no release 9"):
+        query(two_releases, "select 1", as_of=9)
+
+
+def test_query_stops_at_its_limits(database: Database) -> None:
+    answer = query(database, "select generate_series(1, 1000000)", limit=3)
+    assert (answer.rows, answer.is_cut) == (((1,), (2,), (3,)), True)
+    assert not query(database, "select generate_series(1, 3)", limit=3).is_cut
+    with pytest.raises(QueryRefusedError, match=r"takes more than 0.2 s"):
+        query(database, "select pg_sleep(30)", seconds=0.2)
+    assert query(database, "select 1").rows == ((1,),)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into fct_orders (order_id) values ('x')",
+        "update fct_orders set net_amount = 0",
+        "delete from fct_orders",
+        "drop view fct_orders",
+        "truncate release_history.fct_orders",
+        "create table released.mine (id int)",
+        "create temp table mine as select 1",
+        "select * into mine from fct_orders",
+        "with gone as (delete from release_history.fct_orders returning 1) select * from gone",
+        "select * from release_history.fct_orders",
+        "select * from orderhub.releases",
+        "select * from orderhub.identity_members",
+        "select pg_read_file('/etc/passwd')",
+        "select lo_create(1)",
+        "select lo_export(1, '/tmp/x')",
+        "set role postgres",
+        "set session authorization postgres",
+        "copy fct_orders to '/tmp/x'",
+        "copy fct_orders to program 'cat'",
+        "copy fct_orders to stdout",
+        "select 1; delete from fct_orders",
+        "commit; drop schema released cascade",
+        "do $$ begin delete from released.fct_orders; end $$",
+        "vacuum",
+        "explain analyze delete from fct_orders",
+        "select * from no_such_table",
+        "selec 1",
+        "select 1/0",
+        "select 'not a number'::int",
+        "",
+        "-- nothing",
+        "select '\0'",
+    ],
+)
+def test_query_refuses_whatever_is_not_one_read(two_releases: Database, statement: str) -> None:
+    before = fetch_rows(two_releases, "fct_orders")
+    with pytest.raises(QueryRefusedError, match=r"\w"):
+        query(two_releases, statement)
+    assert fetch_rows(two_releases, "fct_orders") == before
+
+
+@pytest.mark.parametrize(
+    "escape",
+    [
+        "set_config('role', 'postgres', false)",
+        "set_config('session_authorization', 'postgres', false)",
+        "set_config('transaction_read_only', 'off', false)",
+        "set_config('default_transaction_read_only', 'off', false)",
+        "set_config('search_path', 'orderhub', false)",
+        "set_config('orderhub.as_of', '1', false)",
+        "set_config('statement_timeout', '1', false)",
+    ],
+)
+def test_settings_changed_by_a_query_die_with_it(two_releases: Database, escape: str) -> None:
+    with contextlib.suppress(QueryRefusedError):
+        query(two_releases, f"select {escape}")
+    about = "select current_user, current_setting('transaction_read_only'), count(*) from fct_order_lines"
+    assert query(two_releases, about).rows == (("orderhub_reader", "on", 0),)
+    with pytest.raises(QueryRefusedError):
+        query(two_releases, f"select {escape}, (select count(*) from orderhub.releases)")
+
+
+def test_the_reading_role_sees_views_only(two_releases: Database) -> None:
+    with two_releases.begin() as connection:
+        readable = connection.execute(
+            text(
+                "SELECT relnamespace::regnamespace::text, relkind FROM pg_class WHERE relkind IN ('r', 'v', 'm', 'p', 'S') "
+                "AND relnamespace::regnamespace::text !~ '^(pg_|information_schema)' "
+                "AND has_table_privilege('orderhub_reader', oid, 'SELECT')"
+            )
+        ).all()
+        assert {tuple(row) for row in readable} == {("released", "v")}
+    with two_releases.read() as connection, pytest.raises(DBAPIError, match="permission denied"):
+        connection.execute(text("SELECT * FROM orderhub.golden_ids"))
+
+
+def test_fetch_rows_names_what_is_not_there(two_releases: Database) -> None:
+    assert [row["order_id"] for row in fetch_rows(two_releases, "fct_orders", {"currency": "EUR"})] == [
+        "order_a"
+    ]
+    assert len(fetch_rows(two_releases, "fct_orders", limit=1)) == 1
+    with pytest.raises(NotReleasedError, match='column "mood" does not exist'):
+        fetch_rows(two_releases, "fct_orders", {"mood": "good"})
+    with pytest.raises(NotReleasedError, match='relation "fct_rebates" does not exist'):
+        fetch_rows(two_releases, "fct_rebates")
+    with pytest.raises(RejectedError, match="fct_moods is not declared"):
+        fetch_rows(two_releases, "fct_moods")
+
+
+def test_diff_tells_what_changed_and_how(database: Database, publish_small: Callable[..., Any]) -> None:
+    def order(order_id: str, amount: str) -> dict[str, Any]:
+        return {
+            "order_id": order_id,
+            "order_number": order_id,
+            "currency": "EUR",
+            "net_amount": Decimal(amount),
+        }
+
+    publish_small(database, fct_orders=[order("a", "1"), order("b", "2"), order("c", "3")])
+    publish_small(database, fct_orders=[order("a", "1"), order("b", "2.5"), order("d", "4")])
+    publish_small(database, fct_orders=[order("a", "9"), order("b", "2"), order("c", "3")])
+    found = diff(database, 1, 2, "fct_orders")
+    assert (found.added, found.removed, found.changed) == (1, 1, 1)
+    changes = {change.key["order_id"]: change for change in found.changes}
+    assert changes["b"].kind == "changed"
+    assert changes["b"].columns == {"net_amount": (Decimal("2.0000"), Decimal("2.5000"))}
+    assert changes["c"].kind == "removed"
+    assert changes["d"].columns["net_amount"] == (None, Decimal("4.0000"))
+    backwards = diff(database, 2, 1, "fct_orders")
+    assert {c.key["order_id"]: c.kind for c in backwards.changes} == {
+        "b": "changed",
+        "c": "added",
+        "d": "removed",
+    }
+    # b and c changed and changed back: between 1 and 3 only a differs.
+    assert [(c.key["order_id"], c.kind) for c in diff(database, 1, 3, "fct_orders").changes] == [
+        ("a", "changed")
+    ]
+    assert diff(database, 2, 2, "fct_orders").changes == ()
+    limited = diff(database, 1, 2, "fct_orders", limit=1)
+    assert (len(limited.changes), limited.removed) == (1, 1)
+    with pytest.raises(NotReleasedError, match="no release 4"):
+        diff(database, 1, 4, "fct_orders")
+    with pytest.raises(NotReleasedError, match="fct_rebates was never released"):
+        diff(database, 1, 2, "fct_rebates")
