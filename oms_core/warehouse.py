@@ -466,7 +466,10 @@ def build(warehouse: Warehouse, home: Path, select: Sequence[str], *, unit_tests
 
         key = f"{target}:{folder}"
         runner = dbtRunner(manifest=_manifests.get(key))
-        outcome = runner.invoke(arguments)
+        try:
+            outcome = runner.invoke(arguments)
+        finally:
+            _close_dbt_log()
         if outcome.exception is not None:
             raise WarehouseError(f"dbt stopped: {outcome.exception}. Its log is {folder / 'logs' / 'dbt.log'}")
     failures, warnings, broken = [], [], []
@@ -483,6 +486,17 @@ def build(warehouse: Warehouse, home: Path, select: Sequence[str], *, unit_tests
     if broken:
         raise WarehouseError(f"dbt could not build {'; '.join(broken)}. Its log is {folder / 'logs' / 'dbt.log'}")
     return BuildResult(len(list(results)), failures, warnings, time.perf_counter() - started)
+
+
+def _close_dbt_log() -> None:
+    """dbt leaves its log file open after an invocation."""
+    from dbt_common.events.event_manager_client import get_event_manager
+
+    manager: Any = get_event_manager()
+    for logger in manager.loggers:
+        for handler in list(getattr(logger._python_logger, "handlers", ())):
+            handler.close()
+            logger._python_logger.removeHandler(handler)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,21 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped where CI=true, so a part is missing: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def make_home() -> Iterator[Callable[[str], Path]]:
+    """Make homes for whole runs, outside pytest's own folder: every session closes that to other accounts, and the
+    embedded PostgreSQL runs as one where the tests run as root."""
+    made: list[Path] = []
+
+    def one(name: str) -> Path:
+        made.append(Path(tempfile.mkdtemp(prefix=f"orderhub-{name}-")))
+        return made[-1]
+
+    yield one
+    for folder in made:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,8 @@ class Demo:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    settings = Settings.from_environment(tmp_path_factory.mktemp("demo"), {})
+def demo(make_home: Callable[[str], Path]) -> Demo:
+    settings = Settings.from_environment(make_home("demo"), {})
     return Demo(settings, run_demo(settings, orders=150, seed=11))
 
 
@@ -82,9 +82,9 @@ def test_a_released_order_is_found_and_explained_from_the_command_line(demo: Dem
 
 
 @pytest.fixture(scope="module")
-def on_postgres(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def on_postgres(demo: Demo, make_home: Callable[[str], Path]) -> Iterator[Settings]:
     """The same landing, unified in a PostgreSQL warehouse."""
-    home = tmp_path_factory.mktemp("postgres")
+    home = make_home("postgres")
     shutil.copytree(demo.settings.landing, home / "landing")
     server = EmbeddedServer(home / "warehouse")
     try:

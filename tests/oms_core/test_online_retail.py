@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("online_retail")]
 class Run:
     """One run from file to release, and the file itself to compare with."""
 
-    def __init__(self, settings: Settings, file: Path, result: pipeline.UnifyResult, database: Database) -> None:
+    def __init__(
+        self, settings: Settings, file: Path, result: pipeline.UnifyResult, database: Database
+    ) -> None:
         self.settings, self.file, self.result, self.database = settings, file, result, database
 
     def released(self, sql: str) -> list[Any]:
@@ -37,8 +39,8 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(online_retail: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    settings = Settings.from_environment(tmp_path_factory.mktemp("retail"), {})
+def run(online_retail: Path, make_home: Callable[[str], Path]) -> Iterator[Run]:
+    settings = Settings.from_environment(make_home("retail"), {})
     pipeline.drop(settings, online_retail)
     (pulled,) = pipeline.pull(settings, ["file_drop"])
     assert pulled.error is None
@@ -63,7 +65,9 @@ def test_every_invoice_and_every_line_is_accounted_for(run: Run) -> None:
 
 def test_the_money_of_every_invoice_equals_the_files_to_the_penny(run: Run) -> None:
     theirs = dict(
-        run.in_file("select Invoice, sum(Quantity * cast(Price as decimal(18, 4))) from sold group by Invoice")
+        run.in_file(
+            "select Invoice, sum(Quantity * cast(Price as decimal(18, 4))) from sold group by Invoice"
+        )
     )
     ours = dict(run.released("select order_number, net_amount from fct_orders"))
     assert {number: amount for number, amount in ours.items() if theirs[number] != amount} == {}
