@@ -6,7 +6,7 @@ with networks as (
             *,
             {{ amazon_network('marketplace_id') }} as network,
             row_number() over (
-                partition by {{ amazon_network('marketplace_id') }} order by _extracted_at, _batch_id, _row_index
+                partition by {{ amazon_network('marketplace_id') }} order by _extracted_at, marketplace_id, seller_sku
             ) as place
         from {{ ref('stg_amazon__inventory_summaries') }}
     ) as ranked

@@ -2,7 +2,6 @@
     'source_key': 'location_id',
     'location_name': 'name',
     'location_type': "case location_type when 'PHYSICAL' then 'store' when 'MOBILE' then 'virtual' end",
-    'location_code': 'location_id',
     'street': 'street',
     'city': 'city',
     'region': 'region',
