@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 AIRFLOW_HOME ?= $(CURDIR)/.orderhub/airflow
+AIRFLOW_ENV = AIRFLOW_HOME=$(AIRFLOW_HOME) AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/dags AIRFLOW__CORE__LOAD_EXAMPLES=False
 DEMO ?= --orders 2000 --seed 7
 
 .PHONY: help install demo test test-fast check format bench airflow clean
@@ -43,6 +44,14 @@ format: install ## Format Python
 
 bench: install ## Run the benchmarks and print them
 	$(BIN)/python -m pytest tests/benchmarks -s -p no:randomly --override-ini testpaths=tests/benchmarks -o python_files='bench_*.py'
+
+# The DAGs read their sources from the environment or from Airflow connections named orderhub_<source>.
+airflow: install ## Start a real Airflow with our DAGs; the page and the password are printed at the start
+	@mkdir -p $(AIRFLOW_HOME)
+	$(AIRFLOW_ENV) $(BIN)/airflow db migrate
+	PYTHONPATH=dags $(AIRFLOW_ENV) $(BIN)/python -m wiring > $(AIRFLOW_HOME)/pools.json
+	$(AIRFLOW_ENV) $(BIN)/airflow pools import $(AIRFLOW_HOME)/pools.json
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(AIRFLOW_ENV) $(BIN)/airflow standalone
 
 clean: ## Remove the virtual environment and the default state
 	rm -rf $(VENV) .orderhub
