@@ -397,7 +397,9 @@ class Twin:
             )
         elif order.channel is Channel.AMAZON:
             shop = dirt.pick(f"{key}/shop", (shop, f"Amazon {shop}", f"AMAZON: {shop}"))
-        if order.erp_number is None or dirt.chance(f"{key}/shop-number", 0.1):
+        # A business order reaches the warehouse through the ERP alone.
+        is_direct = order.channel is Channel.B2B
+        if order.erp_number is None or (not is_direct and dirt.chance(f"{key}/shop-number", 0.1)):
             return shop
         if dirt.chance(f"{key}/both", 0.08):
             return f"{order.erp_number} / {shop}"

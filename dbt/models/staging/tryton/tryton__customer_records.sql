@@ -13,7 +13,7 @@ with ranked as (
 numbers as (
     select
         party_id,
-        min(code) as code
+        min({{ code_point_order('code') }}) as code
     from {{ ref('stg_tryton__party_identifiers') }}
     where is_active and type is not null
     group by party_id

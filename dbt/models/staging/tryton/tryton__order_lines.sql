@@ -2,7 +2,7 @@
 with moved as (
     select
         sale_line_id,
-        case when count(distinct lot_number) = 1 and count(lot_number) = count(*) then min(lot_number) end as lot_number,
+        case when count(distinct lot_number) = 1 and count(lot_number) = count(*) then min({{ code_point_order('lot_number') }}) end as lot_number,
         case when count(cost_price) = count(*) then sum(quantity * cost_price) end as cost_amount,
         sum(quantity) as moved_qty,
         min(company_id) as company_id

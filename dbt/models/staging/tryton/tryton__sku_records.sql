@@ -2,10 +2,10 @@
 with identifiers as (
     select
         product_id,
-        min(case when type = 'ean' then code end) as gtin,
-        min(case when type = 'ean' then code_gtin14 end) as gtin14,
-        min(case when type = 'mpn' then code end) as mpn,
-        min(case when type = 'brand' then code end) as brand
+        min({{ code_point_order("case when type = 'ean' then code end") }}) as gtin,
+        min({{ code_point_order("case when type = 'ean' then code_gtin14 end") }}) as gtin14,
+        min({{ code_point_order("case when type = 'mpn' then code end") }}) as mpn,
+        min({{ code_point_order("case when type = 'brand' then code end") }}) as brand
     from {{ ref('stg_tryton__product_identifiers') }}
     group by product_id
 ),
@@ -15,7 +15,7 @@ costs as (
         moves.product_id,
         moves.cost_price,
         companies.currency,
-        row_number() over (partition by moves.product_id order by moves.effective_on desc, moves.id desc) as place
+        row_number() over (partition by moves.product_id order by moves.effective_on desc nulls last, moves.id desc) as place
     from {{ ref('stg_tryton__moves') }} as moves
     inner join {{ ref('stg_tryton__companies') }} as companies
         on moves.company_id = companies.id
