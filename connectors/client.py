@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -168,7 +168,7 @@ class Client:
     def _once(self, stream: Stream, ask: Ask) -> Answer:
         where = f"{self._source.name}.{stream.name}"
         path = ask.path or stream.path
-        url = urljoin(f"{self.base_url}/", path) if "://" in path else self.base_url + path
+        url = path if "://" in path.partition("?")[0] else self.base_url + path
         if _origin(url) != _origin(self.base_url):
             raise ProtocolError(f"{where}: the answer points to another host for its next page; refused")
         try:
@@ -197,7 +197,11 @@ class Client:
                 f"{where}: the answer of {len(content)} bytes ({kind}) is not what it should be: "
                 f"{error if isinstance(error, ValueError) else repr(error)}."
             ) from error
-        fault = self._source.fault(body)
+        try:
+            fault = self._source.fault(body)
+        except Exception as error:  # what finds the vendor's errors met a shape the vendor does not document
+            said = content[:200].decode("utf-8", "replace")
+            raise ProtocolError(f"{where}: an answer of a shape nobody documents ({error!r}): {said}") from error
         if fault is not None:
             raise fault
         return Answer(content, body, headers)

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
+import pyarrow as pa
 from pydantic import TypeAdapter, ValidationError
 
 from connectors.client import Client
@@ -26,6 +27,8 @@ from connectors.landing import Batch, Landing, Rejection, RowOrigin
 _log = logging.getLogger(__name__)
 
 MAX_PAGES = 100_000
+# Fields by which services say in an answer 200 that something went wrong.
+_COMPLAINTS = ("error", "errors", "message", "detail", "fault", "exception")
 Progress = Callable[[str, str, int], None]  # source, stream, rows so far
 
 
@@ -107,6 +110,18 @@ def pull_stream(
         return PullResult(
             source.name, stream.name, seconds=time.perf_counter() - started, error=str(error), pages=len(batch.pages)
         )
+    except Exception as error:
+        # Not even what nobody foresaw may stop the other streams; the log has the whole trace.
+        batch.abandon()
+        _log.exception("%s.%s: failed in a way nobody foresaw", source.name, stream.name)
+        return PullResult(
+            source.name,
+            stream.name,
+            seconds=time.perf_counter() - started,
+            error=f"{source.name}.{stream.name}: failed in a way nobody foresaw ({type(error).__name__}: {error}); "
+            "nothing of it landed. Report it with the log.",
+            pages=len(batch.pages),
+        )
     except BaseException:
         batch.abandon()
         raise
@@ -157,12 +172,20 @@ def _read_run(
     seen: datetime | None = None
     rows_read = 0
     ask = stream.pages.first(stream.ask(bounds))
+    asked: set[str] = set()
     for _ in range(MAX_PAGES):
+        mark = record_hash(ask.model_dump())
+        if mark in asked:
+            raise ProtocolError(
+                f"{source.name}.{stream.name}: page {len(asked) + 1} is a page that came before; paging does not advance"
+            )
+        asked.add(mark)
         answer = client.send(stream, ask)
         digest = batch.archive(answer.content, f"{stream.method} {ask.path or stream.path}")
-        rows = dig(answer.body, stream.rows)
+        is_shaped = isinstance(answer.body, dict) or not stream.rows
+        rows = dig(answer.body, stream.rows) if is_shaped else None
         if rows is None:
-            rows = []
+            rows = _no_rows(source, stream, answer.body)
         if not isinstance(rows, list):
             raise ProtocolError(
                 f"{source.name}.{stream.name}: expected a list at {stream.rows!r} of the answer, got {type(rows).__name__}"
@@ -176,12 +199,19 @@ def _read_run(
         following = stream.pages.after(ask, answer.body, len(rows), answer.headers)
         if following is None:
             return seen, False
-        if following == ask:
-            raise ProtocolError(f"{source.name}.{stream.name}: the next page is the same page; paging does not advance")
         if stream.pages.ceiling is not None and rows_read >= stream.pages.ceiling:
             return seen, True
         ask = following
     raise ProtocolError(f"{source.name}.{stream.name}: more than {MAX_PAGES} pages; paging does not end")
+
+
+def _no_rows(source: Source, stream: Stream, body: Any) -> list[Any]:
+    """Some vendors leave an empty list out. An answer that complains, or is no object at all, is not that."""
+    if not isinstance(body, dict) or any(body.get(name) for name in _COMPLAINTS):
+        raise ProtocolError(
+            f"{source.name}.{stream.name}: no list at {stream.rows!r} of the answer; it says {payload_text(body)[:200]}"
+        )
+    return []
 
 
 def _fan_out(source: Source, stream: Stream, landing: Landing, bounds: Bounds) -> Iterator[Bounds]:
@@ -231,6 +261,7 @@ def land_rows(
     *,
     has_nul: bool = False,
     indices: Sequence[int] | None = None,
+    extracted_at: datetime | None = None,
 ) -> datetime | None:
     """Validate raw rows and put them, and their children, into the batch or into quarantine.
 
@@ -241,6 +272,7 @@ def land_rows(
         page_sha256: the archived page they came in.
         has_nul: whether the page holds NUL characters, which no database text can keep.
         indices: (n,) positions of the rows in their page or file; 0, 1, 2 ... by default.
+        extracted_at: aware UTC; the batch's start by default (a replay keeps the first one).
 
     Returns:
         Latest cursor value among the rows that landed, aware UTC, or None.
@@ -248,9 +280,9 @@ def land_rows(
     records, origins, raws = _validate(
         batch, stream.name, stream.record, rows, page_sha256, has_nul, indices if indices is not None else range(len(rows))
     )
-    batch.add(stream.name, records, origins, _field_names(raws))
+    records, origins, raws = _add(batch, stream.name, records, origins, raws, extracted_at)
     for child in stream.children:
-        _land_children(batch, child, records, origins, raws, has_nul)
+        _land_children(batch, child, records, origins, raws, has_nul, extracted_at)
     if stream.cursor is None or not records:
         return None
     values = [value for record in records if (value := getattr(record, stream.cursor)) is not None]
@@ -264,6 +296,7 @@ def _land_children(
     parent_origins: Sequence[RowOrigin],
     raws: Sequence[Any],
     has_nul: bool,
+    extracted_at: datetime | None,
 ) -> None:
     rows: list[Any] = []
     indices: list[int] = []
@@ -281,7 +314,43 @@ def _land_children(
     records, origins, kept = _validate(
         batch, child.name, child.record, rows, page, has_nul, indices, links, tuple(child.parent)
     )
-    batch.add(child.name, records, origins, _field_names(kept))
+    _add(batch, child.name, records, origins, kept, extracted_at, tuple(child.parent))
+
+
+def _add(
+    batch: Batch,
+    name: str,
+    records: list[Record],
+    origins: list[RowOrigin],
+    raws: list[Any],
+    extracted_at: datetime | None,
+    parent_columns: tuple[str, ...] = (),
+) -> tuple[list[Record], list[RowOrigin], list[Any]]:
+    """Add rows that passed their model; one that fits no column all the same (an integer over 64 bits) is rejected."""
+    try:
+        batch.add(name, records, origins, _field_names(raws), extracted_at)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
+        faults = [batch.misfit(name, record, origin) for record, origin in zip(records, origins, strict=True)]
+        if not any(faults):
+            raise
+        for raw, origin, fault in zip(raws, origins, faults, strict=True):
+            if fault is not None:
+                batch.reject(
+                    Rejection(name, origin, payload_text(raw), fault, _parent_text(origin, parent_columns))
+                )
+        fitting = [position for position, fault in enumerate(faults) if fault is None]
+        records, origins = [records[at] for at in fitting], [origins[at] for at in fitting]
+        raws = [raws[at] for at in fitting]
+        batch.add(name, records, origins, _field_names(raws), extracted_at)
+    return records, origins, raws
+
+
+def _parent_text(origin: RowOrigin, parent_columns: tuple[str, ...]) -> str | None:
+    """What ties a child row to its parent's version, as JSON; None for a row that has no parent."""
+    if origin.child_index is None:
+        return None
+    values = dict(zip(parent_columns, origin.parent_values, strict=True))
+    return json.dumps({"hash": origin.parent_hash, **values}, default=str)
 
 
 def _validate(
@@ -313,21 +382,25 @@ def _validate(
     for position, raw in enumerate(rows):
         place = origin(position)
         try:
-            if has_nul and _holds_nul(raw):
-                raise ValueError("text with a NUL character, which no database can keep")
-            good.append(record.model_validate(raw))
+            good.append(validate_row(record, raw))
         except ValueError as error:
-            parent = None
-            if links is not None:
-                parent = json.dumps(
-                    {"hash": place.parent_hash, **dict(zip(parent_columns, place.parent_values, strict=True))},
-                    default=str,
-                )
+            parent = _parent_text(place, parent_columns)
             batch.reject(Rejection(name, place, payload_text(raw), explain_error(error), parent))
         else:
             origins.append(place)
             kept.append(raw)
     return good, origins, kept
+
+
+def validate_row(record: type[Record], raw: Any) -> Record:
+    """Validate one raw row.
+
+    Raises:
+        ValueError: it does not fit its model, or holds a NUL character.
+    """
+    if _holds_nul(raw):
+        raise ValueError("text with a NUL character, which no database can keep")
+    return record.model_validate(raw)
 
 
 @lru_cache(maxsize=512)

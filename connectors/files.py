@@ -8,26 +8,26 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import math
+import re
 import time
 import tomllib
 import unicodedata
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from openpyxl.utils.exceptions import InvalidFileException
 from pydantic import ValidationError
 
-from connectors.declare import Export, Source, Stream
+from connectors.declare import Export, Record, Source, Stream
 from connectors.errors import ConnectorError, DeclarationError, SkippableError
 from connectors.extract import Progress, PullResult, land_rows, payload_text, record_hash
 from connectors.landing import Batch, Landing, Rejection, RowOrigin
@@ -39,6 +39,12 @@ _CHUNK_ROWS = 20_000
 _SUFFIXES = {".csv", ".xlsx", ".parquet"}
 _MAPPING_SUFFIX = ".mapping.toml"
 _FOUR_PLACES = Decimal("0.0001")
+_MOST_DIGITS = 24
+_GROUPED = {
+    ",": re.compile(r"[+-]?\d{1,3}(,\d{2,3})*,\d{3}(\.\d*)?"),
+    ".": re.compile(r"[+-]?\d{1,3}(\.\d{2,3})*\.\d{3}(,\d*)?"),
+}
+T = TypeVar("T")
 
 
 @dataclass
@@ -51,7 +57,6 @@ class Chunk:
     indices: list[int]
     columns: dict[str, list[Any]]
     broken: list[tuple[int, dict[str, Any], str]]
-
 
 
 def pull_files(
@@ -118,9 +123,7 @@ def _pull_file(
             raise DeclarationError(
                 f"{path.name}: no mapping matches this file name; put a <name>{_MAPPING_SUFFIX} beside it"
             )
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise SkippableError(f"{path.name}: larger than {MAX_FILE_BYTES >> 30} GiB; split it")
-        content = path.read_bytes()
+        content = _read_whole(path)
         if not content:
             raise SkippableError(f"{path.name} is empty (0 bytes); ask for it again")
         digest = batch.archive(content, path.name)
@@ -133,6 +136,17 @@ def _pull_file(
         _log.error("%s.%s: %s", source.name, stream.name, error)
         return PullResult(
             source.name, stream.name, seconds=time.perf_counter() - started, error=f"{source.name}: {error}"
+        )
+    except Exception as error:
+        # Not even what nobody foresaw may stop the other files; the log has the whole trace.
+        batch.abandon()
+        _log.exception("%s: %s failed in a way nobody foresaw", source.name, path.name)
+        return PullResult(
+            source.name,
+            stream.name,
+            seconds=time.perf_counter() - started,
+            error=f"{source.name}: {path.name} failed in a way nobody foresaw ({type(error).__name__}: {error}); nothing "
+            "of it landed. Report it with the log.",
         )
     except BaseException:
         batch.abandon()
@@ -151,6 +165,15 @@ def _pull_file(
     )
 
 
+def _read_whole(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise SkippableError(f"{path.name}: larger than {MAX_FILE_BYTES >> 30} GiB; split it")
+        return path.read_bytes()
+    except OSError as error:
+        raise SkippableError(f"{path.name} cannot be read: {error.strerror}; check its permissions") from error
+
+
 def _read_into(
     batch: Batch,
     stream: Stream,
@@ -161,7 +184,14 @@ def _read_into(
     source: str,
     progress: Progress | None,
 ) -> None:
+    _check_fields(export, stream.record)
     headers, chunks = _open(export, path, content)
+    twice = sorted({header for header in export.columns.values() if headers.count(header) > 1})
+    if twice:
+        raise DeclarationError(
+            f"{path.name}: more than one column {', '.join(map(repr, twice))} that mapping {export.name!r} reads; rename "
+            "all but one in the export"
+        )
     missing = [header for header in export.columns.values() if header not in headers]
     if missing:
         raise DeclarationError(
@@ -180,6 +210,19 @@ def _read_into(
         done += len(chunk.indices) + len(chunk.broken)
         if progress is not None:
             progress(source, f"{stream.name} {path.name}", done)
+
+
+def _check_fields(export: Export, record: type[Record]) -> None:
+    """Refuse a mapping with fields the record does not have, or without one that every row needs."""
+    given = {*export.columns, *export.constants}
+    unknown = sorted(given - set(record.model_fields))
+    computed = {"export_name", "file_name", "line_number", "document_type", "net_amount"}
+    needed = {name for name, field in record.model_fields.items() if field.is_required()} - computed
+    absent = sorted((needed - given) | ({"order_number", "qty", "unit_price_amount"} - set(export.columns)))
+    if unknown or absent:
+        faults = [f"no field {name!r} to map to" for name in unknown]
+        faults += [f"no column for the field {name!r}" for name in absent]
+        raise DeclarationError(f"mapping {export.name!r}: {'; '.join(faults)}. Correct the mapping")
 
 
 def _open(export: Export, path: Path, content: bytes) -> tuple[list[str], Iterator[Chunk]]:
@@ -203,7 +246,7 @@ def _open_parquet(path: Path, content: bytes) -> tuple[list[str], Iterator[Chunk
 
     def chunks() -> Iterator[Chunk]:
         first = 0
-        for table in file.iter_batches(_CHUNK_ROWS):
+        for table in _whole(file.iter_batches(_CHUNK_ROWS), path, "Parquet"):
             columns = {name: column.to_pylist() for name, column in zip(table.schema.names, table.columns, strict=True)}
             yield Chunk(list(range(first, first + table.num_rows)), columns, [])
             first += table.num_rows
@@ -211,43 +254,59 @@ def _open_parquet(path: Path, content: bytes) -> tuple[list[str], Iterator[Chunk
     return file.schema_arrow.names, chunks()
 
 
-def _open_xlsx(export: Export, path: Path, content: bytes) -> tuple[list[str], Iterator[Chunk]]:
+def _whole(items: Iterable[T], path: Path, kind: str) -> Iterator[T]:
+    """Pass items on; whatever a reader raises on damaged bytes becomes one sentence."""
     try:
-        book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, OSError, EOFError) as error:
-        raise SkippableError(f"{path.name} is not a whole XLSX file: {error}; ask for it again") from error
+        yield from items
+    except Exception as error:  # readers of damaged files raise zlib, XML, zip, Arrow and lookup errors alike
+        raise SkippableError(f"{path.name} is not a whole {kind} file: {error}; ask for it again") from error
+
+
+def _open_xlsx(export: Export, path: Path, content: bytes) -> tuple[list[str], Iterator[Chunk]]:
+    (book,) = _whole(
+        (openpyxl.load_workbook(io.BytesIO(opened), read_only=True, data_only=True) for opened in (content,)),
+        path,
+        "XLSX",
+    )
     if export.sheet is not None and export.sheet not in book.sheetnames:
         raise DeclarationError(f"{path.name}: no sheet {export.sheet!r}; it has {', '.join(book.sheetnames)}")
-    sheet = book[export.sheet] if export.sheet is not None else book[book.sheetnames[0]]
-    lines = sheet.iter_rows(values_only=True)
+    if not book.worksheets:
+        raise SkippableError(f"{path.name} has no sheet with rows; ask for it again")
+    sheet = book[export.sheet] if export.sheet is not None else book.worksheets[0]
+    lines = _whole(sheet.iter_rows(values_only=True), path, "XLSX")
     headers = [str(cell).strip() if cell is not None else "" for cell in next(lines, ())]
     if not any(headers):
         raise SkippableError(f"{path.name}: the first row of sheet {sheet.title!r} is empty; headers are expected there")
-    filled = ((index, cells) for index, cells in enumerate(lines) if any(cell is not None for cell in cells))
+    width = len(headers)
+    # A sheet that does not say how wide it is ends each row at its last filled cell.
+    filled = (
+        (index, (*cells, *[None] * (width - len(cells))))
+        for index, cells in enumerate(lines)
+        if any(cell is not None for cell in cells)
+    )
     return headers, _chunked(headers, filled)
 
 
 def _open_csv(export: Export, path: Path, content: bytes) -> tuple[list[str], Iterator[Chunk]]:
     try:
         text = content.decode(export.encoding)
-    except (UnicodeDecodeError, LookupError) as error:
+    except (ValueError, LookupError) as error:
         raise SkippableError(
             f"{path.name}: not in the encoding {export.encoding!r} that mapping {export.name!r} declares: {error}"
         ) from error
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=export.separator)
-    headers = [cell.strip() for cell in next(lines, [])]
-    if not any(headers):
-        raise SkippableError(f"{path.name}: the first line is empty; headers are expected there")
 
-    def rows() -> Iterator[tuple[int, Sequence[Any]]]:
+    def readable() -> Iterator[list[str]]:
         try:
-            for index, cells in enumerate(lines):
-                if cells:
-                    yield index, cells
+            yield from lines
         except csv.Error as error:
             raise SkippableError(f"{path.name}: not readable as CSV near line {lines.line_num}: {error}") from error
 
-    return headers, _chunked(headers, rows())
+    rows = readable()
+    headers = [cell.strip() for cell in next(rows, [])]
+    if not any(headers):
+        raise SkippableError(f"{path.name}: the first line is empty; headers are expected there")
+    return headers, _chunked(headers, ((index, cells) for index, cells in enumerate(rows) if cells))
 
 
 def _chunked(headers: list[str], rows: Iterable[tuple[int, Sequence[Any]]]) -> Iterator[Chunk]:
@@ -323,6 +382,8 @@ class _Mapping:
                 fault = (
                     f"qty: negative quantity {row['qty']}; mapping {self._export.name!r} does not declare signed quantities"
                 )
+                # Without its amount the row passes no replay: the mapping must change first, and then the file is read again.
+                row["net_amount"] = None
                 faults.append((row["line_number"], row, fault))
             else:
                 good.append(row)
@@ -332,15 +393,27 @@ class _Mapping:
         if isinstance(value, str):
             if not value.strip():
                 return None
-            text = unicodedata.normalize("NFKC", value).replace(" ", "")
-            text = text.replace("," if self._export.decimal == "." else ".", "").replace(self._export.decimal, ".")
-            try:
-                return Decimal(text)
-            except InvalidOperation:
-                return value
+            return self._read_numeral(value)
         if isinstance(value, float):
-            return Decimal(repr(value)) if value == value else None
+            if value != value:
+                return None
+            return Decimal(repr(value)) if math.isfinite(value) else value
         return Decimal(value) if isinstance(value, int) else value
+
+    def _read_numeral(self, value: str) -> Decimal | str:
+        text = unicodedata.normalize("NFKC", value).replace(" ", "")
+        thousands = "," if self._export.decimal == "." else "."
+        if thousands in text:
+            # 12,50 in a file whose decimal separator is the point is not 1250.
+            if not _GROUPED[thousands].fullmatch(text):
+                return value
+            text = text.replace(thousands, "")
+        try:
+            number = Decimal(text.replace(self._export.decimal, "."))
+        except InvalidOperation:
+            return value
+        # NaN cannot be compared, and 1E+999 overflows when it is multiplied.
+        return number if number.is_finite() and abs(number.adjusted()) < _MOST_DIGITS else value
 
     def _read_instant(self, value: Any) -> Any:
         if isinstance(value, datetime):

@@ -19,7 +19,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from operator import attrgetter
 from pathlib import Path
@@ -186,7 +186,12 @@ class Landing:
         self._engine = sa.create_engine(manifest_url or f"sqlite:///{root / 'manifest.sqlite'}")
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
-        _metadata.create_all(self._engine, checkfirst=True)
+        # Not create_all: two processes that start together would both find a table missing and both make it.
+        with self._engine.begin() as connection:
+            for table in _metadata.sorted_tables:
+                connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+                for index in table.indexes:
+                    connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
 
     def close(self) -> None:
         """Give the manifest connection back."""
@@ -203,7 +208,7 @@ class Landing:
     def archive(self, content: bytes) -> str:
         """Keep a page as received; return its SHA-256. The same bytes are kept once."""
         digest = hashlib.sha256(content).hexdigest()
-        path = self._page_path(digest)
+        path = self.page_path(digest)
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             _write_durably(path, zstandard.ZstdCompressor(level=3).compress(content))
@@ -215,7 +220,7 @@ class Landing:
         Raises:
             FatalError: the page is gone or its bytes no longer give its name.
         """
-        path = self._page_path(page_sha256)
+        path = self.page_path(page_sha256)
         if not path.exists():
             raise FatalError(f"page {page_sha256} is not in the archive {self.root / 'pages'}")
         try:
@@ -226,7 +231,8 @@ class Landing:
             raise FatalError(f"page {page_sha256} was changed after it was archived: its SHA-256 differs")
         return content
 
-    def _page_path(self, digest: str) -> Path:
+    def page_path(self, digest: str) -> Path:
+        """Where a page is kept."""
         return self.root / "pages" / digest[:2] / f"{digest}.zst"
 
     def has_landed(self, source: str, page_sha256: str) -> bool:
@@ -342,10 +348,27 @@ class Landing:
             )
 
     def hold(self, batch_id: str, report: str) -> None:
-        """Keep a batch out of the warehouse: the gate found it unfit as a whole."""
+        """Keep a batch out of the warehouse: the gate found it unfit as a whole.
+
+        Later batches of the stream that brought nothing new beside this one wait for the gate again: their rows are
+        nowhere else.
+        """
         with self.transaction() as connection:
             connection.execute(
                 sa.update(BATCHES).where(BATCHES.c.batch_id == batch_id).values(gate="held", gate_report=report)
+            )
+            held = connection.execute(sa.select(BATCHES).where(BATCHES.c.batch_id == batch_id)).mappings().one()
+            landed = sa.select(sa.func.sum(FILES.c.landed)).where(FILES.c.batch_id == BATCHES.c.batch_id)
+            connection.execute(
+                sa.update(BATCHES)
+                .where(
+                    BATCHES.c.source == held["source"],
+                    BATCHES.c.stream == held["stream"],
+                    BATCHES.c.gate.in_(("unchanged", "pending")),
+                    BATCHES.c.changed == 0,
+                    BATCHES.c.committed_at > held["committed_at"],
+                )
+                .values(gate="pending", gate_report=None, changed=landed.scalar_subquery())
             )
 
     def pass_unchanged(self) -> int:
@@ -365,6 +388,31 @@ class Landing:
         ).where(QUARANTINE.c.batch_id == batch_id, QUARANTINE.c.stage == "gate")
         with self._engine.connect() as connection:
             return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query)]
+
+    # what killed pulls left
+
+    def sweep(self, untouched_for: timedelta = timedelta(days=1)) -> list[Path]:
+        """Delete temporary files, and Parquet files that no committed batch names, once nobody wrote them for a while.
+
+        Pages stay: the archive keeps whatever was received.
+
+        Returns:
+            The files deleted.
+        """
+        before = _now().timestamp() - untouched_for.total_seconds()
+        # Found first, then held against the manifest: a file that is committed meanwhile is named there.
+        found = [*self.root.glob("*/*/*.tmp"), *self.root.glob("*/*/*.parquet")]
+        with self._engine.connect() as connection:
+            named = {self.root / row.path for row in connection.execute(sa.select(FILES.c.path)) if row.path}
+        swept = []
+        for path in found:
+            try:
+                if path not in named and path.stat().st_mtime < before:
+                    path.unlink()
+                    swept.append(path)
+            except FileNotFoundError:
+                continue  # its writer, or another sweep, was quicker
+        return swept
 
     def _source_of(self, connection: sa.Connection, batch_id: str) -> str:
         return str(connection.scalar(sa.select(BATCHES.c.source).where(BATCHES.c.batch_id == batch_id)))
@@ -412,21 +460,32 @@ class Batch:
             records, origins: (n,) each, in step.
             seen_fields: top-level names the raw rows had, for drift.
             extracted_at: aware UTC; the batch's start by default (a replay keeps the first one).
+
+        Raises:
+            pyarrow.ArrowException, ValueError, TypeError, OverflowError: a value fits no column; no row was added.
         """
-        self.pulled[name] += len(records)
-        self.landed[name] += len(records)
         self._seen_fields[name] |= seen_fields
         if not records:
             return
-        if name == self.stream.name:
-            self._sum(records)
         batch = to_arrow(
             self._schemas[name], records, origins, self.source, name, self.batch_id, extracted_at or self.started_at
         )
+        self.pulled[name] += len(records)
+        self.landed[name] += len(records)
+        if name == self.stream.name:
+            self._sum(records)
         self._buffers[name].append(batch)
         self._buffered[name] += len(records)
         if self._buffered[name] >= _FLUSH_ROWS:
             self._flush(name)
+
+    def misfit(self, name: str, record: Record, origin: RowOrigin) -> str | None:
+        """Why a validated row fits no column, or None when it does."""
+        try:
+            to_arrow(self._schemas[name], [record], [origin], self.source, name, self.batch_id, self.started_at)
+        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+            return f"row: a value fits no column: {error}"
+        return None
 
     def reject(self, rejection: Rejection) -> None:
         """Put a row into quarantine."""
@@ -452,6 +511,9 @@ class Batch:
             cursor_before, cursor_after: aware UTC; the cursor is only written when `cursor_after` is given.
             window: the bounds that were asked for.
             replayed: stream and quarantine ids this batch answers; those rows were counted as pulled before.
+
+        Raises:
+            FatalError: another replay landed the rows meanwhile; nothing of this batch is visible.
         """
         for name in self._buffers:
             self._flush(name)
@@ -464,7 +526,10 @@ class Batch:
             _fsync(final.parent)
             paths[name] = final
         before_counted = {replayed[0]: len(replayed[1])} if replayed else {}
-        changed = self._count_changed(paths.get(self.stream.name))
+        for folder in {self._landing.page_path(digest).parent for digest, _, _ in self.pages}:
+            _fsync(folder)
+        # A replayed row never was in the warehouse, a child's no more than a parent's.
+        changed = sum(self.landed.values()) if replayed else self._count_changed(paths.get(self.stream.name))
         versions = {name: model_version(record) for name, record in self.stream.tables.items()}
         with self._landing.transaction() as connection:
             connection.execute(
@@ -496,7 +561,8 @@ class Batch:
                         "landed": self.landed[name],
                         "control_totals": json.dumps(self._totals_text() if name == self.stream.name else {}),
                         "schema_fingerprint": _fingerprint(self._schemas[name]),
-                        "seen_fields": json.dumps(sorted(self._seen_fields[name])),
+                        # A replay says nothing about what the source sends today.
+                        "seen_fields": "[]" if replayed else json.dumps(sorted(self._seen_fields[name])),
                     }
                     for name in self.stream.tables
                 ],
@@ -517,12 +583,28 @@ class Batch:
                 )
             _insert_rejections(connection, self.batch_id, self.source, self.rejections, versions, self.started_at)
             if replayed:
-                connection.execute(
-                    sa.update(QUARANTINE)
-                    .where(QUARANTINE.c.quarantine_id.in_(replayed[1]))
-                    .values(replayed_in=self.batch_id)
+                answered = sum(
+                    connection.execute(
+                        sa.update(QUARANTINE)
+                        .where(QUARANTINE.c.quarantine_id == waiting, QUARANTINE.c.replayed_in.is_(None))
+                        .values(replayed_in=self.batch_id)
+                    ).rowcount
+                    for waiting in replayed[1]
                 )
+                if answered != len(replayed[1]):
+                    raise FatalError(
+                        f"{self.source}.{replayed[0]}: {len(replayed[1]) - answered} rows were replayed by somebody else "
+                        "meanwhile; list the quarantine again"
+                    )
             if cursor_after is not None:
+                # Another pull of the stream may have gone further meanwhile; a cursor never goes back.
+                stored = connection.scalar(
+                    sa.select(CURSORS.c.value).where(
+                        CURSORS.c.source == self.source, CURSORS.c.stream == self.stream.name
+                    )
+                )
+                if stored is not None:
+                    cursor_after = max(cursor_after, datetime.fromisoformat(stored))
                 connection.execute(
                     sa.delete(CURSORS).where(
                         CURSORS.c.source == self.source, CURSORS.c.stream == self.stream.name
@@ -585,7 +667,7 @@ class Batch:
         earlier = [
             str(batch.files[self.stream.name])
             for batch in self._landing.batches(source=self.source)
-            if self.stream.name in batch.files
+            if self.stream.name in batch.files and batch.gate != "held"
         ]
         if not earlier:
             return self.landed[self.stream.name]
@@ -593,15 +675,15 @@ class Batch:
         with duckdb.connect() as connection:
             row = connection.execute(
                 f"""
-                select count(*)
-                from read_parquet(?) as incoming
-                left join (
-                    select {keys}, arg_max(_record_hash, (_extracted_at, _batch_id)) as current_hash
-                    from read_parquet(?, union_by_name = true) group by all
-                ) as known using ({keys})
-                where known.current_hash is distinct from incoming._record_hash
+                with earlier as (
+                    select {keys}, _record_hash, struct_pack(at := _extracted_at, batch := _batch_id) as version
+                    from read_parquet($earlier, union_by_name = true)
+                ),
+                newest as (select {keys}, max(version) as version from earlier group by all),
+                known as (select distinct {keys}, _record_hash from earlier join newest using ({keys}, version))
+                select count(*) from read_parquet($incoming) anti join known using ({keys}, _record_hash)
                 """,
-                [str(path), earlier],
+                {"incoming": str(path), "earlier": earlier},
             ).fetchone()
         assert row is not None
         return int(row[0])

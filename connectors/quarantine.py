@@ -7,13 +7,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-import orjson
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 
-from connectors.declare import Source
+from connectors.declare import Child, Source, Stream, decode_json
 from connectors.errors import FatalError
-from connectors.extract import explain_error, land_rows, record_hash
+from connectors.extract import explain_error, land_rows, record_hash, validate_row
 from connectors.landing import QUARANTINE, Landing, RowOrigin, model_version
 
 
@@ -34,6 +35,7 @@ class QuarantinedRow:
     age_days: float
     payload: str
     parent: str | None
+    extracted_at: datetime
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def list_rows(landing: Landing, source: str | None = None, stream: str | None = 
                 (now - datetime.fromisoformat(row["extracted_at"])).total_seconds() / 86400,
                 row["payload"],
                 row["parent"],
+                datetime.fromisoformat(row["extracted_at"]),
             )
             for row in connection.execute(query).mappings()
         ]
@@ -80,8 +83,8 @@ def list_rows(landing: Landing, source: str | None = None, stream: str | None = 
 def replay(landing: Landing, source: Source, rows: Sequence[QuarantinedRow], *, dry_run: bool = False) -> list[Replay]:
     """Validate rows again with today's models and land those that pass; each row lands once, however often this runs.
 
-    A child row lands only beside its parent's version, so a parent that was rejected with its children brings them along
-    when it is replayed.
+    A row keeps the instant it first came at, so that it does not outrank a newer version of itself. A parent that was
+    rejected brings its children along.
 
     Args:
         landing: where the rows wait.
@@ -92,11 +95,12 @@ def replay(landing: Landing, source: Source, rows: Sequence[QuarantinedRow], *, 
     Raises:
         FatalError: a row belongs to another source.
     """
+    waiting = {row.quarantine_id for row in list_rows(landing, source.name)}
     by_stream: dict[str, list[QuarantinedRow]] = defaultdict(list)
     for row in rows:
         if row.source != source.name:
             raise FatalError(f"row {row.quarantine_id} belongs to {row.source}, not to {source.name}")
-        if row.stage == "record":
+        if row.stage == "record" and row.quarantine_id in waiting:
             by_stream[row.stream].append(row)
     return [_replay_stream(landing, source, name, found, dry_run) for name, found in sorted(by_stream.items())]
 
@@ -109,33 +113,44 @@ def _replay_stream(
     record = stream.tables[name]
     landed, still_wrong = [], dict[str, int]()
     for row in rows:
-        raw = orjson.loads(row.payload)
+        raw = decode_json(row.payload.encode())
+        origin = _origin(row, raw, stream)
+        reason = None
         try:
-            value = record.model_validate(raw)
+            value = validate_row(record, raw)
         except ValueError as error:
             reason = explain_error(error)
+        else:
+            reason = batch.misfit(name, value, origin)
+        if reason is not None:
             still_wrong[reason] = still_wrong.get(reason, 0) + 1
             continue
         landed.append(row.quarantine_id)
         if name == stream.name:
-            land_rows(batch, stream, [raw], row.page_sha256, indices=[row.row_index])
-            continue
-        parent = json.loads(row.parent or "{}")
-        child = next(item for item in stream.children if item.name == name)
-        origin = RowOrigin(
-            row.page_sha256,
-            row.row_index,
-            record_hash(raw),
-            row.child_index,
-            parent.get("hash"),
-            tuple(parent.get(column) for column in child.parent),
-        )
-        batch.add(name, [value], [origin], set(raw))
+            land_rows(
+                batch, stream, [raw], row.page_sha256, has_nul=True, indices=[row.row_index], extracted_at=row.extracted_at
+            )
+        else:
+            batch.add(name, [value], [origin], set(raw), row.extracted_at)
     if dry_run or not landed:
         batch.abandon()
         return Replay(source.name, name, len(rows), len(landed), None, still_wrong)
     batch.commit(replayed=(name, landed))
     return Replay(source.name, name, len(rows), len(landed), batch.batch_id, still_wrong)
+
+
+def _origin(row: QuarantinedRow, raw: object, stream: Stream) -> RowOrigin:
+    digest = record_hash(raw)
+    if row.stream == stream.name:
+        return RowOrigin(row.page_sha256, row.row_index, digest)
+    child: Child = next(item for item in stream.children if item.name == row.stream)
+    parent = json.loads(row.parent or "{}")
+    values = []
+    for column, field in child.parent.items():
+        # The parent's values were kept as JSON: read times and decimals back as what the parent's fields are.
+        kind: TypeAdapter[Any] = TypeAdapter(stream.record.model_fields[field].annotation or Any)
+        values.append(kind.validate_python(parent.get(column)))
+    return RowOrigin(row.page_sha256, row.row_index, digest, row.child_index, parent.get("hash"), tuple(values))
 
 
 def is_outdated(row: QuarantinedRow, source: Source) -> bool:
