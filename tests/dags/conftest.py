@@ -20,14 +20,17 @@ Command = Callable[..., str]
 @pytest.fixture(scope="session")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Command:
     """Run a command with a migrated Airflow (SQLite) that reads our DAGs; answers its standard output."""
+    outside = {
+        name: value for name, value in os.environ.items() if not name.startswith(("ORDERHUB_", "AIRFLOW_"))
+    }
     environment = {
-        **os.environ,
+        **outside,
         "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "great_expectations=WARNING",
         "PYTHONPATH": str(ROOT),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{outside['PATH']}",
     }
 
     def run(*command: str, **variables: str) -> str:
@@ -56,17 +59,8 @@ def run_dags(airflow: Command) -> Callable[..., dict[str, Any]]:
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Environment that points our sources at a small sandbox company, dealers' inbox included."""
     inbox = tmp_path_factory.mktemp("inbox")
-    command = [
-        sys.executable,
-        "-m",
-        "connectors.sandbox",
-        "--orders",
-        "60",
-        "--seed",
-        "11",
-        "--inbox",
-        str(inbox),
-    ]
+    company = ["--orders", "60", "--seed", "11", "--inbox", str(inbox)]
+    command = [sys.executable, "-m", "connectors.sandbox", *company]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,15 @@ def test_every_source_has_its_dag_and_every_pool_is_made(run_dags: Any, airflow:
 
 
 def test_ingest_lands_every_stream_and_unify_releases(
-    run_dags: Any, sandbox: dict[str, str], tmp_path: Path
+    run_dags: Any, sandbox: dict[str, str], make_home: Callable[[str], Path]
 ) -> None:
+    home = make_home("dags")
     # Square's token comes from an Airflow connection, as in production.
     token = sandbox["ORDERHUB_SQUARE_TOKEN"]
     variables = {
         **{name: value for name, value in sandbox.items() if name != "ORDERHUB_SQUARE_TOKEN"},
         "AIRFLOW_CONN_ORDERHUB_SQUARE": json.dumps({"conn_type": "generic", "extra": {"token": token}}),
-        "ORDERHUB_HOME": str(tmp_path),
+        "ORDERHUB_HOME": str(home),
     }
     done = run_dags("ingest_square", "ingest_file_drop", "unify", **variables)
     assert {dag: run["state"] for dag, run in done["runs"].items()} == dict.fromkeys(
@@ -47,13 +49,13 @@ def test_ingest_lands_every_stream_and_unify_releases(
     assert done["assets"] == {"orderhub_landing_square": 1, "orderhub_landing_file_drop": 1}
     assert done["queued"] == ["unify"]
 
-    landing = Landing(tmp_path / "landing")
+    landing = Landing(home / "landing")
     batches = [batch for batch in landing.batches() if batch.gate in ("passed", "unchanged")]
     assert {batch.stream for batch in batches if batch.source == "square"} == {
         s.name for s in declared.streams
     }
     assert any(batch.source == "file_drop" for batch in batches)
-    released = json.loads((tmp_path / "last_run.json").read_text())
+    released = json.loads((home / "last_run.json").read_text())
     assert released["release_id"] is not None
     assert released["orders"] > 0
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,9 @@ from connectors.declare import Source
 from connectors.extract import PullResult, pull_source
 from connectors.landing import Landing
 from connectors.registry import source
+from oms_core.pipeline import unify
+from oms_core.settings import Settings
+from oms_core.warehouse import open_warehouse
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(900), pytest.mark.xdist_group("tryton")]
 
@@ -36,38 +42,61 @@ STREAMS = {
 }
 
 
-def test_everything_arrives_and_then_only_the_change_travels(tryton: Any, tmp_path: Path) -> None:
-    landing = Landing(tmp_path / "landing")
+def test_everything_arrives_only_the_change_travels_and_the_orders_agree(
+    tryton: Any, make_home: Callable[[str], Path]
+) -> None:
+    settings = Settings.from_environment(make_home("tryton"), tryton.values)
+    with closing(Landing(settings.landing)) as landing:
+        changed = _pull_change_and_pull_again(landing, tryton)
+
+    result = unify(settings)
+    assert result.is_new
+    assert result.conservation is not None
+    assert result.conservation.faults == []
+    orders = open_warehouse(settings.home, None).read(
+        "select order_number, currency, net_amount, tax_amount from marts.fct_orders"
+    )
+    told = [sale for sale in tryton.company("sales") if sale["state"] not in ("draft", "quotation")]
+    expected = [
+        (sale["number"], sale["currency"], Decimal(sale["untaxed_amount"]), Decimal(sale["tax_amount"]))
+        for sale in told
+    ]
+    assert sorted(map(repr, _rounded(expected))) == sorted(map(repr, _rounded(orders.to_pylist())))
+    assert changed["sale_number"] in orders["order_number"].to_pylist()
+
+
+def test_wrong_password_lands_nothing_and_says_what_to_do(tryton: Any, tmp_path: Path) -> None:
+    values = {**tryton.values, "ORDERHUB_TRYTON_PASSWORD": "not-the-password"}
+    with closing(Landing(tmp_path / "landing")) as landing:
+        (result,) = pull_source(source("tryton"), landing, values, streams=["parties"])
+        assert landing.batches() == []
+    assert result.error is not None
+    assert "ORDERHUB_TRYTON_PASSWORD" in result.error
+    assert "not-the-password" not in result.error
+
+
+def _pull_change_and_pull_again(landing: Landing, tryton: Any) -> Any:
     declared = source("tryton")
 
     first = _pull(declared, landing, tryton)
-    assert {name: result.landed for name, result in first.items() if name in STREAMS} == _by_stream(
-        tryton.company("count")
-    )
+    landed = {name: result.landed for name, result in first.items() if name in STREAMS}
+    assert landed == _by_stream(tryton.company("count"))
 
     changed = tryton.company("change")
     second = _pull(_without_lag(declared), landing, tryton)
     # Tryton stamps a record with the start of its transaction, so the pull begins at the very stamp it last saw, and
     # the records of that one instant come once more, unchanged.
+    touched = _by_stream(changed["touched"])
     assert {name: second[name].changed for name in STREAMS} == {
-        name: len(ids) for name, ids in _by_stream(changed["touched"]).items()
+        name: len(ids) for name, ids in touched.items()
     }
-    for name, ids in _by_stream(changed["touched"]).items():
+    for name, ids in touched.items():
         assert _ids(landing, second[name]) - _last_stamped(landing, first[name]) == set(ids), name
 
     # With its declared lag the source is read again from before the change: nothing more is found.
     third = _pull(declared, landing, tryton)
     assert {name: result.changed for name, result in third.items()} == dict.fromkeys(third, 0)
-
-
-def test_wrong_password_lands_nothing_and_says_what_to_do(tryton: Any, tmp_path: Path) -> None:
-    landing = Landing(tmp_path / "landing")
-    values = {**tryton.values, "ORDERHUB_TRYTON_PASSWORD": "not-the-password"}
-    (result,) = pull_source(source("tryton"), landing, values, streams=["parties"])
-    assert result.error is not None
-    assert "ORDERHUB_TRYTON_PASSWORD" in result.error
-    assert "not-the-password" not in result.error
-    assert landing.batches() == []
+    return changed
 
 
 def _pull(declared: Source, landing: Landing, tryton: Any) -> dict[str, PullResult]:
@@ -95,6 +124,14 @@ def _last_stamped(landing: Landing, result: PullResult) -> set[int]:
     return _query(
         landing, result, "select id from rows where modified_at = (select max(modified_at) from rows)"
     )
+
+
+def _rounded(rows: list[Any]) -> list[tuple[Any, ...]]:
+    cent = Decimal("0.01")
+    values = [tuple(row.values()) if isinstance(row, dict) else row for row in rows]
+    return [
+        (number, currency, net.quantize(cent), tax.quantize(cent)) for number, currency, net, tax in values
+    ]
 
 
 def _query(landing: Landing, result: PullResult, query: str) -> set[int]:

@@ -2,7 +2,7 @@
 
 Run by the Python of Tryton's own virtual environment, never by ours:
 
-    python tryton_company.py URL seed|change|count < password
+    python tryton_company.py URL seed|change|count|sales < password
 
 URL is the database's RPC address (`http://127.0.0.1:8000/erp/rpc/`); the password of `admin` comes on standard input.
 Each command prints one JSON object.
@@ -137,6 +137,21 @@ def count() -> dict[str, int]:
     return {model: len(versions) for model, versions in _versions().items()}
 
 
+def sales() -> list[dict[str, str | None]]:
+    """Every sale with its money as texts."""
+    return [
+        {
+            "number": sale.number,
+            "state": sale.state,
+            "currency": sale.currency.code,
+            "untaxed_amount": str(sale.untaxed_amount),
+            "tax_amount": str(sale.tax_amount),
+            "party": sale.party.name,
+        }
+        for sale in Model.get("sale.sale").find([])
+    ]
+
+
 def _versions() -> dict[str, dict[int, str]]:
     """By model and id, when each record was made and last written."""
     found = {}
@@ -241,4 +256,4 @@ def _sale(party, lines, carried, state):
 if __name__ == "__main__":
     # A session: with the password in the address Tryton would hash it anew (slow by design) at every call.
     with config.set_xmlrpc_session(sys.argv[1], "admin", sys.stdin.read()):
-        print(json.dumps({"seed": seed, "change": change, "count": count}[sys.argv[2]]()))
+        print(json.dumps({"seed": seed, "change": change, "count": count, "sales": sales}[sys.argv[2]]()))
