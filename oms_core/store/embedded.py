@@ -37,6 +37,7 @@ SUPERUSER = "postgres"
 _ACCOUNT = "orderhub_postgres"  # PostgreSQL refuses to run as root, so root starts it as this account
 _START_SECONDS = 60
 _LOG_BYTES = 10_000_000
+_SOCKET = ".s.PGSQL.5432"
 # wal_level=minimal lets a table that is created and filled in one transaction skip the log (the first
 # release).
 _SETTINGS = {
@@ -156,7 +157,7 @@ class EmbeddedServer:
 
     def _socket_folder(self) -> Path:
         """The data folder, unless its path is too long for a socket address (107 bytes)."""
-        if len(os.fsencode(self.data / ".s.PGSQL.5432")) <= 100:
+        if len(os.fsencode(self.data / _SOCKET)) <= 100:
             return self.data
         owner = self._account.uid if self._account else os.geteuid()
         name = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:16]
@@ -186,7 +187,10 @@ class EmbeddedServer:
         """Process id of the running server; None also for a leftover file that names another program."""
         try:
             pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
-            return pid if psutil.Process(pid).name().startswith("postgres") else None
+            process = psutil.Process(pid)
+            # A dead process that nobody reaped still has its id and its name.
+            is_server = process.name().startswith("postgres") and process.status() != psutil.STATUS_ZOMBIE
+            return pid if is_server else None
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return None
 
@@ -205,9 +209,32 @@ class EmbeddedServer:
                 f"embedded PostgreSQL (process {pid}) does not stop; its log: {self.data / 'server.log'}"
             ) from error
 
+    def _clear_leftovers(self) -> None:
+        """Remove the lock files of a server that died, once none of its processes can still write."""
+        pid_file = self.data / "postmaster.pid"
+        if not pid_file.exists():
+            return
+        _gone, alive = psutil.wait_procs(self._server_processes(), timeout=_START_SECONDS)
+        if alive:
+            raise DatabaseUnavailableError(
+                f"the embedded PostgreSQL of {self.data} died, and process {alive[0].pid} of it still runs: end it"
+            )
+        for leftover in (pid_file, self.socket_folder / f"{_SOCKET}.lock", self.socket_folder / _SOCKET):
+            leftover.unlink(missing_ok=True)
+
+    def _server_processes(self) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.name().startswith("postgres") and process.cwd() == str(self.data):
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):  # gone meanwhile, or not ours
+                continue
+        return found
+
     def _start(self) -> None:
         if self._postmaster_pid() is None:
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
+            self._clear_leftovers()
             log = self.data / "server.log"
             if log.exists() and log.stat().st_size > _LOG_BYTES:
                 log.unlink()

@@ -42,7 +42,7 @@ with Database(make_url(sys.argv[1])) as database:
     publish(database, {"fct_orders": orders, "dim_skus": skus}, batches=[], code_version="2", progress=say)
     say("committed")
 """
-STEPS = ["batch 0", "batch 2", "dim_skus: 20,000 rows", "fct_orders: 2 rows", "release 2 sealed", "committed"]
+STEPS = ["batch 2", "dim_skus: 20,000 rows", "release 2 sealed", "committed"]
 
 
 @pytest.mark.parametrize("kill_at", STEPS)
