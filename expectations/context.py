@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -191,7 +192,8 @@ def _finding(table: str, expect: Expect, result: Any, row_count: int) -> Finding
     details: Mapping[str, Any] = result.result
     positions = details.get("unexpected_index_list") or ()
     observed = details.get("observed_value")
-    examples = list(dict.fromkeys(map(_plain, details.get("partial_unexpected_list") or ())))[:_EXAMPLES]
+    seen = [value for value in details.get("partial_unexpected_list") or () if not _is_null(value)]
+    examples = list(dict.fromkeys(map(_plain, seen)))[:_EXAMPLES]
     return Finding(
         table,
         expect,
@@ -210,6 +212,10 @@ def _error(info: Mapping[str, Any]) -> str | None:
         if entry["raised_exception"]:
             return str(entry["exception_message"]).strip()
     return None
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or value != value
 
 
 def _plain(value: Any) -> str:
