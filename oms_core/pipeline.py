@@ -245,7 +245,7 @@ def load(landing: Landing, warehouse: Warehouse) -> int:
 _IDENTITY_COLUMNS = {
     "int_customer_records": "record_id, source_system, customer_type, full_name, company_name, email, phone, phone_e164, "
     "tax_number, street, postcode, country, marketplace_buyer_id, _extracted_at",
-    "int_sku_records": "record_id, source_system, sku_code, brand, mpn, gtin14, size_qty, size_uom, pack_qty, "
+    "int_sku_records": "record_id, source_system, sku_code, title, brand, mpn, gtin14, size_qty, size_uom, pack_qty, "
     "_extracted_at",
     "int_location_records": "record_id, source_system, location_name, gln, location_code, street, postcode, country, "
     "_extracted_at",

@@ -19,6 +19,7 @@ Row = Mapping[str, Any]
 
 # A value that more records than this share within one source is a placeholder, not an identifier.
 _MOST_SHARERS = 12
+_SHORTEST_KEY = 10
 
 
 def _chain(groups: Mapping[Any, Sequence[str]], rule: str, strength: int, most: int | None = None) -> list[Edge]:
@@ -71,9 +72,11 @@ def customer_edges(rows: Sequence[Row]) -> list[Edge]:
     edges += _chain(_group(rows, lambda row: (mailbox(row), named(row))), "email+name", 2)
     edges += _chain(_group(rows, lambda row: (number(row), named(row))), "phone+name", 3)
     edges += _chain(_group(rows, lambda row: (number(row), person(row))), "phone+name", 3)
+    edges += _chain(_group(rows, lambda row: (normalise.phone_tail(row["phone"]), person(row))), "phone+name", 3)
     edges += _chain(_group(rows, mailbox), "email", 4, most=_MOST_SHARERS * 4)
     edges += _chain(
-        _group(rows, lambda row: (named(row), postcode(row), normalise.code(row["street"]))), "name+address", 4
+        # The number survives spelling and script: '5-21-27 Shibuya' and '渋谷5-21-27'.
+        _group(rows, lambda row: (named(row), postcode(row), normalise.house_number(row["street"]))), "name+address", 4
     )
     return edges
 
@@ -109,26 +112,31 @@ def sku_edges(rows: Sequence[Row]) -> list[Edge]:
     def part(row: Row) -> tuple[str | None, str | None]:
         return normalise.code(row["brand"]), normalise.code(row["mpn"])
 
-    def code(row: Row) -> str | None:
-        text = normalise.code(row["sku_code"])
-        return text if text is not None and len(text) >= 4 else None
+    def maker(row: Row) -> str | None:
+        # Where one system calls the maker's part number what another calls its item code.
+        return normalise.sku_code(row["mpn"]) or normalise.sku_code(row["sku_code"])
 
-    edges = _chain(_group(rows, lambda row: row["gtin14"]), "gtin", 1)
+    edges = _chain(_group(rows, lambda row: normalise.gtin(row["gtin14"], row["sku_code"])), "gtin", 1)
     edges += _chain(_group(rows, part), "brand+mpn", 2)
-    edges += _chain(_group(rows, code), "sku_code", 3)
+    edges += _chain(_group(rows, lambda row: normalise.sku_code(row["sku_code"])), "sku_code", 3)
+    edges += _chain(_group(rows, maker), "sku_code", 3)
+    edges += _chain(_group(rows, lambda row: normalise.title(row["title"])), "title", 4)
     return edges
 
 
 def sku_veto(rows: Sequence[Row]) -> Callable[[str, str], str | None]:
-    """Two valid GTINs that differ name two articles, whatever other code they share."""
-    gtin = {row["record_id"]: row["gtin14"] for row in rows}
-    size = {row["record_id"]: (row["size_qty"], row["size_uom"], row["pack_qty"]) for row in rows}
+    """Two valid GTINs that differ, or two sizes that differ, name two articles, whatever other code they share."""
+    gtin = {row["record_id"]: normalise.gtin(row["gtin14"], row["sku_code"]) for row in rows}
+    declared = {row["record_id"]: (row["size_qty"], row["size_uom"], row["pack_qty"]) for row in rows}
+    titled = {row["record_id"]: normalise.size(row["title"]) for row in rows}
 
     def veto(left: str, right: str) -> str | None:
         if gtin[left] and gtin[right] and gtin[left] != gtin[right]:
             return "their GTINs differ"
-        if None not in size[left] and None not in size[right] and size[left] != size[right]:
+        if None not in declared[left] and None not in declared[right] and declared[left] != declared[right]:
             return "their sizes differ"
+        if titled[left] and titled[right] and titled[left] != titled[right]:
+            return "the sizes in their titles differ"
         return None
 
     return veto
@@ -180,9 +188,13 @@ def order_links(records: Sequence[Row], references: Sequence[Row]) -> OrderLinks
     by_id = {row["record_id"]: row for row in records}
     by_number: dict[str, list[str]] = defaultdict(list)
     for row in records:
-        for value in {normalise.order_number(row["order_number"]), normalise.order_number(row["source_key"])}:
-            if value is not None:
-                by_number[value].append(row["record_id"])
+        names = set(filter(None, [normalise.order_number(row["order_number"])]))
+        key = normalise.order_number(row["source_key"])
+        # A short internal id of one system looks like another system's order number.
+        if key is not None and len(key) >= _SHORTEST_KEY:
+            names.add(key)
+        for value in names:
+            by_number[value].append(row["record_id"])
 
     edges: set[Edge] = set()
     hangs_on: dict[str, set[tuple[int, str, str]]] = defaultdict(set)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from decimal import Decimal
 from functools import lru_cache
 
 import phonenumbers
 from pypinyin import lazy_pinyin
+from stdnum import ean
 
 # Addresses a marketplace hands out instead of the buyer's own: they name an order or a buyer, not a person's mailbox.
 RELAY_DOMAINS = ("marketplace.amazon.", "relay.", "privaterelay.", "noreply.", "guest.")
@@ -63,6 +65,8 @@ def name(value: str | None) -> str | None:
     # Syllables of one Chinese name are joined again, since the order of family and given name is not known.
     latin = " ".join(lazy_pinyin(text)) if any("\u4e00" <= sign <= "\u9fff" for sign in text) else text
     folded = "".join(sign for sign in unicodedata.normalize("NFD", latin) if not unicodedata.combining(sign))
+    # "Mueller" is how "Müller" is written where there is no ü.
+    folded = folded.replace("ae", "a").replace("oe", "o").replace("ue", "u").replace("ß", "ss")
     tokens = [token for token in re.split(r"[^a-z0-9]+", folded) if token and token not in _COMPANY_SUFFIXES]
     return "".join(sorted("".join(tokens))) if tokens else None
 
@@ -73,6 +77,73 @@ def code(value: str | None) -> str | None:
     if text is None:
         return None
     return re.sub(r"[^0-9a-z]", "", text) or None
+
+
+def phone_tail(value: str | None) -> str | None:
+    """Last eight digits: the same for one number in every national and international spelling; None for placeholders.
+
+    Too weak by itself; only beside a name.
+    """
+    digits = re.sub(r"\D", "", plain(value) or "")
+    if len(digits) < 8 or _PLACEHOLDER_PHONE.search(digits):
+        return None
+    return digits[-8:]
+
+
+def gtin(gtin14: str | None, sku_code: str | None) -> str | None:
+    """GTIN-14 of an article: as declared or, where a system uses it as its own code, of that code."""
+    if gtin14 is not None:
+        return gtin14
+    digits = ean.compact(plain(sku_code) or "")
+    return digits.zfill(14) if len(digits) >= 12 and ean.is_valid(digits) else None
+
+
+_FULFILMENT_SUFFIX = re.compile(r"[-_ ](fba|fbm)$")
+
+
+def sku_code(value: str | None) -> str | None:
+    """A seller's item code of at least four signs, without the mark of who fulfils it."""
+    text = code(_FULFILMENT_SUFFIX.sub("", plain(value) or ""))
+    return text if text is not None and len(text) >= 4 else None
+
+
+_UNITS = {
+    "ml": ("ml", 1), "毫升": ("ml", 1), "cl": ("ml", 10), "l": ("ml", 1000), "升": ("ml", 1000), "litre": ("ml", 1000),
+    "g": ("g", 1), "克": ("g", 1), "kg": ("g", 1000), "千克": ("g", 1000), "公斤": ("g", 1000),
+}  # fmt: skip
+_SIZE = re.compile(
+    r"(?:(\d+)\s*[x×*]\s*)?(\d+(?:[.,]\d+)?)\s*(毫升|千克|公斤|升|克|litre|ml|cl|kg|l|g)(?![a-z])(?:\s*[x×*]\s*(\d+))?"
+)
+
+
+@lru_cache(maxsize=65536)
+def size(title: str | None) -> tuple[int, Decimal, str] | None:
+    """Pack count, content and unit (ml or g) that a title names: '2 × 50 ml' is (2, 50, ml). Unknown: None."""
+    found = _SIZE.search(plain(title) or "")
+    if found is None:
+        return None
+    before, content, unit, after = found.groups()
+    base, factor = _UNITS[unit]
+    return int(before or after or 1), Decimal(content.replace(",", ".")) * factor, base
+
+
+@lru_cache(maxsize=65536)
+def title(value: str | None) -> tuple[str, ...] | None:
+    """A title as a sorted set of words with its size in one spelling; None under three words, too few to mean one thing."""
+    text = plain(value)
+    if text is None:
+        return None
+    folded = "".join(sign for sign in unicodedata.normalize("NFD", text) if not unicodedata.combining(sign))
+    words = set(re.findall(r"[a-z0-9]+|[\u4e00-\u9fff]+", _SIZE.sub(" ", folded))) - {"by", "the", "of"}
+    named = size(value)
+    if named is not None:
+        words.add(f"{named[0]}x{named[1].normalize():f}{named[2]}")
+    return tuple(sorted(words)) if len(words) >= 3 else None
+
+
+def house_number(street: str | None) -> str | None:
+    """The digits of a street line, in order, apart; None where there are none."""
+    return "-".join(re.findall(r"\d+", plain(street) or "")) or None
 
 
 def tax_number(value: str | None) -> str | None:
