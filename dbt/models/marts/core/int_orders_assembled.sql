@@ -147,6 +147,8 @@ select
     goods.lot_numbers,
     coalesce(shipments.gross_weight_kg, goods.goods_weight_kg) as gross_weight_kg,
     coalesce(shipments.volume_m3, goods.goods_volume_m3) as volume_m3,
+    shipments.gross_weight_kg is null as is_weight_of_goods,
+    shipments.volume_m3 is null as is_volume_of_goods,
     shipments.package_count,
     places.fulfilment_location_ids,
     coalesce(shipments.shipment_count, case when documents.shipments_told = 1 then 0 end) as shipment_count,

@@ -23,6 +23,13 @@
     'transport_modes': 'records.transport_mode is not null',
     'gross_weight_kg': 'records.gross_weight_kg is not null', 'volume_m3': 'records.volume_m3 is not null',
 } -%}
+{%- set document_lists = {
+    'source_systems': 'true', 'is_test': 'records.is_test is not null',
+} -%}
+{%- set sku_attributes = {
+    'category_codes': ('category', 'true'), 'has_bundle': ('bundle', 'true'), 'needs_cold_chain': ('cold_chain', 'true'),
+    'gross_weight_kg': ('weight', 'assembled.is_weight_of_goods'), 'volume_m3': ('volume', 'assembled.is_volume_of_goods'),
+} -%}
 with chosen as (
     {%- for attribute, group in document_attributes.items() %}
     select
@@ -193,6 +200,92 @@ located as (
         on orders.order_id = records.order_id and records.is_counted
     where orders.{{ attribute }} is not null and coalesce(records.shipment_status, '') <> 'cancelled' and {{ condition }}
     {%- endfor %}
+
+    {%- for attribute, condition in document_lists.items() %}
+    union all
+    select
+        orders.order_id,
+        '{{ attribute }}' as attribute,
+        'all_documents' as rule,
+        records.source_system,
+        records.stream,
+        records.source_key,
+        records._batch_id,
+        records._page_sha256,
+        records._row_index
+    from {{ ref('fct_orders') }} as orders
+    inner join {{ ref('int_order_records_linked') }} as records on orders.order_id = records.order_id
+    where orders.{{ attribute }} is not null and {{ condition }}
+    {%- endfor %}
+
+    {%- for attribute, (group, condition) in sku_attributes.items() %}
+    union all
+    select distinct
+        orders.order_id,
+        '{{ attribute }}' as attribute,
+        'all_lines' as rule,
+        records.source_system,
+        records.stream,
+        records.source_key,
+        records._batch_id,
+        records._page_sha256,
+        records._row_index
+    from {{ ref('fct_orders') }} as orders
+    inner join {{ ref('int_orders_assembled') }} as assembled on orders.order_id = assembled.order_id
+    inner join {{ ref('fct_order_lines') }} as lines on orders.order_id = lines.order_id
+    inner join {{ ref('golden_skus') }} as golden on lines.sku_id = golden.sku_id
+    inner join {{ ref('int_sku_records') }} as records on golden.{{ group }}_record_id = records.record_id
+    where orders.{{ attribute }} is not null and {{ condition }}
+    {%- endfor %}
+
+    union all
+    select
+        orders.order_id,
+        'service_level' as attribute,
+        'all_shipments' as rule,
+        records.source_system,
+        records.stream,
+        records.source_key,
+        records._batch_id,
+        records._page_sha256,
+        records._row_index
+    from {{ ref('fct_orders') }} as orders
+    inner join {{ ref('int_orders_survived') }} as survived
+        on orders.order_id = survived.order_id and survived.record_service_level is null
+    inner join {{ ref('fct_shipments') }} as records on orders.order_id = records.order_id and records.is_counted
+    where orders.service_level is not null and records.service_level is not null
+
+    -- One record may be a document, a shipment and an event at once.
+    union all
+    select
+        order_id,
+        'fulfilment_location_ids' as attribute,
+        'all_places' as rule,
+        source_system,
+        stream,
+        source_key,
+        _batch_id,
+        _page_sha256,
+        _row_index
+    from (
+        {%- for relation, condition in {
+            'int_order_records_linked': 'fulfilment_location_id is not null',
+            'fct_shipments': 'from_location_id is not null',
+            'fct_order_events': "location_id is not null and event_type in ('stock_reserved', 'picked', 'packed', 'dispatched')",
+        }.items() %}
+        select
+            order_id,
+            source_system,
+            stream,
+            source_key,
+            _batch_id,
+            _page_sha256,
+            _row_index
+        from {{ ref(relation) }}
+        where order_id is not null and {{ condition }}
+        {{ 'union' if not loop.last }}
+        {%- endfor %}
+    ) as places
 
     {%- for attribute in ['return_count', 'returned_unit_qty', 'return_reasons'] %}
     union all
