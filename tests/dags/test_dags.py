@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,8 @@ def test_ingest_lands_every_stream_and_unify_releases(
     assert done["assets"] == {"orderhub_landing_square": 1, "orderhub_landing_file_drop": 1}
     assert done["queued"] == ["unify"]
 
-    landing = Landing(home / "landing")
-    batches = [batch for batch in landing.batches() if batch.gate in ("passed", "unchanged")]
+    with closing(Landing(home / "landing")) as landing:
+        batches = [batch for batch in landing.batches() if batch.gate in ("passed", "unchanged")]
     assert {batch.stream for batch in batches if batch.source == "square"} == {
         s.name for s in declared.streams
     }
@@ -64,12 +65,12 @@ def test_back_fill_reads_its_window_only(run_dags: Any, sandbox: dict[str, str],
     window = {"since": "2020-01-01T00:00:00+00:00", "until": "2020-02-01T00:00:00+00:00"}
     done = run_dags(f"ingest_hubspot={json.dumps(window)}", **sandbox, ORDERHUB_HOME=str(tmp_path))
     assert done["runs"]["ingest_hubspot"]["state"] == "success", done
-    landing = Landing(tmp_path / "landing")
     bounded = [stream.name for stream in sources()["hubspot"].streams if stream.cursor is not None]
-    assert {
-        count.stream: count.pulled for count in landing.counts() if count.stream in bounded
-    } == dict.fromkeys(bounded, 0)
-    assert [landing.cursor("hubspot", stream) for stream in bounded] == [None] * len(bounded)
+    with closing(Landing(tmp_path / "landing")) as landing:
+        pulled = {count.stream: count.pulled for count in landing.counts() if count.stream in bounded}
+        cursors = [landing.cursor("hubspot", stream) for stream in bounded]
+    assert pulled == dict.fromkeys(bounded, 0)
+    assert cursors == [None] * len(bounded)
 
 
 def test_a_refused_credential_fails_the_run_without_naming_it(
@@ -83,4 +84,5 @@ def test_a_refused_credential_fails_the_run_without_naming_it(
     assert "ORDERHUB_HUBSPOT_TOKEN" in done["log"]
     assert "not-the-token" not in done["log"]
     assert run["tasks"]["announce"] == {"-1": "upstream_failed"}
-    assert Landing(tmp_path / "landing").batches() == []
+    with closing(Landing(tmp_path / "landing")) as landing:
+        assert landing.batches() == []
