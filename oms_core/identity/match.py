@@ -74,11 +74,26 @@ def customer_edges(rows: Sequence[Row]) -> list[Edge]:
     edges += _chain(_group(rows, lambda row: (number(row), person(row))), "phone+name", 3)
     edges += _chain(_group(rows, lambda row: (normalise.phone_tail(row["phone"]), person(row))), "phone+name", 3)
     edges += _chain(_group(rows, mailbox), "email", 4, most=_MOST_SHARERS * 4)
-    edges += _chain(
-        # The number survives spelling and script: '5-21-27 Shibuya' and '渋谷5-21-27'.
-        _group(rows, lambda row: (named(row), postcode(row), normalise.house_number(row["street"]))), "name+address", 4
-    )
+    at_address = _group(rows, lambda row: (named(row), postcode(row)))
+    number_of = {row["record_id"]: normalise.house_number(row["street"]) for row in rows}
+    edges += _chain(_one_house(at_address, number_of), "name+address", 4)
     return edges
+
+
+def _one_house(groups: Mapping[Any, Sequence[str]], number_of: Mapping[str, str | None]) -> dict[Any, list[str]]:
+    """Split groups of one name and postcode by house number, which survives every spelling and script of a street.
+
+    Records without a number stay with the others only where those agree on one.
+    """
+    houses: dict[Any, list[str]] = {}
+    for key, records in groups.items():
+        numbers = {number_of[record] for record in records} - {None}
+        if len(numbers) <= 1:
+            houses[key] = list(records)
+            continue
+        for number in numbers:
+            houses[(key, number)] = [record for record in records if number_of[record] == number]
+    return houses
 
 
 def _values_of_many_names(rows: Sequence[Row]) -> set[str]:
