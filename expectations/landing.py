@@ -128,7 +128,7 @@ def _field_expects(name: str, field: FieldInfo, record: type[Record]) -> Iterabl
             "expect_column_values_to_not_be_null",
             "is null: the code received is no valid GTIN",
             f"{name}_gtin14",
-            {"mostly": 0.5},
+            {"mostly": 0.2},
             Severity.WARN,
             where=(name, ()),
         )
@@ -252,29 +252,19 @@ def check_batch(
         frame, hashes = _read_frame(batch.files[name], suite.columns)
         row_count += len(frame)
         # The same content twice is one row: it can only pass or fail twice alike.
-        repeats = hashes.duplicated() if not is_child else None
-        if repeats is not None and repeats.any():
-            repeated_count += int(repeats.sum())
-            distinct = frame[~repeats.to_numpy()]
-        else:
-            distinct = frame
+        distinct = frame if is_child else frame[~hashes.duplicated().to_numpy()]
+        repeated_count += len(frame) - len(distinct)
         found = context.check(suite, distinct, batch.batch_id, given)
         findings += found
         faults = _row_faults(found, distinct)
-        table_reasons = _table_reasons(found)
-        if len(faults) >= FEWEST_ROWS_TO_HOLD and len(faults) > MOST_REJECTED_SHARE * len(distinct):
-            worst = max(found, key=lambda finding: finding.unexpected_count * (not finding.passed))
-            table_reasons.append(
-                f"{suite.name}: {len(faults)} of {len(distinct)} rows fail, more than {MOST_REJECTED_SHARE:.0%}; "
-                f"mostly: {worst.sentence()}"
-            )
+        table_reasons = [*_table_reasons(found), *_share_reasons(suite, found, len(faults), len(distinct))]
         reasons += table_reasons
         if table_reasons:
             continue
         if is_child:
             if lost_parents:
                 faults = _with_orphans(batch.files[name], faults, lost_parents)
-        elif repeats is not None and repeats.any() and faults:
+        elif len(distinct) < len(frame):
             faults = _with_repeats(faults, hashes)
         rejected = _rejections(batch.files[name], stream, name, faults)
         rejections += rejected
@@ -377,6 +367,15 @@ def _table_reasons(findings: Sequence[Finding]) -> list[str]:
         if expect.is_structural or finding.error is not None or is_empty_column:
             reasons.append(finding.sentence())
     return reasons
+
+
+def _share_reasons(suite: Suite, findings: Sequence[Finding], bad: int, rows: int) -> list[str]:
+    if bad < FEWEST_ROWS_TO_HOLD or bad <= MOST_REJECTED_SHARE * rows:
+        return []
+    worst = max((item for item in findings if not item.passed), key=lambda item: item.unexpected_count)
+    return [
+        f"{suite.name}: {bad} of {rows} rows fail, more than {MOST_REJECTED_SHARE:.0%}; mostly: {worst.sentence()}"
+    ]
 
 
 def _with_repeats(faults: Faults, hashes: pd.Series[str]) -> Faults:
