@@ -120,10 +120,11 @@ def _distinct_queries(stream: StreamShape) -> list[tuple[str, str]]:
     key = ", ".join(f'"{name}"' for name in stream.key)
     if stream.document:
         names = ", ".join(f'"{name}"' for name in stream.document)
-        newest = f"select {names}, max(_batch_id) as _batch_id from {table} group by {names}"
+        # By instant, not by batch: a row replayed from quarantine keeps the instant its file came at.
+        newest = f"select {names}, max(_extracted_at) as _extracted_at from {table} group by {names}"
         counted = (
             f"select distinct {key} from {table} as landed join ({newest}) as newest "
-            f"using ({names}, _batch_id)"
+            f"using ({names}, _extracted_at)"
         )
     else:
         counted = f"select distinct {key} from {table}"

@@ -1,15 +1,15 @@
 -- One row per line of the newest file that contains the line's document. A document is replaced as a whole, and
--- every line of it is kept: two equal lines in one file are two lines.
+-- every line of it is kept: two equal lines in one file are two lines. A file is told by the instant it came at, which
+-- a line replayed from quarantine keeps, though it lands in a batch of its own.
 with files as (
     select
         export_name,
         order_number,
-        _batch_id,
+        _extracted_at,
         file_name,
-        max(_extracted_at) as extracted_at,
-        min(min(_extracted_at)) over (partition by export_name, order_number) as _first_seen_at
+        min(_extracted_at) over (partition by export_name, order_number) as _first_seen_at
     from {{ source('landing', 'file_drop__order_lines') }}
-    group by export_name, order_number, _batch_id, file_name
+    group by export_name, order_number, _extracted_at, file_name
 ),
 
 newest as (
@@ -19,7 +19,7 @@ newest as (
             files.*,
             row_number() over (
                 partition by export_name, order_number
-                order by extracted_at desc, {{ code_point_order('_batch_id') }} desc, {{ code_point_order('file_name') }} desc
+                order by _extracted_at desc, {{ code_point_order('file_name') }} desc
             ) as file_rank
         from files
     ) as ranked
@@ -65,5 +65,5 @@ inner join newest
     on
         landed.export_name = newest.export_name
         and landed.order_number = newest.order_number
-        and landed._batch_id = newest._batch_id
+        and landed._extracted_at = newest._extracted_at
         and landed.file_name = newest.file_name
