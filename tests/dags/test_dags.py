@@ -47,7 +47,8 @@ def test_ingest_lands_every_stream_and_unify_releases(
     square = done["runs"]["ingest_square"]["tasks"]
     declared = sources()["square"]
     assert set(square["pull"]) | set(square["pull_followers"]) == {stream.name for stream in declared.streams}
-    assert done["assets"] == {"orderhub_landing_square": 1, "orderhub_landing_file_drop": 1}
+    assert done["assets"]["orderhub_landing_square"] == 1
+    assert done["assets"]["orderhub_landing_file_drop"] == 1
     assert done["queued"] == ["unify"]
 
     with closing(Landing(home / "landing")) as landing:
@@ -71,6 +72,23 @@ def test_back_fill_reads_its_window_only(run_dags: Any, sandbox: dict[str, str],
         cursors = [landing.cursor("hubspot", stream) for stream in bounded]
     assert pulled == dict.fromkeys(bounded, 0)
     assert cursors == [None] * len(bounded)
+
+
+def test_a_stream_that_fails_fails_the_run_and_the_others_are_announced(
+    run_dags: Any, sandbox: dict[str, str], tmp_path: Path
+) -> None:
+    # A file stands where the stream's folder should go.
+    (tmp_path / "landing/hubspot").mkdir(parents=True)
+    (tmp_path / "landing/hubspot/companies").touch()
+    done = run_dags("ingest_hubspot", **sandbox, ORDERHUB_HOME=str(tmp_path))
+    run = done["runs"]["ingest_hubspot"]
+    assert run["state"] == "failed"
+    assert run["tasks"]["pull"] == {
+        stream.name: "failed" if stream.name == "companies" else "success"
+        for stream in sources()["hubspot"].streams
+    }
+    assert run["tasks"]["announce"] == {"-1": "success"}
+    assert run["tasks"]["every_stream_pulled"] == {"-1": "upstream_failed"}
 
 
 def test_a_refused_credential_fails_the_run_without_naming_it(
