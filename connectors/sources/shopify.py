@@ -73,7 +73,7 @@ def _total_of(path: str, empty: Decimal | None = Decimal(0)) -> BeforeValidator:
 
 def _whole(has_more: bool) -> bool:
     if has_more:
-        raise ValueError("the order has more lines than one answer holds; raise the page size of lineItems")
+        raise ValueError("it has more lines than one answer holds; ask for more per page in the query")
     return has_more
 
 
@@ -177,6 +177,9 @@ class Refund(Record):
     currency: Currency = Field(validation_alias=_money("totalRefundedSet", "currencyCode"))
     amount: Amount = Field(validation_alias=_money("totalRefundedSet"), ge=0)
     created_at: Instant = Field(validation_alias="createdAt")
+    has_more_lines: Annotated[bool, AfterValidator(_whole)] = Field(
+        validation_alias=AliasPath("refundLineItems", "pageInfo", "hasNextPage")
+    )
 
 
 class RefundLineItem(Record):
@@ -328,7 +331,7 @@ query Orders($query: String, $after: String) {{
       transactions {{ id kind status gateway processedAt amountSet {_MONEY} fees {{ amount {{ amount currencyCode }} }} }}
       refunds {{
         id note createdAt totalRefundedSet {_MONEY}
-        refundLineItems(first: 8) {{ nodes {{ id quantity restockType lineItem {{ id variant {{ id }} }} }} }}
+        refundLineItems(first: 8) {{ pageInfo {{ hasNextPage }} nodes {{ id quantity restockType lineItem {{ id variant {{ id }} }} }} }}
       }}
       fulfillments {{
         id name status displayStatus createdAt inTransitAt deliveredAt
