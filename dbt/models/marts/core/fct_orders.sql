@@ -58,6 +58,7 @@ typed as (
     'conflict:net_amount': 'net_amount_conflict = 1',
     'currency:paid_amount': 'paid_amount_currency_conflict = 1',
     'currency:refunded_amount': 'refunded_amount_currency_conflict = 1',
+    'lines:net_amount': 'lines_conflict = 1',
     'sequence:life_cycle': 'is_out_of_sequence = 1',
     'uom:unit_qty': 'uom_conflict = 1',
 } -%}

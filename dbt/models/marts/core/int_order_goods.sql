@@ -6,6 +6,8 @@ select
     case when count(distinct lines.uom) = 1 and count(lines.uom) = count(*) and count(lines.qty) = count(*) then sum(lines.qty) end
         as unit_qty,
     case when count(distinct lines.uom) > 1 then 1 else 0 end as uom_conflict,
+    case when count(distinct lines.currency) = 1 and count(lines.net_amount) = count(*) then sum(lines.net_amount) end
+        as lines_net_amount,
     count(distinct coalesce(lines.sku_id, lines.sku_code)) as distinct_sku_count,
     {{ sorted_json_list('skus.category_code') }} as category_codes,
     {{ sorted_json_list('lines.lot_number') }} as lot_numbers,

@@ -39,7 +39,7 @@ shipments as (
         sum(shipments.cost_amount) as cost_amount
     from {{ ref('fct_shipments') }} as shipments
     inner join {{ ref('int_orders_survived') }} as survived on shipments.order_id = survived.order_id
-    where shipments.is_counted
+    where shipments.is_counted and coalesce(shipments.shipment_status, '') <> 'cancelled'
     group by shipments.order_id, survived.currency
     having
         count(shipments.cost_amount) = count(*)

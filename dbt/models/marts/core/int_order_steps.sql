@@ -39,7 +39,8 @@ select
     steps.*,
     types.step_order,
     types.attribute,
-    types.is_step
+    types.is_step,
+    types.is_sequential
 from (
     select * from told
     union all

@@ -54,7 +54,7 @@ disorder as (
                 rows between unbounded preceding and 1 preceding
             ) as latest_before
         from {{ ref('int_order_steps') }}
-        where is_step
+        where is_sequential
     ) as steps
     group by order_id
 )

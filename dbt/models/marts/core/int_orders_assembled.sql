@@ -140,6 +140,7 @@ select
     goods.line_count,
     goods.unit_qty,
     goods.uom_conflict,
+    case when goods.lines_net_amount <> money.net_amount - money.shipping_amount then 1 else 0 end as lines_conflict,
     goods.distinct_sku_count,
     goods.category_codes,
     goods.has_bundle,
@@ -151,7 +152,21 @@ select
     shipments.volume_m3 is null as is_volume_of_goods,
     shipments.package_count,
     places.fulfilment_location_ids,
-    coalesce(shipments.shipment_count, case when documents.shipments_told = 1 then 0 end) as shipment_count,
+    -- None told means none sent only while the order is not on its way, or when it was handed over in the store.
+    coalesce(
+        shipments.shipment_count,
+        case
+            when documents.shipments_told = 1
+                and (
+                    survived.order_type = 'pos'
+                    or (
+                        survived.record_status in ('open', 'processing', 'cancelled')
+                        and coalesce(timings.furthest_step, 0) < 6
+                    )
+                )
+                then 0
+        end
+    ) as shipment_count,
     shipments.carrier_codes,
     coalesce(survived.record_service_level, shipments.service_level) as service_level,
     shipments.tracking_numbers,

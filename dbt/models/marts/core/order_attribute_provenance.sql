@@ -181,7 +181,7 @@ located as (
     from {{ ref('fct_orders') }} as orders
     inner join {{ ref('int_order_money') }} as money on orders.order_id = money.order_id and money.logistics_from_shipments
     inner join {{ ref('fct_shipments') }} as records on orders.order_id = records.order_id and records.is_counted
-    where orders.logistics_cost_amount is not null
+    where orders.logistics_cost_amount is not null and coalesce(records.shipment_status, '') <> 'cancelled'
 
     {%- for attribute, condition in shipment_attributes.items() %}
     union all
