@@ -14,9 +14,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas  # noqa: F401 - pyarrow loads it at the first array, in every fork anew
 import sqlalchemy as sa
 
 from connectors import landing as landing_room
+from connectors.column import known_currency
 from connectors.declare import (
     Amount,
     Ask,
@@ -151,6 +153,7 @@ def _pull(folder: str, url: str, instant: str) -> None:
 
 def main() -> None:
     """Serve standard input."""
+    known_currency("EUR")  # reads its tables once, before the forks
     for line in sys.stdin:
         folder, url, instant = line.rstrip("\n").split("\t")
         pid = os.fork()
