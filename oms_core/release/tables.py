@@ -53,6 +53,8 @@ RELEASED_TABLES: Mapping[str, ReleasedTable] = {
         ReleasedTable("sku_xref", ("record_id", "valid_from"), ("sku_id", SOURCE_KEY)),
         ReleasedTable("location_xref", ("record_id", "valid_from"), ("location_id", SOURCE_KEY)),
         ReleasedTable("ops_conservation", ("source_system", "currency")),
+        ReleasedTable("ops_orphans", ("record_id",)),
+        ReleasedTable("ops_orphans", ("record_id",)),
     )
 }
 
