@@ -40,6 +40,7 @@ class GateContext:
         self._gx: Any = None
         self._assets: dict[str, Any] = {}
         self._fresh: list[Any] = []
+        self._marks: dict[Path, str] = {}
 
     @property
     def index(self) -> Path:
@@ -80,7 +81,7 @@ class GateContext:
             _finding(suite.name, expect, by_position[position])
             for position, expect in enumerate(suite.expects)
         ]
-        self._keep_suite(context, built)
+        self._keep_suite(context, suite, built)
         self._keep_result(context, suite.name, outcome, run_name)
         return findings
 
@@ -89,6 +90,9 @@ class GateContext:
         context = self._context()
         fresh, self._fresh = self._fresh, []
         context.build_data_docs(resource_identifiers=fresh)
+        for mark, text in self._marks.items():
+            mark.write_text(text, "utf-8")
+        self._marks.clear()
         return self.index
 
     def _context(self) -> Any:
@@ -132,16 +136,17 @@ class GateContext:
             self._assets[name] = self._source.add_dataframe_asset(name)
         return self._assets[name]
 
-    def _keep_suite(self, context: Any, built: Any) -> None:
+    def _keep_suite(self, context: Any, suite: Suite, built: Any) -> None:
         from great_expectations.data_context.types.resource_identifiers import ExpectationSuiteIdentifier
 
-        path = self.folder / ".suites" / Path(*built.name.split(".")).with_suffix(".json")
-        wanted = built.to_json_dict()
         # A page per suite is slow to render: only when the suite is new or has changed.
-        if path.exists() and json.loads(path.read_text("utf-8"))["expectations"] == wanted["expectations"]:
+        mark = self.folder / ".suites" / f"{suite.name}.mark"
+        if mark.exists() and mark.read_text("utf-8") == repr(suite):
             return
-        key: Any = ExpectationSuiteIdentifier(name=built.name)
-        context.expectations_store.store_backend.set(key.to_tuple(), json.dumps(wanted, sort_keys=True))
+        key: Any = ExpectationSuiteIdentifier(name=suite.name)
+        content = json.dumps(built.to_json_dict(), sort_keys=True)
+        context.expectations_store.store_backend.set(key.to_tuple(), content)
+        self._marks[mark] = repr(suite)
         self._fresh.append(key)
 
     def _keep_result(self, context: Any, suite_name: str, outcome: Any, run_name: str) -> None:

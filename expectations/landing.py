@@ -60,15 +60,7 @@ def landing_suite(source: Source, name: str) -> Suite:
         KeyError: the source has no such stream.
     """
     stream = source.stream(name)
-    expects = [
-        Expect(
-            "expect_table_row_count_to_be_between",
-            f"expected 1 to {MOST_ROWS} rows",
-            arguments={"min_value": 1, "max_value": MOST_ROWS},
-            is_structural=True,
-        )
-    ]
-    expects += _key_expects(stream) if name == stream.name else _parent_expects(stream, name)
+    expects = list(_key_expects(stream) if name == stream.name else _parent_expects(stream, name))
     record = stream.tables[name]
     for field_name, field in record.model_fields.items():
         expects += _field_expects(field_name, field, record)
@@ -306,6 +298,10 @@ def _unfit_files(batch: CommittedBatch, source: Source, landed: Mapping[str, int
         if difference := _difference(schemas[name], metadata.schema.to_arrow_schema()):
             reasons.append(
                 f"{place}: {path.name} does not have the columns declared: {difference}; pull the stream again"
+            )
+        if metadata.num_rows > MOST_ROWS:
+            reasons.append(
+                f"{place}: {path.name} holds {metadata.num_rows} rows, more than {MOST_ROWS}; pull less at a time"
             )
         if name in landed and metadata.num_rows != landed[name]:
             reasons.append(
