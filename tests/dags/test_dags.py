@@ -14,7 +14,7 @@ import pytest
 from connectors.landing import Landing
 from connectors.registry import sources
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("airflow")]
+pytestmark = pytest.mark.slow
 
 
 def test_every_source_has_its_dag_and_every_pool_is_made(run_dags: Any, airflow: Any) -> None:

@@ -20,7 +20,7 @@ from oms_core.pipeline import unify
 from oms_core.settings import Settings
 from oms_core.warehouse import open_warehouse
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(900), pytest.mark.xdist_group("tryton")]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 # Landing stream -> Tryton's model, spelled out so that the comparison does not rest on the declaration it checks.
 STREAMS = {
