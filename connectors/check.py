@@ -74,7 +74,9 @@ def _first_page(client: Client, source: Source, stream: Stream, seen: Mapping[st
     if stream.fan_out is not None:
         other, field = stream.fan_out
         records = (_try(source.stream(other).record, row) for row in seen.get(other, ()))
-        keys = tuple(str(getattr(record, field)) for record in records if record is not None)[: stream.fan_out_size]
+        keys = tuple(str(getattr(record, field)) for record in records if record is not None)[
+            : stream.fan_out_size
+        ]
     answer = client.send(stream, stream.pages.first(stream.ask(Bounds(keys=keys))))
     rows = dig(answer.body, stream.rows)
     return rows if isinstance(rows, list) else []

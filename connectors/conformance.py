@@ -41,7 +41,9 @@ class Conformance:
     source: ClassVar[Source]
     faults: ClassVar[tuple[str, ...]] = ("429", "500", "reset", "half_page", "malformed")
 
-    def test_every_stream_lands_and_every_row_is_accounted_for(self, service: Service, tmp_path: Path) -> None:
+    def test_every_stream_lands_and_every_row_is_accounted_for(
+        self, service: Service, tmp_path: Path
+    ) -> None:
         with _landing(tmp_path) as landing:
             results = pull_source(self.source, landing, service.values)
             _no_errors(results)
@@ -141,7 +143,9 @@ def _landing(root: Path) -> Iterator[Landing]:
 
 def _newest(landing: Landing, source: Source, stream: str) -> set[tuple[str, ...]]:
     """Key and hash of the newest version of every record of a stream."""
-    files = [str(batch.files[stream]) for batch in landing.batches(source=source.name) if stream in batch.files]
+    files = [
+        str(batch.files[stream]) for batch in landing.batches(source=source.name) if stream in batch.files
+    ]
     if not files:
         return set()
     keys = ", ".join(f'cast("{key}" as varchar)' for key in source.stream(stream).key)

@@ -52,7 +52,8 @@ out = Console()
 err = Console(stderr=True)
 
 Home = Annotated[
-    Path | None, typer.Option("--home", help="Folder of all state; ORDERHUB_HOME, else .orderhub.", show_default=False)
+    Path | None,
+    typer.Option("--home", help="Folder of all state; ORDERHUB_HOME, else .orderhub.", show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 P = ParamSpec("P")
@@ -159,17 +160,28 @@ def _show_pull(results: Sequence[PullResult], as_json: bool) -> None:
         out.print("nothing new in the inbox")
     for item in results:
         if item.error:
-            err.print(f"[bold red]{item.source}.{item.stream}:[/] {escape(item.error)}", highlight=False, soft_wrap=True)
+            err.print(
+                f"[bold red]{item.source}.{item.stream}:[/] {escape(item.error)}",
+                highlight=False,
+                soft_wrap=True,
+            )
         for stream, change in item.drift.items():
             words = [f"{kind} {', '.join(names)}" for kind, names in change.items() if names]
-            err.print(f"[yellow]{item.source}.{stream}: fields {'; '.join(words)} since the last pull[/]", highlight=False)
+            err.print(
+                f"[yellow]{item.source}.{stream}: fields {'; '.join(words)} since the last pull[/]",
+                highlight=False,
+            )
 
 
 @app.command(epilog="Example: `orderhub pull shopify tryton --since 2026-10-01`")
 @plain_errors
 def pull(
-    sources: Annotated[list[str] | None, typer.Argument(help="Sources; every configured one by default.")] = None,
-    stream: Annotated[list[str] | None, typer.Option(help="Only these streams of the one source named.")] = None,
+    sources: Annotated[
+        list[str] | None, typer.Argument(help="Sources; every configured one by default.")
+    ] = None,
+    stream: Annotated[
+        list[str] | None, typer.Option(help="Only these streams of the one source named.")
+    ] = None,
     since: Annotated[str | None, typer.Option(help="Back-fill from this time (ISO 8601).")] = None,
     until: Annotated[str | None, typer.Option(help="Back-fill up to this time (ISO 8601).")] = None,
     full: Annotated[bool, typer.Option("--full", help="Ignore cursors and read everything again.")] = False,
@@ -199,7 +211,9 @@ def _show_unify(result: pipeline.UnifyResult, as_json: bool) -> None:
         return
     for gate in result.gates:
         mark = "[green]passed[/]" if gate.passed else "[red]held back[/]"
-        out.print(f"gate {gate.gate}: {mark}, {gate.judged:,} judged, {gate.rejected_rows:,} rows to quarantine")
+        out.print(
+            f"gate {gate.gate}: {mark}, {gate.judged:,} judged, {gate.rejected_rows:,} rows to quarantine"
+        )
         for complaint in gate.complaints[:10]:
             out.print(f"  [yellow]{escape(complaint)}[/]", highlight=False)
     if result.conservation is not None:
@@ -241,12 +255,15 @@ def unify(
 @app.command(epilog="Example: `orderhub run --file exports/online_retail_2010.parquet`")
 @plain_errors
 def run(
-    sources: Annotated[list[str] | None, typer.Argument(help="Sources; every configured one by default.")] = None,
+    sources: Annotated[
+        list[str] | None, typer.Argument(help="Sources; every configured one by default.")
+    ] = None,
     file: Annotated[
         list[Path] | None, typer.Option(help="Put a copy of this export into the inbox first.", exists=True)
     ] = None,
     mapping: Annotated[
-        Path | None, typer.Option(help="Column mapping (TOML) for the exports, put into the inbox too.", exists=True)
+        Path | None,
+        typer.Option(help="Column mapping (TOML) for the exports, put into the inbox too.", exists=True),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Ignore cursors and read everything again.")] = False,
     home: Home = None,
@@ -443,7 +460,9 @@ def sources_list(home: Home = None, as_json: AsJson = False) -> None:
 @sources_app.command("check", epilog="Example: `orderhub sources check shopify`")
 @plain_errors
 def sources_check(
-    sources: Annotated[list[str] | None, typer.Argument(help="Sources; every configured one by default.")] = None,
+    sources: Annotated[
+        list[str] | None, typer.Argument(help="Sources; every configured one by default.")
+    ] = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -478,7 +497,9 @@ def sandbox_serve(
     """Serve the sandbox company until Ctrl-C; the first line printed holds the addresses and credentials."""
     from connectors.sandbox.__main__ import main
 
-    raise typer.Exit(main(["--port", str(port), "--orders", str(orders), "--seed", str(seed), "--dirt", dirt]))
+    raise typer.Exit(
+        main(["--port", str(port), "--orders", str(orders), "--seed", str(seed), "--dirt", dirt])
+    )
 
 
 @app.command(epilog="Example: `orderhub explain 1042 net_amount`")
@@ -505,7 +526,9 @@ def explain(
     if as_json:
         _print_json(asdict(found))
         return
-    out.print(f"[bold]{found.order_id}[/] (asked: {escape(found.asked)}, found by {found.found_by}), release {found.release_id}")
+    out.print(
+        f"[bold]{found.order_id}[/] (asked: {escape(found.asked)}, found by {found.found_by}), release {found.release_id}"
+    )
     out.print(f"records: {escape(', '.join(found.records))}", highlight=False)
     for value in found.values:
         out.print(f"\n[bold]{value.attribute}[/] = {escape(str(value.value))}", highlight=False)
@@ -528,7 +551,9 @@ def explain(
 @app.command(epilog="Example: `orderhub serve --port 8000`")
 @plain_errors
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on; other than loopback needs ORDERHUB_API_KEY.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; other than loopback needs ORDERHUB_API_KEY.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port.")] = 8000,
     home: Home = None,
 ) -> None:

@@ -143,13 +143,16 @@ def _distinct_queries(stream: StreamShape) -> list[tuple[str, str]]:
         counted = (
             f"select distinct child._parent_hash, child._child_index, {', '.join(f'parent.{k}' for k in key.split(', '))} "
             f"from landing.{stream.source}__{child} as child join ({ranked}) as parent "
-            f"on parent.place = 1 and child._parent_hash = parent.newest_hash" + (f" and {links}" if links else "")
+            f"on parent.place = 1 and child._parent_hash = parent.newest_hash"
+            + (f" and {links}" if links else "")
         )
         queries.append((child, f"select count(*) from ({counted}) as rows_counted"))
     return queries
 
 
-def measure(warehouse: Warehouse, shapes: Iterable[StreamShape], counts: Iterable[LandedCount]) -> Conservation:
+def measure(
+    warehouse: Warehouse, shapes: Iterable[StreamShape], counts: Iterable[LandedCount]
+) -> Conservation:
     """Count both sides of every step.
 
     Args:
@@ -165,7 +168,11 @@ def measure(warehouse: Warehouse, shapes: Iterable[StreamShape], counts: Iterabl
             if (shape.source, name) not in manifest:
                 continue
             model = f"stg_{shape.source}__{name}"
-            staged = f"(select count(*) from staging.{model})" if model in staged_models else "cast(null as bigint)"
+            staged = (
+                f"(select count(*) from staging.{model})"
+                if model in staged_models
+                else "cast(null as bigint)"
+            )
             parts.append(
                 f"select '{shape.source}' as source, '{name}' as stream, ({query}) as distinct_count, "
                 f"{staged} as staged_count"
@@ -196,6 +203,8 @@ def measure(warehouse: Warehouse, shapes: Iterable[StreamShape], counts: Iterabl
             row["superseded_net_amount"],
             row["orphan_net_amount"],
         )
-        for row in warehouse.read("select * from marts.ops_conservation order by source_system, currency").to_pylist()
+        for row in warehouse.read(
+            "select * from marts.ops_conservation order by source_system, currency"
+        ).to_pylist()
     ]
     return Conservation(sorted(streams, key=lambda item: (item.source, item.stream)), money)

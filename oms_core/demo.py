@@ -7,9 +7,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from rich.table import Table
 
 from connectors.extract import Progress, PullResult
 from connectors.landing import Landing
+from connectors.quarantine import list_rows
 from oms_core import pipeline
 from oms_core.identity.score import pairwise
 from oms_core.pipeline import PipelineError, Say
@@ -42,7 +43,9 @@ def sandbox_company(orders: int, seed: int, inbox: Path) -> Iterator[tuple[str, 
         assert process.stdout is not None
         first = process.stdout.readline()
         if not first:
-            raise PipelineError(f"the sandbox company did not start (exit {process.wait()}); its error is above")
+            raise PipelineError(
+                f"the sandbox company did not start (exit {process.wait()}); its error is above"
+            )
         try:
             hello = json.loads(first)
             yield hello["url"], hello["env"]
@@ -67,7 +70,9 @@ def run_demo(
     inbox = settings.home / "inbox"
     with sandbox_company(orders, seed, inbox) as (url, values):
         say(f"sandbox company of {orders:,} orders answers at {url}")
-        settings = replace(settings, values={**settings.values, **values, "ORDERHUB_FILE_DROP_INBOX": str(inbox)})
+        settings = replace(
+            settings, values={**settings.values, **values, "ORDERHUB_FILE_DROP_INBOX": str(inbox)}
+        )
         pulling = time.perf_counter()
         results = pipeline.pull(settings, progress=progress)
         pulled_in = time.perf_counter() - pulling
@@ -89,15 +94,13 @@ def _report(
     assert unified.conservation is not None
     sources: dict[str, dict[str, int]] = {}
     for item in unified.conservation.streams:
-        figures = sources.setdefault(item.source, dict.fromkeys(("pulled", "landed", "quarantined", "staged"), 0))
+        figures = sources.setdefault(
+            item.source, dict.fromkeys(("pulled", "landed", "quarantined", "staged"), 0)
+        )
         figures["pulled"] += item.pulled
         figures["landed"] += item.landed
         figures["quarantined"] += item.quarantined
         figures["staged"] += item.staged or 0
-    landing = Landing(settings.landing)
-    reasons: dict[str, int] = defaultdict(int)
-    with_reasons = _quarantine_reasons(landing, reasons)
-    landing.close()
     return {
         "sources": dict(sorted(sources.items())),
         "orders": unified.orders,
@@ -114,10 +117,11 @@ def _report(
                 "judged": gate.judged,
                 "rejected_rows": gate.rejected_rows,
                 "complaints": gate.complaints,
+                "remarks": gate.remarks,
             }
             for gate in unified.gates
         },
-        "quarantine": with_reasons,
+        "quarantine": _quarantine_reasons(settings),
         "scores": scores(settings, truth),
         "release": unified.release_id,
         "errors": [f"{item.source}.{item.stream}: {item.error}" for item in results if item.error],
@@ -127,12 +131,13 @@ def _report(
     }
 
 
-def _quarantine_reasons(landing: Landing, reasons: dict[str, int]) -> dict[str, int]:
-    from connectors.quarantine import list_rows
-
-    for row in list_rows(landing):
-        reasons[f"{row.source}.{row.stream}: {row.error.split(' (received')[0]}"] += 1
-    return dict(sorted(reasons.items(), key=lambda item: -item[1]))
+def _quarantine_reasons(settings: Settings) -> dict[str, int]:
+    """How many rows wait in quarantine for each reason, most frequent first."""
+    with closing(Landing(settings.landing)) as landing:
+        reasons = Counter(
+            f"{row.source}.{row.stream}: {row.error.split(' (received')[0]}" for row in list_rows(landing)
+        )
+    return dict(reasons.most_common())
 
 
 def scores(settings: Settings, truth: list[dict[str, str]]) -> dict[str, dict[str, float]]:
@@ -162,7 +167,9 @@ def print_report(console: Console, report: Mapping[str, Any], settings: Settings
     for name in ("source", "pulled", "landed", "quarantined", "staged"):
         table.add_column(name, justify="left" if name == "source" else "right")
     for source, figures in report["sources"].items():
-        table.add_row(source, *(f"{figures[name]:,}" for name in ("pulled", "landed", "quarantined", "staged")))
+        table.add_row(
+            source, *(f"{figures[name]:,}" for name in ("pulled", "landed", "quarantined", "staged"))
+        )
     console.print(table)
     for reason, count in list(report["quarantine"].items())[:8]:
         console.print(f"  in quarantine: {count} × {escape(reason)}", highlight=False, soft_wrap=True)
@@ -183,13 +190,27 @@ def print_report(console: Console, report: Mapping[str, Any], settings: Settings
             console.print(f"  {escape(fault)}")
     for name, gate in report["gates"].items():
         word = "[green]passed[/]" if gate["passed"] else "[red]held back[/]"
-        console.print(f"gate {name}: {word} ({gate['judged']:,} judged, {gate['rejected_rows']:,} rows to quarantine)")
-        for complaint in gate["complaints"][:5]:
+        console.print(
+            f"gate {name}: {word} ({gate['judged']:,} judged, {gate['rejected_rows']:,} rows to quarantine)"
+        )
+        for complaint in [*gate["complaints"], *gate["remarks"]][:5]:
             console.print(f"  [yellow]{escape(complaint)}[/]", highlight=False, soft_wrap=True)
-    accuracy = Table("entity", "precision", "recall", "F1", "records", title="Against the sandbox's truth", title_justify="left")
+    accuracy = Table(
+        "entity",
+        "precision",
+        "recall",
+        "F1",
+        "records",
+        title="Against the sandbox's truth",
+        title_justify="left",
+    )
     for entity, score in report["scores"].items():
         accuracy.add_row(
-            entity, f"{score['precision']:.4f}", f"{score['recall']:.4f}", f"{score['f1']:.4f}", f"{score['records']:,}"
+            entity,
+            f"{score['precision']:.4f}",
+            f"{score['recall']:.4f}",
+            f"{score['f1']:.4f}",
+            f"{score['records']:,}",
         )
     console.print(accuracy)
     steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in report["seconds"].items())

@@ -24,7 +24,7 @@ from typing import Any
 import pyarrow as pa
 
 from connectors import registry
-from connectors.declare import Kind, Source, stream_schemas
+from connectors.declare import Source, stream_schemas
 from connectors.errors import ConnectorError
 from connectors.extract import Progress, PullResult, pull_source, require_stream
 from connectors.files import pull_files
@@ -36,7 +36,7 @@ from oms_core.release.publish import Batch, Publication, publish
 from oms_core.release.tables import RELEASED_TABLES
 from oms_core.settings import Settings
 from oms_core.store.postgres import Database
-from oms_core.warehouse import DBT_PROJECT, Load, Warehouse, WarehouseError, build, open_warehouse, sole_writer
+from oms_core.warehouse import DBT_PROJECT, Load, Warehouse, build, open_warehouse, sole_writer
 
 Say = Callable[[str], None]
 
@@ -84,7 +84,10 @@ def code_version() -> str:
     if not (root / ".git").exists():
         return number
     found = subprocess.run(
-        ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
+        ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return f"{number}+{found.stdout.strip()}" if found.returncode == 0 else number
 
@@ -182,7 +185,14 @@ def pull(
         if source.exports:
             return pull_files(source, settings.inbox, landing, progress=progress, again=full)
         return pull_source(
-            source, landing, settings.values, streams=streams, since=since, until=until, full=full, progress=progress
+            source,
+            landing,
+            settings.values,
+            streams=streams,
+            since=since,
+            until=until,
+            full=full,
+            progress=progress,
         )
 
     try:
@@ -233,7 +243,11 @@ def load(landing: Landing, warehouse: Warehouse) -> int:
             batch.batch_id,
             f"{batch.source}__{name}",
             path,
-            [(page, row, child) for stream, page, row, child in landing.gated_rows(batch.batch_id) if stream == name],
+            [
+                (page, row, child)
+                for stream, page, row, child in landing.gated_rows(batch.batch_id)
+                if stream == name
+            ],
         )
         for batch in landing.batches(gate="passed")
         for name, path in batch.files.items()
@@ -289,7 +303,12 @@ def check_marts(warehouse: Warehouse, settings: Settings, previous: Mapping[str,
     }
     return [
         GateOutcome(
-            f"release.{result.subject}", result.row_count, result.passed, 0, list(result.reasons), list(result.warnings)
+            f"release.{result.subject}",
+            result.row_count,
+            result.passed,
+            0,
+            list(result.reasons),
+            list(result.warnings),
         )
         for result in gate_release(frames, GateContext(settings.data_docs), previous_counts=previous)
     ]
@@ -310,12 +329,15 @@ def balance(landing: Landing, warehouse: Warehouse) -> Conservation:
         for stream in source.streams
     ]
     counts = [
-        LandedCount(item.source, item.stream, item.pulled, item.landed, item.quarantined) for item in landing.counts()
+        LandedCount(item.source, item.stream, item.pulled, item.landed, item.quarantined)
+        for item in landing.counts()
     ]
     return measure(warehouse, shapes, counts)
 
 
-def release(landing: Landing, warehouse: Warehouse, database: Database, say: Say = lambda _: None) -> Publication:
+def release(
+    landing: Landing, warehouse: Warehouse, database: Database, say: Say = lambda _: None
+) -> Publication:
     """Publish the built marts as the next release."""
     built = set(warehouse.tables("marts"))
     with contextlib.ExitStack() as stack:
@@ -326,7 +348,9 @@ def release(landing: Landing, warehouse: Warehouse, database: Database, say: Say
         return publish(
             database,
             marts,
-            batches=[Batch(item.source, item.stream, item.batch_id) for item in landing.batches(gate="passed")],
+            batches=[
+                Batch(item.source, item.stream, item.batch_id) for item in landing.batches(gate="passed")
+            ],
             code_version=code_version(),
             progress=say,
         )
@@ -390,7 +414,10 @@ def _unify(
     say(f"marts built: {second.node_count} models and tests")
     with _timed(seconds, "gate 2"):
         gates += check_marts(warehouse, settings, before.get("row_counts", {}))
-    _refuse([f"{g.gate}: {c}" for g in gates[1:] if not g.passed for c in g.complaints], "gate 2 refused the marts")
+    _refuse(
+        [f"{g.gate}: {c}" for g in gates[1:] if not g.passed for c in g.complaints],
+        "gate 2 refused the marts",
+    )
     with _timed(seconds, "conservation"):
         conservation = balance(landing, warehouse)
     _refuse(conservation.faults, "the conservation law is broken")
@@ -450,24 +477,3 @@ def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
         yield
     finally:
         seconds[step] = round(time.perf_counter() - started, 3)
-
-
-__all__ = [
-    "GateOutcome",
-    "Kind",
-    "PipelineError",
-    "UnifyResult",
-    "WarehouseError",
-    "balance",
-    "choose_sources",
-    "code_version",
-    "drop",
-    "identify",
-    "is_configured",
-    "load",
-    "open_gate",
-    "peak_rss_mb",
-    "pull",
-    "release",
-    "unify",
-]

@@ -89,11 +89,15 @@ def open_warehouse(home: Path, url: str | None) -> Warehouse:
         return DuckDBWarehouse(Path(url.removeprefix("duckdb:///")))
     if url.startswith(("postgresql://", "postgres://")):
         return PostgresWarehouse(url)
-    raise WarehouseError(f"ORDERHUB_WAREHOUSE_URL: {url.split(':')[0]!r} is not supported; use duckdb:/// or postgresql://")
+    raise WarehouseError(
+        f"ORDERHUB_WAREHOUSE_URL: {url.split(':')[0]!r} is not supported; use duckdb:/// or postgresql://"
+    )
 
 
 @contextlib.contextmanager
-def sole_writer(home: Path, wait_seconds: float = 900.0, say: Callable[[str], None] | None = None) -> Iterator[None]:
+def sole_writer(
+    home: Path, wait_seconds: float = 900.0, say: Callable[[str], None] | None = None
+) -> Iterator[None]:
     """Hold the warehouse's file lock: one process builds at a time, the others wait.
 
     Raises:
@@ -168,7 +172,9 @@ class DuckDBWarehouse:
         try:
             connection = duckdb.connect(str(self.path))
         except duckdb.IOException as error:
-            raise WarehouseError(f"cannot open {self.path}: {error}. Another process may be writing to it") from error
+            raise WarehouseError(
+                f"cannot open {self.path}: {error}. Another process may be writing to it"
+            ) from error
         try:
             connection.execute("set TimeZone='UTC'")
             yield connection
@@ -181,7 +187,9 @@ class DuckDBWarehouse:
             connection.begin()
             connection.execute("create schema if not exists landing")
             connection.execute("create schema if not exists identity")
-            connection.execute(f"create table if not exists landing.{_LOADED} (batch_id text, table_name text)")
+            connection.execute(
+                f"create table if not exists landing.{_LOADED} (batch_id text, table_name text)"
+            )
             existing: dict[str, list[tuple[str, str]]] = {}
             for table, name, kind in connection.execute(
                 "select table_name, column_name, data_type from information_schema.columns "
@@ -190,7 +198,8 @@ class DuckDBWarehouse:
                 existing.setdefault(table, []).append((name, kind))
             for table, schema in schemas.items():
                 wanted = [
-                    (field.name, _DUCKDB_NAMES.get(_sql_type(field.type), _sql_type(field.type).upper())) for field in schema
+                    (field.name, _DUCKDB_NAMES.get(_sql_type(field.type), _sql_type(field.type).upper()))
+                    for field in schema
                 ]
                 if existing.get(table) == wanted:
                     continue
@@ -220,7 +229,9 @@ class DuckDBWarehouse:
                     parameters += [list(values) for values in zip(*item.excluded, strict=True)]
                 count = connection.execute(query, parameters).fetchone()
                 copied += int(count[0]) if count else 0
-                connection.execute(f"insert into landing.{_LOADED} values (?, ?)", [item.batch_id, item.table])
+                connection.execute(
+                    f"insert into landing.{_LOADED} values (?, ?)", [item.batch_id, item.table]
+                )
             connection.commit()
         return copied
 
@@ -274,7 +285,9 @@ class PostgresWarehouse:
         try:
             connection = psycopg.connect(self._url, options="-c timezone=UTC")
         except psycopg.OperationalError as error:
-            raise WarehouseError(f"cannot reach the warehouse database: {error}. Check ORDERHUB_WAREHOUSE_URL") from error
+            raise WarehouseError(
+                f"cannot reach the warehouse database: {error}. Check ORDERHUB_WAREHOUSE_URL"
+            ) from error
         with connection:
             yield connection
 
@@ -283,7 +296,9 @@ class PostgresWarehouse:
         with self._connect() as connection:
             connection.execute("create schema if not exists landing")
             connection.execute("create schema if not exists identity")
-            connection.execute(f"create table if not exists landing.{_LOADED} (batch_id text, table_name text)")
+            connection.execute(
+                f"create table if not exists landing.{_LOADED} (batch_id text, table_name text)"
+            )
             existing: dict[str, list[str]] = {}
             for table, column, kind in connection.execute(
                 "select c.relname, a.attname, format_type(a.atttypid, a.atttypmod) from pg_attribute a "
@@ -294,16 +309,16 @@ class PostgresWarehouse:
                 existing.setdefault(table, []).append(f"{column} {kind}")
             for table, schema in schemas.items():
                 wanted = [
-                    f"{field.name} {_sql_type(field.type)}".replace(" timestamp", " timestamp without time zone")
+                    f"{field.name} {_sql_type(field.type)}".replace(
+                        " timestamp", " timestamp without time zone"
+                    )
                     for field in schema
                 ]
                 if existing.get(table) == wanted:
                     continue
                 place = sql.SQL("landing.{}").format(sql.Identifier(table))
                 connection.execute(sql.SQL("drop table if exists {} cascade").format(place))
-                connection.execute(
-                    sql.SQL("create table {} ({})").format(place, sql.SQL(_columns(schema)))
-                )
+                connection.execute(sql.SQL("create table {} ({})").format(place, sql.SQL(_columns(schema))))
                 connection.execute(f"delete from landing.{_LOADED} where table_name = %s", [table])
             done = set(connection.execute(f"select batch_id, table_name from landing.{_LOADED}").fetchall())
             for item in loads:
@@ -315,7 +330,9 @@ class PostgresWarehouse:
                     table_part = _shaped(pa.Table.from_batches([batch]), schema, excluded)
                     _copy(connection, "landing", item.table, table_part)
                     copied += table_part.num_rows
-                connection.execute(f"insert into landing.{_LOADED} values (%s, %s)", [item.batch_id, item.table])
+                connection.execute(
+                    f"insert into landing.{_LOADED} values (%s, %s)", [item.batch_id, item.table]
+                )
         return copied
 
     def replace(self, schema: str, tables: Mapping[str, pa.Table]) -> None:
@@ -360,7 +377,8 @@ class PostgresWarehouse:
     def tables(self, schema: str) -> list[str]:
         with self._connect() as connection:
             rows = connection.execute(
-                "select table_name from information_schema.tables where table_schema = %s order by 1", [schema]
+                "select table_name from information_schema.tables where table_schema = %s order by 1",
+                [schema],
             ).fetchall()
         return [row[0] for row in rows]
 
@@ -379,7 +397,11 @@ class PostgresWarehouse:
 def _arrow_type(column: psycopg.Column) -> pa.DataType:
     name = column.type_display.split("(")[0]
     if name == "numeric":
-        return pa.decimal128(column.precision or 38, column.scale or 0) if column.precision else pa.decimal128(38, 9)
+        return (
+            pa.decimal128(column.precision or 38, column.scale or 0)
+            if column.precision
+            else pa.decimal128(38, 9)
+        )
     known: dict[str, pa.DataType] = {
         "text": pa.string(),
         "varchar": pa.string(),
@@ -431,7 +453,9 @@ def _copy(connection: psycopg.Connection[Any], schema: str, table: str, rows: pa
 _manifests: dict[str, Any] = {}
 
 
-def build(warehouse: Warehouse, home: Path, select: Sequence[str], *, unit_tests: bool = False) -> BuildResult:
+def build(
+    warehouse: Warehouse, home: Path, select: Sequence[str], *, unit_tests: bool = False
+) -> BuildResult:
     """Run `dbt build` on part of the project, with its tests.
 
     Args:
@@ -471,7 +495,9 @@ def build(warehouse: Warehouse, home: Path, select: Sequence[str], *, unit_tests
         finally:
             _close_dbt_log()
         if outcome.exception is not None:
-            raise WarehouseError(f"dbt stopped: {outcome.exception}. Its log is {folder / 'logs' / 'dbt.log'}")
+            raise WarehouseError(
+                f"dbt stopped: {outcome.exception}. Its log is {folder / 'logs' / 'dbt.log'}"
+            )
     failures, warnings, broken = [], [], []
     results: Any = outcome.result
     for item in results:
@@ -484,7 +510,9 @@ def build(warehouse: Warehouse, home: Path, select: Sequence[str], *, unit_tests
         elif status == "warn":
             warnings.append(f"{name}: {(item.message or status).strip()}")
     if broken:
-        raise WarehouseError(f"dbt could not build {'; '.join(broken)}. Its log is {folder / 'logs' / 'dbt.log'}")
+        raise WarehouseError(
+            f"dbt could not build {'; '.join(broken)}. Its log is {folder / 'logs' / 'dbt.log'}"
+        )
     return BuildResult(len(list(results)), failures, warnings, time.perf_counter() - started)
 
 

@@ -22,7 +22,9 @@ _MOST_SHARERS = 12
 _SHORTEST_KEY = 10
 
 
-def _chain(groups: Mapping[Any, Sequence[str]], rule: str, strength: int, most: int | None = None) -> list[Edge]:
+def _chain(
+    groups: Mapping[Any, Sequence[str]], rule: str, strength: int, most: int | None = None
+) -> list[Edge]:
     """Edges that connect all records of each group, in a chain rather than all pairs."""
     edges = []
     for records in groups.values():
@@ -72,7 +74,9 @@ def customer_edges(rows: Sequence[Row]) -> list[Edge]:
     edges += _chain(_group(rows, lambda row: (mailbox(row), named(row))), "email+name", 2)
     edges += _chain(_group(rows, lambda row: (number(row), named(row))), "phone+name", 3)
     edges += _chain(_group(rows, lambda row: (number(row), person(row))), "phone+name", 3)
-    edges += _chain(_group(rows, lambda row: (normalise.phone_tail(row["phone"]), person(row))), "phone+name", 3)
+    edges += _chain(
+        _group(rows, lambda row: (normalise.phone_tail(row["phone"]), person(row))), "phone+name", 3
+    )
     edges += _chain(_group(rows, mailbox), "email", 4, most=_MOST_SHARERS * 4)
     at_address = _group(rows, lambda row: (named(row), postcode(row)))
     number_of = {row["record_id"]: normalise.house_number(row["street"]) for row in rows}
@@ -80,7 +84,9 @@ def customer_edges(rows: Sequence[Row]) -> list[Edge]:
     return edges
 
 
-def _one_house(groups: Mapping[Any, Sequence[str]], number_of: Mapping[str, str | None]) -> dict[Any, list[str]]:
+def _one_house(
+    groups: Mapping[Any, Sequence[str]], number_of: Mapping[str, str | None]
+) -> dict[Any, list[str]]:
     """Split groups of one name and postcode by house number, which survives every spelling and script of a street.
 
     Records without a number stay with the others only where those agree on one.
@@ -166,7 +172,9 @@ def location_edges(rows: Sequence[Row]) -> list[Edge]:
     edges = _chain(_group(rows, lambda row: normalise.code(row["gln"])), "gln", 1)
     edges += _chain(_group(rows, lambda row: normalise.code(row["location_code"])), "location_code", 2)
     edges += _chain(_group(rows, place), "street+postcode", 3)
-    edges += _chain(_group(rows, lambda row: (normalise.name(row["location_name"]), row["country"])), "name+country", 4)
+    edges += _chain(
+        _group(rows, lambda row: (normalise.name(row["location_name"]), row["country"])), "name+country", 4
+    )
     return edges
 
 
@@ -246,13 +254,16 @@ def _find(
     by_id: Mapping[str, Row], by_number: Mapping[str, list[str]], origin: str, reference: Row
 ) -> tuple[list[tuple[int, str]], str | None]:
     value = reference["reference_value"]
-    hint = reference["target_system"] or _system_named(value, {row["source_system"] for row in by_id.values()})
+    hint = reference["target_system"] or _system_named(
+        value, {row["source_system"] for row in by_id.values()}
+    )
     own = by_id[origin]["source_system"]
     for position, candidate in enumerate(normalise.reference_candidates(value)):
         targets = [
             record
             for record in by_number.get(candidate, ())
-            if record != origin and (by_id[record]["source_system"] != own or by_id[record]["document_role"] == "order")
+            if record != origin
+            and (by_id[record]["source_system"] != own or by_id[record]["document_role"] == "order")
         ]
         if by_id[origin]["document_role"] == "order":
             targets = [record for record in targets if by_id[record]["source_system"] != own]

@@ -58,17 +58,41 @@ def phone(value: str | None, country: str | None) -> str | None:
 
 @lru_cache(maxsize=262144)
 def name(value: str | None) -> str | None:
-    """A person's or company's name as a sorted set of Latin tokens: script, order, accents and suffixes do not matter."""
+    """A person's or company's name as Latin letters in a circle: script, spacing, accents and suffixes do not matter, nor
+    whether the family name comes first.
+
+    The circle is cut at its least rotation. "Wang Xiaoming", "Xiao Ming Wang" and 王小明 are one; "Amy Chen" and "May Chen",
+    of the same letters, are two.
+    """
     text = plain(value)
     if text is None:
         return None
-    # Syllables of one Chinese name are joined again, since the order of family and given name is not known.
     latin = " ".join(lazy_pinyin(text)) if any("\u4e00" <= sign <= "\u9fff" for sign in text) else text
     folded = "".join(sign for sign in unicodedata.normalize("NFD", latin) if not unicodedata.combining(sign))
     # "Mueller" is how "Müller" is written where there is no ü.
     folded = folded.replace("ae", "a").replace("oe", "o").replace("ue", "u").replace("ß", "ss")
     tokens = [token for token in re.split(r"[^a-z0-9]+", folded) if token and token not in _COMPANY_SUFFIXES]
-    return "".join(sorted("".join(tokens))) if tokens else None
+    return _least_rotation("".join(tokens)) if tokens else None
+
+
+def _least_rotation(text: str) -> str:
+    """The rotation that sorts first. Booth's problem by Duval's two pointers, linear time."""
+    doubled, size = text + text, len(text)
+    best, other, same = 0, 1, 0
+    while best < size and other < size and same < size:
+        left, right = doubled[best + same], doubled[other + same]
+        if left == right:
+            same += 1
+            continue
+        if left > right:
+            best += same + 1
+        else:
+            other += same + 1
+        if best == other:
+            other += 1
+        same = 0
+    start = min(best, other)
+    return doubled[start : start + size]
 
 
 def code(value: str | None) -> str | None:
@@ -147,9 +171,11 @@ def house_number(street: str | None) -> str | None:
 
 
 def tax_number(value: str | None) -> str | None:
-    """A tax number of at least six signs, without punctuation."""
+    """A tax number of at least six signs, without punctuation; None for what somebody wrote to fill the field."""
     text = code(value)
-    return text if text is not None and len(text) >= 6 else None
+    if text is None or len(text) < 6 or len(set(text)) < 3 or not any(sign.isdigit() for sign in text):
+        return None
+    return text
 
 
 def order_number(value: str | None) -> str | None:

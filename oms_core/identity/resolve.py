@@ -67,7 +67,9 @@ def resolve(
         "order": order,
         "customer": _resolve("customer", customers, evidence, known, match.customer_veto(customers)),
         "sku": _resolve("sku", skus, match.sku_edges(skus), known, match.sku_veto(skus)),
-        "location": _resolve("location", locations, match.location_edges(locations), known, match.location_veto(locations)),
+        "location": _resolve(
+            "location", locations, match.location_edges(locations), known, match.location_veto(locations)
+        ),
     }
 
 
@@ -82,7 +84,9 @@ def _decided(entity: str, known: Known) -> tuple[list[Edge], list[tuple[str, str
     return same, apart
 
 
-def _resolve(entity: str, rows: Sequence[Row], evidence: Iterable[Edge], known: Known, veto: Veto) -> Resolved:
+def _resolve(
+    entity: str, rows: Sequence[Row], evidence: Iterable[Edge], known: Known, veto: Veto
+) -> Resolved:
     same, apart = _decided(entity, known)
     found = cluster(
         (row["record_id"] for row in rows),

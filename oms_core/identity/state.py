@@ -127,8 +127,12 @@ def crosswalk(connection: Connection, entity: str) -> pa.Table:
     for row in connection.execute(query):
         for values, value in zip(columns, row, strict=True):
             values.append(value)
-    text_fields: list[pa.Field[Any]] = [pa.field(name, pa.string()) for name in ("record_id", f"{entity}_id", "match_rule")]
-    schema: pa.Schema = pa.schema([*text_fields, pa.field("valid_from", _INSTANT), pa.field("valid_to", _INSTANT)])
+    text_fields: list[pa.Field[Any]] = [
+        pa.field(name, pa.string()) for name in ("record_id", f"{entity}_id", "match_rule")
+    ]
+    schema: pa.Schema = pa.schema(
+        [*text_fields, pa.field("valid_from", _INSTANT), pa.field("valid_to", _INSTANT)]
+    )
     return pa.Table.from_arrays(
         [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema=schema
     )
@@ -138,7 +142,10 @@ def orphan_table(orphans: Mapping[str, str]) -> pa.Table:
     """Order records that hang on no order: record_id, reason."""
     records = sorted(orphans)
     return pa.table(
-        {"record_id": pa.array(records, pa.string()), "reason": pa.array([orphans[r] for r in records], pa.string())}
+        {
+            "record_id": pa.array(records, pa.string()),
+            "reason": pa.array([orphans[r] for r in records], pa.string()),
+        }
     )
 
 
