@@ -325,7 +325,7 @@ ORDER_EXAMPLE: JsonDict = {
     "release_id": 7,
     "found_by": "order_number",
     "record_ids": ["shopify:orders:5123", "tryton:sales:88"],
-    "order_id": "order_3f9c1b7e",
+    "order_id": "ORD-223ALSF7LLTYXOKU",
     "order_number": "#1042",
     "order_type": "b2c",
     "source_systems": ["shopify", "tryton"],
@@ -338,7 +338,7 @@ ORDER_EXAMPLE: JsonDict = {
         {
             "order_line_id": "shopify:order_lines:9001",
             "line_number": 1,
-            "sku_id": "sku_a81d20c4",
+            "sku_id": "SKU-7QK2MZ5DTH3NAXEB",
             "qty": "2.000000",
             "uom": "C62",
             "net_amount": "49.9000",
@@ -361,18 +361,18 @@ CUSTOMER_EXAMPLE: JsonDict = {
     "release_id": 7,
     "found_by": "record_id",
     "record_ids": ["hubspot:contacts:301", "square:customers:K9"],
-    "customer_id": "customer_77ab01cd",
+    "customer_id": "CUS-W3GOLAXSWB7VPPGT",
     "customer_type": "person",
     "full_name": "王小明",
     "country": "CN",
     "preference_tags": ["fragrance-free"],
-    "order_ids": ["order_3f9c1b7e"],
+    "order_ids": ["ORD-223ALSF7LLTYXOKU"],
 }
 SKU_EXAMPLE: JsonDict = {
     "release_id": 7,
     "found_by": "gtin14",
     "record_ids": ["square:catalog_items:W62X", "tryton:products:12"],
-    "sku_id": "sku_a81d20c4",
+    "sku_id": "SKU-7QK2MZ5DTH3NAXEB",
     "sku_code": "LIP-07-RED",
     "title": "Lipstick 07 red",
     "gtin14": "04006381333931",
@@ -381,7 +381,7 @@ SKU_EXAMPLE: JsonDict = {
     "positions": [
         {
             "position_id": "odoo:quants:55",
-            "location_id": "location_0c5d9e11",
+            "location_id": "LOC-V5EL563GNY3IG247",
             "on_hand_qty": "120.000000",
             "uom": "C62",
         }

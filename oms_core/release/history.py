@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 
 from oms_core.release.errors import RejectedError
 from oms_core.release.tables import ReleasedTable
-from oms_core.store.tables import HISTORY_SCHEMA, RELEASED_SCHEMA, STATE_SCHEMA
+from oms_core.store.tables import HISTORY_SCHEMA, READER_ROLE, RELEASED_SCHEMA, STATE_SCHEMA
 
 # In this order: whichever release the reader's transaction asks for, looked up once per query.
 _SHOWN_RELEASE = (
@@ -140,11 +140,11 @@ def show(connection: Connection, name: str) -> None:
         for column in existing_columns(connection, name)
         if column != "release_to"
     )
+    view = f"{RELEASED_SCHEMA}.{quoted(name)}"
     connection.execute(
         text(
-            f"CREATE OR REPLACE VIEW {RELEASED_SCHEMA}.{quoted(name)} AS SELECT {listed} FROM "
-            f"{history_table(name)} "
-            f"WHERE release_from <= {_SHOWN_RELEASE} AND (release_to IS NULL OR release_to > "
-            f"{_SHOWN_RELEASE})"
+            f"CREATE OR REPLACE VIEW {view} AS SELECT {listed} FROM {history_table(name)} "
+            f"WHERE release_from <= {_SHOWN_RELEASE} AND (release_to IS NULL OR release_to > {_SHOWN_RELEASE})"
         )
     )
+    connection.execute(text(f"GRANT SELECT ON {view} TO {READER_ROLE}"))

@@ -73,16 +73,22 @@ class Released:
     """
 
     def __init__(self, connection: Connection) -> None:
-        """Look around; the connection comes from `Database.read`."""
+        """Look around; the connection comes from `Database.read`.
+
+        Raises:
+            NotReleasedError: the transaction was asked to read a release that does not exist.
+        """
         self._connection = connection
         row = connection.execute(
             text(
-                "SELECT coalesce(nullif(current_setting('orderhub.as_of', true), '')::bigint, "
-                "(SELECT max(id) FROM releases)), "
+                "SELECT nullif(current_setting('orderhub.as_of', true), '')::bigint, (SELECT max(id) FROM releases), "
                 "array(SELECT viewname::text FROM pg_views WHERE schemaname = current_schema())"
             )
         ).one()
-        self.release_id, names = tuple[int | None, list[str]](row)
+        asked, newest, names = tuple[int | None, int | None, list[str]](row)
+        if asked is not None and not 1 <= asked <= (newest or 0):
+            raise NotReleasedError(f"there is no release {asked}: the newest is {newest or 'still to come'}")
+        self.release_id = asked or newest
         self.tables = frozenset(names)
 
     def find(self, entity: Entity, number: str) -> Found:

@@ -103,3 +103,6 @@ def test_questions_without_an_answer(
         explain_order("RECYCLED")
     publish_small(database, fct_order_lines=[])
     assert explain_order("1042", "net_amount", as_of=1).release_id == 1
+    for as_of in (0, 3):
+        with pytest.raises(NotReleasedError, match=f"no release {as_of}: the newest is 2"):
+            explain_order("1042", "net_amount", as_of=as_of)
