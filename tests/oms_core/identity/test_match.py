@@ -1,0 +1,318 @@
+"""What counts as evidence, and what looks like it and is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oms_core.identity import normalise
+from oms_core.identity.resolve import Decision, Known, Resolved, resolve
+
+QUICK = settings(max_examples=150, deadline=None, database=None)
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def customer(record_id: str, **fields: Any) -> dict[str, Any]:
+    names = (
+        "full_name", "company_name", "email", "phone", "phone_e164", "tax_number", "street", "postcode", "country",
+        "marketplace_buyer_id",
+    )  # fmt: skip
+    row = dict.fromkeys(names) | {"customer_type": "person", "_extracted_at": AT} | fields
+    return {"record_id": record_id, "source_system": record_id.split(":")[0], **row}
+
+
+def sku(record_id: str, **fields: Any) -> dict[str, Any]:
+    names = ("sku_code", "title", "brand", "mpn", "gtin14", "size_qty", "size_uom", "pack_qty")
+    return {
+        "record_id": record_id, "source_system": record_id.split(":")[0], "_extracted_at": AT, **dict.fromkeys(names), **fields,
+    }  # fmt: skip
+
+
+def location(record_id: str, **fields: Any) -> dict[str, Any]:
+    names = ("location_name", "gln", "location_code", "street", "postcode", "country")
+    return {
+        "record_id": record_id, "source_system": record_id.split(":")[0], "_extracted_at": AT, **dict.fromkeys(names), **fields,
+    }  # fmt: skip
+
+
+def order(record_id: str, number: str, role: str = "order", **fields: Any) -> dict[str, Any]:
+    row = {"channel": None, "customer_key": None, "_extracted_at": AT, "source_key": record_id.split(":")[-1], **fields}
+    return {
+        "record_id": record_id, "source_system": record_id.split(":")[0], "document_role": role, "order_number": number, **row,
+    }  # fmt: skip
+
+
+def reference(record_id: str, value: str, target: str | None = None) -> dict[str, Any]:
+    return {
+        "order_record_id": record_id, "reference_type": "origin", "reference_value": value, "target_system": target,
+    }  # fmt: skip
+
+
+def run(known: Known | None = None, **rows: list[dict[str, Any]]) -> dict[str, Resolved]:
+    return resolve(
+        rows.get("customers", []), rows.get("skus", []), rows.get("locations", []), rows.get("orders", []),
+        rows.get("references", []), known or Known(),
+    )  # fmt: skip
+
+
+def together(entity: str, *rows: dict[str, Any], known: Known | None = None) -> bool:
+    """Whether all rows become one, whatever order they come in."""
+    found = run(known, **{f"{entity}s": list(rows)})[entity]
+    assert run(known, **{f"{entity}s": list(reversed(rows))})[entity].assignment == found.assignment
+    return len(set(found.assignment.members.values())) == 1
+
+
+# Customers
+
+ANNA = {"full_name": "Anna Müller", "email": "anna@example.com", "phone": "+49 160 99887766", "country": "DE"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"full_name": "MUELLER, Anna", "phone": "0160 99887766", "country": "DE"},
+        {"full_name": "A. M.", "email": "Anna+shop@Example.com "},
+        {"full_name": "Ａｎｎａ　Ｍüｌｌｅｒ", "email": "anna@example.com"},
+        {"full_name": "Muller Anna", "phone": "0049 (160) 9988-7766", "country": "DE"},
+    ],
+)
+def test_one_person_in_two_spellings(other: dict[str, Any]) -> None:
+    assert together("customer", customer("a:c:1", **ANNA), customer("b:c:2", **other))
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("王小明", "Wang Xiaoming"), ("王小明", "Xiaoming Wang"), ("王小明", "Xiao Ming WANG"), ("王小明", "WANG Xiao-Ming"),
+        ("欧阳娜", "Na Ouyang"), ("José García", "GARCIA, JOSE"), ("Acme Trading Co., Ltd.", "ACME TRADING LIMITED"),
+        ("Müller GmbH", "Mueller"),
+    ],
+)  # fmt: skip
+def test_one_name_in_two_scripts_and_orders(left: str, right: str) -> None:
+    assert normalise.name(left) == normalise.name(right)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("Amy Chen", "May Chen"), ("Brian Smith", "Brain Smith"), ("Leon Weber", "Noel Weber"), ("Clara Rossi", "Carla Rossi"),
+        ("Ronald Beck", "Roland Beck"), ("Diana Li", "Nadia Li"), ("王小明", "王大明"), ("李娜", "李安"),
+    ],
+)  # fmt: skip
+def test_a_familys_phone_does_not_make_two_members_one(left: str, right: str) -> None:
+    shared = {"phone": "+86 139 1234 5678", "street": "12 Nanjing Road", "postcode": "200001", "country": "CN"}
+    assert not together("customer", customer("a:c:1", full_name=left, **shared), customer("b:c:2", full_name=right, **shared))
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [
+        {"email": "x7k2@marketplace.amazon.co.uk"}, {"email": "abc@privaterelay.appleid.com"}, {"email": "not an address"},
+        {"email": "@example.com"}, {"phone": "+86 139 1234 5678"}, {"phone": "00000000", "full_name": "Anna"},
+        {"phone": "+8613800000000", "full_name": "王小明", "country": "CN"}, {"phone": "+1 000 000 0000", "full_name": "Anna"},
+        {"tax_number": "000000000"}, {"tax_number": "unknown"}, {"tax_number": "n/a"}, {"tax_number": "------"},
+        {"full_name": "Anna Müller"}, {"full_name": "王小明", "country": "CN"}, {"postcode": "200001", "street": "1 Main St"},
+        {"full_name": "", "phone": "", "email": "", "tax_number": "", "postcode": "", "street": ""},
+    ],
+)  # fmt: skip
+def test_what_proves_nothing(shared: dict[str, Any]) -> None:
+    assert not together("customer", customer("a:c:1", **shared), customer("b:c:2", **shared))
+
+
+def test_a_buyer_id_counts_within_one_marketplace() -> None:
+    assert together("customer", customer("amazon:o:1", marketplace_buyer_id="B-1"), customer("amazon:o:2", marketplace_buyer_id="b1"))
+    assert not together("customer", customer("amazon:o:1", marketplace_buyer_id="B-1"), customer("ebay:o:2", marketplace_buyer_id="B-1"))
+
+
+def test_a_mailbox_of_many_names_is_nobodys() -> None:
+    people = [customer(f"a:c:{n}", full_name=name, email="office@example.com") for n, name in enumerate(["Anna", "Ben", "Chloé", "Dev"])]
+    found = run(customers=people)["customer"]
+    assert len(set(found.assignment.members.values())) == 4
+
+
+def test_differing_tax_numbers_and_kinds_outweigh_an_email() -> None:
+    mail = {"email": "buy@example.com"}
+    for left, right, reason in (
+        ({"tax_number": "DE123456"}, {"tax_number": "DE654321"}, "tax numbers differ"),
+        ({"customer_type": "person"}, {"customer_type": "company"}, "one is a person"),
+    ):
+        found = run(customers=[customer("a:c:1", **mail, **left), customer("b:c:2", **mail, **right)])["customer"]
+        assert len(set(found.assignment.members.values())) == 2
+        assert reason in found.refusals[0].reason
+
+
+def test_a_stewards_word_is_last() -> None:
+    one, two = customer("a:c:1", **ANNA), customer("b:c:2", **ANNA)
+    apart = Known(decisions={"customer": [Decision("b:c:2", "a:c:1", "different")]})
+    assert not together("customer", one, two, known=apart)
+    stranger = customer("c:c:3", full_name="Zoë")
+    joined = Known(decisions={"customer": [Decision("c:c:3", "a:c:1", "same")]})
+    assert together("customer", one, two, stranger, known=joined)
+    unsure = Known(decisions={"customer": [Decision("c:c:3", "a:c:1", "unsure")]})
+    assert not together("customer", one, two, stranger, known=unsure)
+
+
+def test_two_systems_name_one_buyer_on_one_order_unless_the_account_is_collective() -> None:
+    def pair(number: int, customer_key: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        shop, erp = f"shopify:orders:s{number}", f"tryton:sales:t{number}"
+        orders = [order(shop, f"#10{number:02d}", customer_key=f"shopify:c:{number}"), order(erp, f"SO{number}", customer_key=customer_key)]
+        return orders, [reference(erp, f"SHOPIFY #10{number:02d}", "shopify")]
+
+    def buyers(count: int, key: Callable[[int], str]) -> int:
+        pairs = [pair(number, key(number)) for number in range(count)]
+        people = [customer(f"shopify:c:{n}", full_name=f"buyer {n}") for n in range(count)]
+        people += [customer(record) for record in sorted({key(n) for n in range(count)})]
+        found = run(
+            customers=people, orders=[row for rows, _ in pairs for row in rows], references=[row for _, refs in pairs for row in refs]
+        )  # fmt: skip
+        return len(set(found["customer"].assignment.members.values()))
+
+    assert buyers(3, lambda n: f"tryton:p:{n}") == 3, "each shop buyer is the ERP party of the same order"
+    assert buyers(9, lambda n: "tryton:p:web") == 10, "one ERP party for all web orders joins nobody"
+
+
+# SKUs and places
+
+
+def test_a_gtin_makes_one_article_whoever_lists_it() -> None:
+    assert together("sku", sku("a:s:1", gtin14="04006381333931", title="Pen"), sku("b:s:2", gtin14="04006381333931"))
+    assert together("sku", sku("a:s:1", sku_code="CRM-50"), sku("b:s:2", sku_code="crm50"))
+    assert not together("sku", sku("a:s:1", sku_code="A1"), sku("b:s:2", sku_code="A1")), "too short to mean one thing"
+
+
+def test_differing_gtins_and_sizes_outweigh_a_shared_code() -> None:
+    shared = {"sku_code": "CRM-50", "brand": "Lumi", "mpn": "77-12"}
+    assert not together("sku", sku("a:s:1", gtin14="04006381333931", **shared), sku("b:s:2", gtin14="05901234123457", **shared))
+    small, large = ({"size_qty": size, "size_uom": "MLT", "pack_qty": 1} for size in (50, 100))
+    assert not together("sku", sku("a:s:1", **shared, **small), sku("b:s:2", **shared, **large))
+    assert not together("sku", sku("a:s:1", title="Cream 50 ml", **shared), sku("b:s:2", title="Cream 100ml", **shared))
+
+
+def test_places_meet_by_gln_code_or_address_and_part_by_gln() -> None:
+    assert together("location", location("a:l:1", gln="4012345000009"), location("b:l:2", gln="4012345 00000 9"))
+    assert together("location", location("a:l:1", location_code="WH-1"), location("b:l:2", location_code="wh1"))
+    address = {"street": "1, Main St.", "postcode": "EC1A 1BB"}
+    assert together("location", location("a:l:1", **address), location("b:l:2", street="1 MAIN ST", postcode="ec1a1bb"))
+    assert not together("location", location("a:l:1", gln="1" * 13, **address), location("b:l:2", gln="2" * 13, **address))
+    assert not together("location", location("a:l:1", street="1 Main St"), location("b:l:2", street="1 Main St"))
+
+
+# Orders
+
+
+def test_a_reference_joins_an_order_to_its_copy_and_hangs_what_follows_on_it() -> None:
+    orders = [
+        order("shopify:orders:1", "#1001"),
+        order("tryton:sales:7", "SO7"),
+        order("odoo:pickings:3", "WH/OUT/3", "fulfilment"),
+        order("karrio:shipments:9", "shp_9", "shipment"),
+    ]
+    references = [
+        reference("tryton:sales:7", "SHOPIFY #1001 / rush"),
+        reference("odoo:pickings:3", "SO7"),
+        reference("karrio:shipments:9", "WH/OUT/3"),
+    ]
+    found = run(orders=orders, references=references)["order"]
+    assert len(set(found.assignment.members.values())) == 1
+    assert found.orphans == {}
+    assert found.rules["karrio:shipments:9"] == "reference:origin"
+    assert run(orders=orders[::-1], references=references[::-1])["order"].assignment.members == found.assignment.members
+
+
+def test_one_order_number_in_two_systems_is_no_reference() -> None:
+    orders = [order("shopify:orders:1", "1001"), order("square:orders:2", "1001")]
+    found = run(orders=orders)["order"]
+    assert len(set(found.assignment.members.values())) == 2
+    hanging = [*orders, order("karrio:shipments:9", "x", "shipment")]
+    found = run(orders=hanging, references=[reference("karrio:shipments:9", "1001")])["order"]
+    assert found.orphans == {"karrio:shipments:9": "'1001' could be an order of 2 systems"}
+    assert "karrio:shipments:9" not in found.assignment.members
+    found = run(orders=hanging, references=[reference("karrio:shipments:9", "1001", "square")])["order"]
+    assert found.assignment.members["karrio:shipments:9"] == found.assignment.members["square:orders:2"]
+
+
+@pytest.mark.parametrize(
+    ("references", "reason"),
+    [
+        ([], "it refers to no order"),
+        ([("", None)], "no order has the number ''"),
+        ([("4711", None)], "no order has the number '4711'"),
+        ([("DUP", None)], "'DUP' names 2 orders of one system"),
+        ([("shp_9", None)], "no order has the number 'shp_9'"),
+    ],
+)
+def test_what_hangs_on_nothing_is_an_orphan_with_a_reason(references: list[tuple[str, str | None]], reason: str) -> None:
+    orders = [
+        order("tryton:sales:1", "DUP"), order("tryton:sales:2", "DUP"), order("karrio:shipments:9", "shp_9", "shipment"),
+    ]  # fmt: skip
+    found = run(orders=orders, references=[reference("karrio:shipments:9", *item) for item in references])["order"]
+    assert found.orphans == {"karrio:shipments:9": reason}
+
+
+def test_followers_that_only_refer_to_each_other_end() -> None:
+    orders = [order("odoo:pickings:1", "P1", "fulfilment"), order("karrio:shipments:2", "S2", "shipment")]
+    references = [reference("odoo:pickings:1", "S2"), reference("karrio:shipments:2", "P1")]
+    assert len(run(orders=orders, references=references)["order"].orphans) == 2
+
+
+def test_a_wrong_reference_never_joins_two_orders_of_one_system() -> None:
+    orders = [order("shopify:orders:1", "#1001"), order("shopify:orders:2", "#1002"), order("tryton:sales:7", "SO7")]
+    references = [reference("tryton:sales:7", "#1001"), reference("tryton:sales:7", "#1002")]
+    found = run(orders=orders, references=references)["order"]
+    members = found.assignment.members
+    assert members["shopify:orders:1"] != members["shopify:orders:2"]
+    assert "two records of shopify would meet" in found.refusals[0].reason
+
+
+# Normal forms
+
+ANY = st.one_of(st.none(), st.text(max_size=30))
+LETTERS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=2, max_size=8)
+
+
+@QUICK
+@given(ANY, st.sampled_from([None, "CN", "DE", "US", "GB", "XX", ""]))
+def test_normal_forms_take_any_text_and_are_normal(value: str | None, country: str | None) -> None:
+    for form in (
+        normalise.plain, normalise.email, normalise.code, normalise.tax_number, normalise.order_number, normalise.sku_code,
+        normalise.phone_tail, normalise.house_number,
+    ):  # fmt: skip
+        once = form(value)
+        assert once is None or once != ""
+        if form in (normalise.plain, normalise.code, normalise.tax_number):
+            assert once is None or form(once) == once, form
+    number = normalise.phone(value, country)
+    assert number is None or normalise.phone(number, None) == number
+    normalise.name(value)
+    normalise.title(value)
+    normalise.size(value)
+    normalise.gtin(None, value)
+    candidates = normalise.reference_candidates(value)
+    assert len(candidates) == len(set(candidates))
+    assert candidates[:1] == ([normalise.order_number(value)] if normalise.order_number(value) else [])
+
+
+@QUICK
+@given(LETTERS, LETTERS)
+def test_a_name_has_no_order_no_case_no_width(given_name: str, family_name: str) -> None:
+    plain = normalise.name(f"{given_name} {family_name}")
+    wide = "".join(chr(ord(sign) + 0xFEE0) for sign in f"{family_name}{given_name}")
+    wide = f"{wide[:len(family_name)]}　{wide[len(family_name):]}"
+    assert normalise.name(f"{family_name.upper()}, {given_name.title()}") == plain
+    assert normalise.name(wide) == plain
+
+
+@pytest.mark.parametrize(
+    ("value", "candidates"),
+    [
+        ("SHOPIFY #1001 / rush", "1001"), ("＃１００１", "1001"), ("Amazon 123-4567890-1234567", "123-4567890-1234567"),
+        ("order(s): A1, B2", "B2"), ("№ 77", "77"), ("#SO-7", "SO-7"),
+    ],
+)  # fmt: skip
+def test_references_are_found_inside_free_text(value: str, candidates: str) -> None:
+    assert candidates in normalise.reference_candidates(value)
