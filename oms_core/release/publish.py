@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -116,13 +117,12 @@ def publish(
     if not marts:
         raise RejectedError("no mart was given: build the marts first")
     offers = [_Offer.of(declared(name), marts[name]) for name in sorted(marts)]
-    with database.begin() as connection:  # on its own, so that readers never wait for the loading behind it
-        _lock(connection, wait_seconds)
+    # On its own, so that readers never wait for the loading behind it.
+    with _alone(database, wait_seconds) as connection:
         for offer in offers:
             if history.existing_columns(connection, offer.table.name):
                 history.evolve_history(connection, offer.table, offer.types)
-    with database.begin() as connection:
-        _lock(connection, wait_seconds)
+    with _alone(database, wait_seconds) as connection:
         previous = connection.execute(select(func.max(releases.c.id))).scalar()
         release_id = (previous or 0) + 1
         _check_complete(connection, previous, set(marts))
@@ -175,19 +175,22 @@ class _Offer:
                 yield batch.slice(start, ROWS_AT_ONCE)
 
 
-def _lock(connection: Connection, wait_seconds: float) -> None:
-    """Become the only publisher until the transaction ends."""
-    connection.execute(
-        text("SELECT set_config('lock_timeout', :wait, true)"), {"wait": f"{int(wait_seconds * 1000)}ms"}
-    )
+@contextmanager
+def _alone(database: Database, wait_seconds: float) -> Iterator[Connection]:
+    """A transaction of the only publisher. No lock in it is waited for longer than this."""
     try:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _PUBLISH_LOCK})
+        with database.begin() as connection:
+            wait = {"wait": f"{int(wait_seconds * 1000)}ms"}
+            connection.execute(text("SELECT set_config('lock_timeout', :wait, true)"), wait)
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _PUBLISH_LOCK})
+            yield connection
     except DBAPIError as error:
-        if isinstance(error.orig, psycopg.errors.LockNotAvailable):
-            raise BusyError(
-                f"another publication has been under way for {wait_seconds:g} s: wait for it to end, then repeat"
-            ) from error
-        raise
+        if not isinstance(error.orig, psycopg.errors.LockNotAvailable):
+            raise
+        raise BusyError(
+            f"another publication, or somebody who changes or reads the released tables, has kept them for "
+            f"{wait_seconds:g} s: wait for it to end, then repeat; nothing was published"
+        ) from error
 
 
 def _check_complete(connection: Connection, previous: int | None, offered: set[str]) -> None:
@@ -341,7 +344,7 @@ def _explained(table: ReleasedTable, error: StoreError | DBAPIError) -> Exceptio
         return RejectedError(
             f"{table.name} has a key ({', '.join(table.key)}) that is null or comes twice: {detail} Mend the mart."
         )
-    return RejectedError(str(error)) if isinstance(error, StoreError) else error
+    return RejectedError(str(error)) if isinstance(cause, psycopg.DataError) else error
 
 
 def _check_arrival(connection: Connection, offer: _Offer, row_count: int, totals: Totals) -> None:

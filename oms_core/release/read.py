@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from sqlalchemy import Connection, text
@@ -19,6 +21,7 @@ from oms_core.release.tables import declared
 from oms_core.store.errors import NotReleasedError
 from oms_core.store.postgres import READ_SECONDS, Database
 
+_ROWS_AT_ONCE = 1000
 _INTERVAL = ("release_from", "release_to")
 
 
@@ -159,15 +162,15 @@ def query(
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
         try:
-            # prepare=True sends it by the extended protocol, which takes one statement only.
             with driver.cursor() as cursor:
-                cursor.execute(sql.encode(), prepare=True)
+                # Streaming reads no more than is asked for, and its protocol takes one statement only.
+                size = _ROWS_AT_ONCE if psycopg.capabilities.has_stream_chunked() else 1
+                stream = cast("Generator[tuple[Any, ...]]", cursor.stream(sql.encode(), size=size))
+                with contextlib.closing(stream):
+                    rows = list(itertools.islice(stream, limit + 1))
                 if cursor.description is None:
-                    raise QueryRefusedError(
-                        f"{cursor.statusmessage or 'the statement'} answers no rows: ask with SELECT"
-                    )
+                    raise QueryRefusedError("the statement answers no rows: ask with SELECT")
                 columns = tuple(column.name for column in cursor.description)
-                rows = cursor.fetchmany(limit + 1)
         except psycopg.errors.QueryCanceled as error:
             raise QueryRefusedError(
                 f"the query takes more than {seconds:g} s: narrow it, or aggregate"

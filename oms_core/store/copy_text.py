@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from psycopg import sql
 from sqlalchemy import Connection
 
-from oms_core.store.errors import StoreError, UnsupportedColumnError
+from oms_core.store.errors import DatabaseUnavailableError, StoreError, UnsupportedColumnError
 
 pc: Any = pyarrow.compute  # the stubs know fewer argument types than these functions take
 
@@ -148,10 +148,14 @@ def copy_in(
             with cursor.copy(statement) as copy:
                 for chunk in chunks:
                     copy.write(chunk)
-        except psycopg.DataError as error:
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise StoreError(
                 f"rows for {'.'.join(table)} are refused by PostgreSQL: {error.diag.message_primary} "
                 f"({error.diag.context}); the transaction is undone, mend the row at its source and repeat"
+            ) from error
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailableError(
+                f"rows for {'.'.join(table)} could not be sent: {error}; the transaction is undone"
             ) from error
         return cursor.rowcount
 

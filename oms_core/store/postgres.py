@@ -263,6 +263,11 @@ def _reached(url: URL) -> Iterator[None]:
         yield
     except OperationalError as error:
         state = getattr(error.orig, "sqlstate", None)
+        if state is not None and state.startswith("53") and not state.startswith(_CONNECTION_STATES):
+            raise DatabaseUnavailableError(
+                f"the database {url.render_as_string(hide_password=True)} ran out of room: {_first_line(error)}. "
+                "Nothing of the transaction was kept; free disk or memory, then repeat."
+            ) from error
         if state is not None and not state.startswith(_CONNECTION_STATES):
             raise  # a lock or time limit, a full disk: not a matter of reaching the server
         raise DatabaseUnavailableError(
