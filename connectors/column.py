@@ -38,15 +38,17 @@ _MINOR_UNITS = {
 
 
 @lru_cache(maxsize=512)
-def _is_currency(code: str) -> bool:
-    return pycountry.currencies.get(alpha_3=code) is not None
+def _currency(code: str) -> str | None:
+    found = pycountry.currencies.get(alpha_3=code.upper())
+    return None if found is None else str(found.alpha_3)
 
 
 def known_currency(code: str) -> str:
-    """Return `code` if it is an ISO 4217 alphabetic code; raise ValueError otherwise."""
-    if not _is_currency(code):
+    """Return the ISO 4217 alphabetic code in capitals, since some services write `eur`; raise ValueError for others."""
+    found = _currency(code)
+    if found is None:
         raise ValueError(f"unknown currency {code!r}: not an ISO 4217 code")
-    return code
+    return found
 
 
 def minor_unit_digits(currency: str) -> int:

@@ -304,6 +304,7 @@ def test_an_expired_token_is_renewed_and_a_forbidden_stream_is_not_mistaken_for_
     ("changes", "why"),
     [
         ({"currency": "XXL"}, "currency: Value error, unknown currency 'XXL'"),
+        ({"currency": "€"}, "unknown currency"),
         ({"currency": None}, "currency: Input should be a valid string"),
         ({"total": "12,50"}, "total: Input should be a valid decimal"),
         ({"total": "1e20"}, "total: Decimal input should have no more than"),
