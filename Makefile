@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 AIRFLOW_HOME ?= $(CURDIR)/.orderhub/airflow
-AIRFLOW_ENV = AIRFLOW_HOME=$(AIRFLOW_HOME) AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/dags AIRFLOW__CORE__LOAD_EXAMPLES=False
+AIRFLOW_ENV = AIRFLOW_HOME=$(AIRFLOW_HOME) AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/dags AIRFLOW__CORE__LOAD_EXAMPLES=False \
+	ORDERHUB_HOME=$(CURDIR)/.orderhub AIRFLOW__API__HOST=127.0.0.1 AIRFLOW__CORE__PARALLELISM=4 \
+	AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True AIRFLOW__LOGGING__NAMESPACE_LEVELS=great_expectations=WARNING
 DEMO ?= --orders 2000 --seed 7
 
 .PHONY: help install demo test test-fast check format bench airflow clean
@@ -26,7 +28,7 @@ demo: install ## Run the main job on the sandbox company (DEMO="--orders 500 --s
 	$(BIN)/orderhub demo $(DEMO)
 
 test: install ## Run the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: install ## Run what takes seconds
 	$(BIN)/python -m pytest -m "not slow and not live"
@@ -36,7 +38,7 @@ check: install ## Lint, type-check, check imports and SQL
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/sqlfluff lint --config dbt/.sqlfluff dbt/models dbt/data_tests
+	ORDERHUB_WAREHOUSE_PATH=:memory: $(BIN)/sqlfluff lint --processes 2 --config dbt/.sqlfluff dbt/models dbt/data_tests
 
 format: install ## Format Python
 	$(BIN)/ruff check --fix .
@@ -46,7 +48,7 @@ bench: install ## Run the benchmarks and print them
 	$(BIN)/python -m pytest tests/benchmarks -s -p no:randomly --override-ini testpaths=tests/benchmarks -o python_files='bench_*.py'
 
 # The DAGs read their sources from the environment or from Airflow connections named orderhub_<source>.
-airflow: install ## Start a real Airflow with our DAGs; the page and the password are printed at the start
+airflow: install ## Start a real Airflow with our DAGs; http://127.0.0.1:8080, this machine only, no log-in
 	@mkdir -p $(AIRFLOW_HOME)
 	$(AIRFLOW_ENV) $(BIN)/airflow db migrate
 	PYTHONPATH=dags $(AIRFLOW_ENV) $(BIN)/python -m wiring > $(AIRFLOW_HOME)/pools.json

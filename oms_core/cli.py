@@ -241,12 +241,25 @@ def _unify_report(result: pipeline.UnifyResult) -> dict[str, Any]:
 @plain_errors
 def unify(
     force: Annotated[bool, typer.Option("--force", help="Build even if nothing is new.")] = False,
+    recheck_held: Annotated[
+        bool, typer.Option("--recheck-held", help="Judge batches again that gate 1 held.")
+    ] = False,
+    largest_drop: Annotated[
+        float | None,
+        typer.Option(help="Share of orders a release may lose against the last one.", min=0.0, max=1.0),
+    ] = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn what has landed into the next release: gates, identity, facts, release."""
     with _Live(as_json) as live:
-        result = pipeline.unify(Settings.from_environment(home), force=force, say=live.say)
+        result = pipeline.unify(
+            Settings.from_environment(home),
+            force=force,
+            recheck_held=recheck_held,
+            largest_drop=largest_drop,
+            say=live.say,
+        )
     _show_unify(result, as_json)
     if not all(gate.passed for gate in result.gates):
         raise typer.Exit(1)

@@ -33,6 +33,7 @@ from oms_core.conservation import Conservation, LandedCount, StreamShape, measur
 from oms_core.identity import state
 from oms_core.identity.resolve import Resolved, resolve
 from oms_core.release.publish import Batch, Publication, publish
+from oms_core.release.read import current_release
 from oms_core.release.tables import RELEASED_TABLES
 from oms_core.settings import Settings
 from oms_core.store.postgres import Database
@@ -215,24 +216,38 @@ def landing_schemas() -> dict[str, pa.Schema]:
     }
 
 
-def open_gate(landing: Landing, settings: Settings, say: Say) -> GateOutcome:
-    """Gate 1: judge every waiting batch; rejected rows go to quarantine, unfit batches are held."""
-    landing.pass_unchanged()
-    waiting = landing.batches(gate="pending")
-    if not waiting:
-        return GateOutcome("landing", 0, True, 0, [])
-    # great-expectations takes seconds to import; only a run that has something to judge pays for it.
-    from expectations.context import GateContext
-    from expectations.landing import gate_landing
+def open_gate(landing: Landing, settings: Settings, say: Say, *, recheck_held: bool = False) -> GateOutcome:
+    """Gate 1: judge every waiting batch; rejected rows go to quarantine, unfit batches are held.
 
-    results = gate_landing(landing, registry.sources(), GateContext(settings.data_docs))
-    held = [result for result in results if not result.passed]
-    complaints = [f"{result.subject}: {reason}" for result in results for reason in result.reasons]
+    Args:
+        landing, settings: what to judge, and where the data docs go.
+        say: told what was found.
+        recheck_held: judge held batches again, after a declaration was put right.
+    """
+    landing.pass_unchanged()
+    states = [state for state in ("pending", "held") if state == "pending" or recheck_held]
+    results: list[Any] = []
+    if any(landing.batches(gate=state) for state in states):
+        # great-expectations takes seconds to import; only a run that has something to judge pays for it.
+        from expectations.context import GateContext
+        from expectations.landing import gate_landing
+
+        context = GateContext(settings.data_docs)
+        for state in reversed(states):
+            results += gate_landing(landing, registry.sources(), context, state=state)
     rejected = sum(len(result.rejections) for result in results)
-    say(f"gate 1: {len(results)} batches judged, {rejected} rows to quarantine, {len(held)} batches held")
+    complaints = [f"{result.subject}: {reason}" for result in results for reason in result.reasons]
+    remarks = [f"{result.subject}: {warning}" for result in results for warning in result.warnings]
+    held = landing.batches(gate="held")
+    if results:
+        say(f"gate 1: {len(results)} batches judged, {rejected} rows to quarantine")
     for complaint in complaints[:10]:
         say(f"held: {complaint}")
-    remarks = [f"{result.subject}: {warning}" for result in results for warning in result.warnings]
+    if held and not complaints:
+        complaints = [
+            f"{len(held)} batches of earlier pulls are still held ({', '.join(sorted({b.source for b in held}))}); put "
+            "the declaration right, then run orderhub unify --recheck-held"
+        ]
     return GateOutcome("landing", len(results), not held, rejected, complaints, remarks)
 
 
@@ -292,8 +307,10 @@ def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
     return outcome
 
 
-def check_marts(warehouse: Warehouse, settings: Settings, previous: Mapping[str, int]) -> list[GateOutcome]:
-    """Gate 2: judge the marts before anybody sees them."""
+def check_marts(
+    warehouse: Warehouse, settings: Settings, previous: Mapping[str, int], drop: Mapping[str, Any]
+) -> list[GateOutcome]:
+    """Gate 2: judge the marts before anybody sees them, against the rows the last release had."""
     from expectations.context import GateContext
     from expectations.release import REQUIRED_COLUMNS, gate_release
 
@@ -310,7 +327,7 @@ def check_marts(warehouse: Warehouse, settings: Settings, previous: Mapping[str,
             list(result.reasons),
             list(result.warnings),
         )
-        for result in gate_release(frames, GateContext(settings.data_docs), previous_counts=previous)
+        for result in gate_release(frames, GateContext(settings.data_docs), previous_counts=previous, **drop)
     ]
 
 
@@ -356,12 +373,21 @@ def release(
         )
 
 
-def unify(settings: Settings, *, force: bool = False, say: Say = lambda _: None) -> UnifyResult:
+def unify(
+    settings: Settings,
+    *,
+    force: bool = False,
+    recheck_held: bool = False,
+    largest_drop: float | None = None,
+    say: Say = lambda _: None,
+) -> UnifyResult:
     """From landing to release: gate 1, load, build, identify, build, gate 2, conserve, publish.
 
     Args:
         settings: where things are.
         force: build even if nothing changed since the last release.
+        recheck_held: let gate 1 judge held batches again.
+        largest_drop: share of orders or lines a release may lose against the last one, 0 to 1; 0.05 by default.
         say: told each step in a short sentence.
 
     Raises:
@@ -372,18 +398,21 @@ def unify(settings: Settings, *, force: bool = False, say: Say = lambda _: None)
     landing = Landing(settings.landing)
     with contextlib.closing(landing), sole_writer(settings.home, say=say):
         with _timed(seconds, "gate 1"):
-            gates = [open_gate(landing, settings, say)]
-        mark = _mark(landing, settings)
+            gates = [open_gate(landing, settings, say, recheck_held=recheck_held)]
         with Database.from_environment(settings.home, settings.values) as database:
             with _timed(seconds, "store"):
                 database.upgrade()
+                current = current_release(database)
+            mark = _mark(landing, settings, database)
             before = _last_run(settings)
-            if not force and before.get("mark") == mark and before.get("release_id") is not None:
+            is_current = current is not None and before.get("release_id") == current.release_id
+            if not force and is_current and before.get("mark") == mark:
                 say(f"nothing is new since release {before['release_id']}")
                 return UnifyResult(
                     False, before["release_id"], before["orders"], before["orphans"], gates, None, [], seconds
                 )
-            return _unify(settings, landing, database, gates, mark, before, seconds, say)
+            drop: dict[str, Any] = {} if largest_drop is None else {"largest_drop": largest_drop}
+            return _unify(settings, landing, database, gates, mark, before, seconds, say, drop)
 
 
 def _unify(
@@ -395,6 +424,7 @@ def _unify(
     before: Mapping[str, Any],
     seconds: dict[str, float],
     say: Say,
+    drop: Mapping[str, Any],
 ) -> UnifyResult:
     warehouse = open_warehouse(settings.home, settings.warehouse_url)
     with _timed(seconds, "load"):
@@ -413,7 +443,7 @@ def _unify(
     _refuse(second.failures, "the marts do not pass their tests")
     say(f"marts built: {second.node_count} models and tests")
     with _timed(seconds, "gate 2"):
-        gates += check_marts(warehouse, settings, before.get("row_counts", {}))
+        gates += check_marts(warehouse, settings, before.get("row_counts", {}), drop)
     _refuse(
         [f"{g.gate}: {c}" for g in gates[1:] if not g.passed for c in g.complaints],
         "gate 2 refused the marts",
@@ -449,13 +479,16 @@ def _refuse(faults: Sequence[str], what: str) -> None:
         raise PipelineError(f"{what}; nothing was released:\n  - {shown}{more}")
 
 
-def _mark(landing: Landing, settings: Settings) -> str:
-    """Fingerprint of everything a release is made from: batches that passed, models, code, warehouse."""
+def _mark(landing: Landing, settings: Settings, database: Database) -> str:
+    """Fingerprint of everything a release is made from: batches that passed, decisions, models, code, warehouse."""
     digest = hashlib.sha256()
+    with database.begin() as connection:
+        digest.update(repr(state.recall_decisions(connection)).encode())
     for batch in landing.batches(gate="passed"):
         digest.update(batch.batch_id.encode())
     package = Path(__file__).resolve().parent
-    for path in sorted([*DBT_PROJECT.rglob("*.sql"), *DBT_PROJECT.rglob("*.csv"), *package.rglob("*.py")]):
+    models = [path for ending in ("*.sql", "*.csv", "*.yml") for path in DBT_PROJECT.rglob(ending)]
+    for path in sorted([*models, *package.rglob("*.py")]):
         if "target" not in path.parts:
             digest.update(path.read_bytes())
     digest.update((settings.warehouse_url or "").encode())

@@ -450,23 +450,35 @@ def _copy(connection: psycopg.Connection[Any], schema: str, table: str, rows: pa
         copy.write(buffer.getbuffer())
 
 
-_manifests: dict[str, Any] = {}
-
-
-def build(
-    warehouse: Warehouse, home: Path, select: Sequence[str], *, unit_tests: bool = False
-) -> BuildResult:
-    """Run `dbt build` on part of the project, with its tests.
+def build(warehouse: Warehouse, home: Path, select: Sequence[str]) -> BuildResult:
+    """Run `dbt build` on part of the project, with its data tests.
 
     Args:
         warehouse: where to.
         home: dbt's own files go to `home/dbt`.
         select: dbt selectors, such as ["staging", "intermediate"].
-        unit_tests: also run dbt unit tests (they need no data; CI does).
 
     Raises:
         WarehouseError: a model could not be built; tests that fail are in the result.
     """
+    # A test runs once everything it looks at is built.
+    chosen = [
+        "--indirect-selection",
+        "buildable",
+        "--exclude-resource-type",
+        "unit_test",
+        "--select",
+        *select,
+    ]
+    return _run_dbt(warehouse, home, ["build", *chosen])
+
+
+def run_unit_tests(warehouse: Warehouse, home: Path) -> BuildResult:
+    """Run dbt's unit tests. They need the models built, since dbt reads column types from there, but no data."""
+    return _run_dbt(warehouse, home, ["test", "--select", "test_type:unit"])
+
+
+def _run_dbt(warehouse: Warehouse, home: Path, command: Sequence[str]) -> BuildResult:
     started = time.perf_counter()
     environment = warehouse.dbt_environment()
     target = environment.pop("ORDERHUB_DBT_TARGET")
@@ -479,19 +491,15 @@ def build(
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     }
     arguments = [
-        "build", "--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target", target,
-        "--indirect-selection", "buildable", "--log-level", "none", "--log-level-file", "info", "--no-use-colors", "--select", *select,
+        *command, "--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target", target,
+        "--log-level", "none", "--log-level-file", "info", "--no-use-colors",
     ]  # fmt: skip
-    if not unit_tests:
-        arguments += ["--exclude-resource-type", "unit_test"]
     with _environment(environment):
         # dbt takes seconds to import; only a build pays for it.
         from dbt.cli.main import dbtRunner
 
-        key = f"{target}:{folder}"
-        runner = dbtRunner(manifest=_manifests.get(key))
         try:
-            outcome = runner.invoke(arguments)
+            outcome = dbtRunner().invoke(arguments)
         finally:
             _close_dbt_log()
         if outcome.exception is not None:

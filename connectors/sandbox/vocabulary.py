@@ -5,7 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple
 
-# ruff: noqa: E501 -- tables are read across
 # fmt: off
 
 

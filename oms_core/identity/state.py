@@ -26,11 +26,16 @@ def recall(connection: Connection) -> Known:
     born_at: dict[str, dict[str, datetime]] = defaultdict(dict)
     for row in connection.execute(select(golden_ids.c.entity, golden_ids.c.golden_id, golden_ids.c.born_at)):
         born_at[row.entity][row.golden_id] = row.born_at
+    return Known(members, born_at, recall_decisions(connection))
+
+
+def recall_decisions(connection: Connection) -> dict[str, list[Decision]]:
+    """Stewards' standing judgements by entity, in the order they were made."""
     decisions: dict[str, list[Decision]] = defaultdict(list)
     standing = select(identity_decisions).where(identity_decisions.c.withdrawn_at.is_(None))
     for row in connection.execute(standing.order_by(identity_decisions.c.id)):
         decisions[row.entity].append(Decision(row.left_record_id, row.right_record_id, row.judgement))
-    return Known(members, born_at, decisions)
+    return dict(decisions)
 
 
 def remember(connection: Connection, outcome: Mapping[str, Resolved], known: Known, at: datetime) -> int:

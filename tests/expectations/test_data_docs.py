@@ -10,8 +10,6 @@ import pytest
 from expectations.context import GateContext
 from expectations.suite import Expect, Given, Severity, Suite
 
-pytestmark = pytest.mark.xdist_group("great_expectations")
-
 _SUITE = Suite(
     "landing.shop.orders",
     (

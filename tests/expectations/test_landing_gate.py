@@ -37,8 +37,6 @@ from connectors.landing import CommittedBatch, Landing
 from expectations.context import GateContext
 from expectations.landing import EXTRAS, check_batch, gate_landing, landing_suite
 
-pytestmark = pytest.mark.xdist_group("great_expectations")
-
 
 class Order(Record):
     """An order of the shop."""

@@ -14,8 +14,6 @@ from expectations.context import GateContext
 from expectations.release import PROVEN_ATTRIBUTES, REQUIRED_COLUMNS, gate_release
 from expectations.suite import GateResult
 
-pytestmark = pytest.mark.xdist_group("great_expectations")
-
 _AMOUNT = pa.decimal128(18, 4)
 _INSTANT = pa.timestamp("us")
 _TYPES = {

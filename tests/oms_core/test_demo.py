@@ -17,9 +17,9 @@ from oms_core.cli import app
 from oms_core.demo import run_demo
 from oms_core.settings import Settings
 from oms_core.store.embedded import SUPERUSER, EmbeddedServer
-from oms_core.warehouse import open_warehouse
+from oms_core.warehouse import open_warehouse, run_unit_tests
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.slow
 
 # When a row was seen belongs to the run, not to the facts.
 _OF_THE_RUN = {"_extracted_at", "recorded_at", "valid_from", "valid_to"}
@@ -65,6 +65,13 @@ def test_exact_evidence_finds_the_orders_and_makes_few_wrong_links(demo: Demo) -
     for entity in ("customer", "sku", "location"):
         assert scores[entity]["precision"] >= 0.95, (entity, scores[entity])
         assert scores[entity]["records"] > 0
+
+
+def test_the_money_and_time_logic_passes_its_unit_tests(demo: Demo) -> None:
+    warehouse = open_warehouse(demo.settings.home, None)
+    result = run_unit_tests(warehouse, demo.settings.home)
+    assert result.failures == []
+    assert result.node_count >= 10
 
 
 def test_a_released_order_is_found_and_explained_from_the_command_line(demo: Demo) -> None:
