@@ -168,9 +168,7 @@ def query(
                 stream = cast("Generator[tuple[Any, ...]]", cursor.stream(sql.encode(), size=size))
                 with contextlib.closing(stream):
                     rows = list(itertools.islice(stream, limit + 1))
-                if cursor.description is None:
-                    raise QueryRefusedError("the statement answers no rows: ask with SELECT")
-                columns = tuple(column.name for column in cursor.description)
+                columns = tuple(column.name for column in cursor.description or _described(driver, sql))
         except psycopg.errors.QueryCanceled as error:
             raise QueryRefusedError(
                 f"the query takes more than {seconds:g} s: narrow it, or aggregate"
@@ -187,6 +185,13 @@ def query(
         ) as error:
             raise QueryRefusedError(f"PostgreSQL does not accept the query: {_said(error)}") from error
     return Answer(columns, tuple(rows[:limit]), len(rows) > limit)
+
+
+def _described(driver: psycopg.Connection[Any], sql: str) -> list[psycopg.Column]:
+    """The columns of a statement that streamed no rows, and so told none."""
+    with driver.cursor("described") as cursor:
+        cursor.execute(sql.encode())
+        return cursor.description or []
 
 
 def _said(error: psycopg.Error) -> str:
