@@ -67,7 +67,7 @@ class HeaderToken(BaseModel):
     """A fixed token in one header: `HeaderToken(secret="TOKEN", header="X-Shopify-Access-Token")`."""
 
     model_config = ConfigDict(frozen=True)
-    secret: str = "TOKEN"
+    secret: str = "TOKEN"  # noqa: S105 - the name of a variable, not its value
     header: str = "Authorization"
     prefix: str = ""
 

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -130,7 +129,7 @@ def write_exports(world: World, dirt: Dirt, folder: Path) -> list[Path]:
         path = folder / f"dealer_{month}.{suffix}"
         partial = path.with_name(f".{path.name}.partial")
         partial.write_bytes(write(rows, dirt, month))
-        os.replace(partial, path)
+        partial.replace(path)
         written.append(path)
     return sorted(written)
 

@@ -146,7 +146,7 @@ def test_connections_break_and_hang_on_request(served: Served, client: httpx.Cli
     with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
         client.get("/v1/orders")
     served.sandbox.misbehave("bell", "half_page")
-    with pytest.raises(httpx.RemoteProtocolError, match="incomplete|without sending complete"):
+    with pytest.raises(httpx.RemoteProtocolError, match=r"incomplete|without sending complete"):
         client.get("/v1/orders")
     served.sandbox.misbehave("bell", "hang")
     with pytest.raises(httpx.ReadTimeout):

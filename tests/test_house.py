@@ -1,0 +1,90 @@
+"""The house as the design draws it: top level, what the DAGs may import, and that nothing is undocumented."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from connectors import registry
+from oms_core.cli import app
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = {"connectors", "dags", "dbt", "expectations", "oms_core", "tests"}
+SMALL_FILES = {
+    ".ci", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md", "DECISIONS.md", "LICENSE",
+    "Makefile", "README.md", "constraints.txt", "pyproject.toml",
+}  # fmt: skip
+MAY_BE_IMPORTED_BY_DAGS = {
+    "connectors.registry", "connectors", "connectors.declare", "oms_core", "oms_core.pipeline", "oms_core.settings",
+    "wiring",
+}  # fmt: skip
+
+
+def tracked() -> list[Path]:
+    """Files git tracks, relative to the checkout."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files"], capture_output=True, text=True, check=True)
+    return [Path(line) for line in listed.stdout.splitlines()]
+
+
+def commands() -> list[tuple[str, ...]]:
+    """Every command as its words, groups unfolded."""
+    found = []
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        found += [(name, sub) for sub in inner] if inner else [(name,)]
+    return found
+
+
+def test_the_top_level_is_as_designed() -> None:
+    assert {path.parts[0] for path in tracked()} == ROOMS | SMALL_FILES
+
+
+def test_no_package_marker_where_one_would_do_harm() -> None:
+    assert [path for path in tracked() if path.name == "__init__.py" and path.parts[0] in ("tests", "dbt", "dags")] == []
+
+
+def test_only_dags_import_airflow_and_dags_import_little_of_ours() -> None:
+    for path in tracked():
+        if path.suffix != ".py" or path.parts[0] == "tests":
+            continue
+        imported = {
+            name
+            for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8")))
+            for name in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+        }
+        ours = {name for name in imported if name.split(".")[0] in ROOMS | {"wiring"}}
+        if path.parts[0] == "dags":
+            assert ours <= MAY_BE_IMPORTED_BY_DAGS, path
+        else:
+            assert not any(name.split(".")[0] == "airflow" for name in imported), path
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_shows_an_example_and_stands_in_the_readme(words: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*words, "--help"])
+    assert shown.exit_code == 0
+    assert "Example" in shown.output
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert f"orderhub {' '.join(words)}" in readme or f"`{' '.join(words)}`" in readme or f"`{words[-1]}`" in readme
+
+
+def test_every_source_and_every_declared_stream_is_described() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for source in registry.sources().values():
+        assert f"`{source.name}`" in readme
+        assert source.owner
+        for stream in source.streams:
+            assert stream.description or stream.record.__doc__, f"{source.name}.{stream.name}"
