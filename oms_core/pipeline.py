@@ -181,6 +181,7 @@ def pull(
         except ConnectorError as error:
             raise PipelineError(str(error)) from error
     landing = Landing(settings.landing)
+    landing.sweep()
 
     def one(source: Source) -> list[PullResult]:
         if source.exports:
