@@ -91,6 +91,8 @@ def _rounded(value: Any, places: Decimal) -> Any:
 
 def _no_bare_number(value: Any) -> Any:
     """Refuse what pydantic would read as seconds since 1970: a spreadsheet's serial day, a number in a wrong field."""
+    if type(value) is datetime:  # what most values are where files are read; asked first, since it is asked so often
+        return value
     if isinstance(value, int | float | Decimal) or (isinstance(value, str) and _BARE_NUMBER.fullmatch(value)):
         raise ValueError("a bare number is not a time; ISO 8601 is expected")
     return value
