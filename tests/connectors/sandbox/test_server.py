@@ -197,7 +197,8 @@ def test_every_twin_of_the_package_serves_a_small_world() -> None:
     world = generate(3, 60)
     with serving(Sandbox(world)) as running:
         for name in find_twins():
-            assert running.env[f"ORDERHUB_{name.upper()}_URL"] == f"{running.url}/{name}"
+            # Tryton's address goes on with its database.
+            assert f"{running.env[f'ORDERHUB_{name.upper()}_URL']}/".startswith(f"{running.url}/{name}/")
         truths = list(running.sandbox.truths())
         running.sandbox.advance(20, timedelta(days=2))
         assert set(truths) <= set(running.sandbox.truths()), "a key changed when time passed"
