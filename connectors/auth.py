@@ -55,7 +55,9 @@ class _HeaderFlow(httpx.Auth):
     def __init__(self, header: str, value: str) -> None:
         if not value.isascii() or not value.isprintable():
             # Never show the value: it is a secret.
-            raise FatalError(f"the secret for header {header} holds a line break or a sign outside ASCII; copy it again")
+            raise FatalError(
+                f"the secret for header {header} holds a line break or a sign outside ASCII; copy it again"
+            )
         self._header, self._value = header, value
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
@@ -135,7 +137,9 @@ class _RefreshFlow(httpx.Auth):
             answer = orjson.loads(response.content)
             token, seconds = str(answer["access_token"]), float(answer.get("expires_in", 3600))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BrokenAnswerError(f"{self._hint}: the token endpoint's answer holds no token ({error!r}).") from error
+            raise BrokenAnswerError(
+                f"{self._hint}: the token endpoint's answer holds no token ({error!r})."
+            ) from error
         with self._lock:
             self._token = token
             # A minute early, so that no request travels with a token that expires on the way.

@@ -46,7 +46,9 @@ def _check_address(source: str, base_url: str) -> None:
     except httpx.InvalidURL as error:
         raise FatalError(f"ORDERHUB_{source.upper()}_URL {base_url!r} is not an address: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
-        raise FatalError(f"ORDERHUB_{source.upper()}_URL {base_url!r} is not an address that begins with http(s)://")
+        raise FatalError(
+            f"ORDERHUB_{source.upper()}_URL {base_url!r} is not an address that begins with http(s)://"
+        )
 
 
 class Budget:
@@ -201,7 +203,9 @@ class Client:
             fault = self._source.fault(body)
         except Exception as error:  # what finds the vendor's errors met a shape the vendor does not document
             said = content[:200].decode("utf-8", "replace")
-            raise ProtocolError(f"{where}: an answer of a shape nobody documents ({error!r}): {said}") from error
+            raise ProtocolError(
+                f"{where}: an answer of a shape nobody documents ({error!r}): {said}"
+            ) from error
         if fault is not None:
             raise fault
         return Answer(content, body, headers)

@@ -31,7 +31,28 @@ _BARE_NUMBER = re.compile(r"\s*[+-]?[\d.]+\s*")
 
 # ISO 4217 minor units other than two.
 _MINOR_UNITS = {
-    **dict.fromkeys(["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"], 0),
+    **dict.fromkeys(
+        [
+            "BIF",
+            "CLP",
+            "DJF",
+            "GNF",
+            "ISK",
+            "JPY",
+            "KMF",
+            "KRW",
+            "PYG",
+            "RWF",
+            "UGX",
+            "UYI",
+            "VND",
+            "VUV",
+            "XAF",
+            "XOF",
+            "XPF",
+        ],
+        0,
+    ),
     **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
     **dict.fromkeys(["CLF", "UYW"], 4),
 }
@@ -91,7 +112,9 @@ def _rounded(value: Any, places: Decimal) -> Any:
 
 def _no_bare_number(value: Any) -> Any:
     """Refuse what pydantic would read as seconds since 1970: a spreadsheet's serial day, a number in a wrong field."""
-    if type(value) is datetime:  # what most values are where files are read; asked first, since it is asked so often
+    if (
+        type(value) is datetime
+    ):  # what most values are where files are read; asked first, since it is asked so often
         return value
     if isinstance(value, int | float | Decimal) or (isinstance(value, str) and _BARE_NUMBER.fullmatch(value)):
         raise ValueError("a bare number is not a time; ISO 8601 is expected")
@@ -128,7 +151,9 @@ def local_instant(timezone: str) -> Any:
             return value.replace(tzinfo=zone)
         return value
 
-    return Annotated[datetime, BeforeValidator(attach), AfterValidator(_within_calendar), Column(INSTANT, (_OFFSET,))]
+    return Annotated[
+        datetime, BeforeValidator(attach), AfterValidator(_within_calendar), Column(INSTANT, (_OFFSET,))
+    ]
 
 
 @lru_cache(maxsize=65536)
@@ -199,11 +224,17 @@ MinorAmount = Annotated[
 ]
 Quantity = Annotated[Decimal, Field(max_digits=18, decimal_places=6), Column(QUANTITY)]
 FloatQuantity = Annotated[
-    Decimal, BeforeValidator(from_binary_float_quantity), Field(max_digits=18, decimal_places=6), Column(QUANTITY)
+    Decimal,
+    BeforeValidator(from_binary_float_quantity),
+    Field(max_digits=18, decimal_places=6),
+    Column(QUANTITY),
 ]
 Currency = Annotated[str, AfterValidator(known_currency), Column(pa.string())]
 Instant = Annotated[
-    AwareDatetime, BeforeValidator(_no_bare_number), AfterValidator(_within_calendar), Column(INSTANT, (_OFFSET,))
+    AwareDatetime,
+    BeforeValidator(_no_bare_number),
+    AfterValidator(_within_calendar),
+    Column(INSTANT, (_OFFSET,)),
 ]
 UtcInstant = Annotated[
     datetime, BeforeValidator(_naive_as_utc), AfterValidator(_within_calendar), Column(INSTANT, (_OFFSET,))

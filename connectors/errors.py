@@ -1,16 +1,16 @@
 """What can go wrong between us and a source system, grouped by what to do about it.
 
-    ConnectorError
-    ├── FatalError            stop this stream, tell a person
-    │   ├── MissingSecretError    a credential is not set
-    │   ├── RefusedError          401, 403: the credential is wrong or lacks a permission
-    │   ├── ProtocolError         the answer is not what the vendor documents
-    │   └── DeclarationError      our own declaration is wrong
-    ├── RetryableError        the same request may succeed later
-    │   ├── ThrottledError        429 or the vendor's own way to say it; carries the wait
-    │   ├── UnreachableError      no connection, time-out, reset
-    │   └── BrokenAnswerError     5xx, half a page, HTML where JSON is due
-    └── SkippableError        one row or file: quarantine it and go on
+ConnectorError
+├── FatalError            stop this stream, tell a person
+│   ├── MissingSecretError    a credential is not set
+│   ├── RefusedError          401, 403: the credential is wrong or lacks a permission
+│   ├── ProtocolError         the answer is not what the vendor documents
+│   └── DeclarationError      our own declaration is wrong
+├── RetryableError        the same request may succeed later
+│   ├── ThrottledError        429 or the vendor's own way to say it; carries the wait
+│   ├── UnreachableError      no connection, time-out, reset
+│   └── BrokenAnswerError     5xx, half a page, HTML where JSON is due
+└── SkippableError        one row or file: quarantine it and go on
 """
 
 from __future__ import annotations

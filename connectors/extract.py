@@ -80,7 +80,9 @@ def pull_source(
     except ConnectorError as error:
         return [PullResult(source.name, stream.name, error=str(error)) for stream in chosen]
     with client:
-        return [pull_stream(source, stream, landing, client, since, until, full, progress) for stream in chosen]
+        return [
+            pull_stream(source, stream, landing, client, since, until, full, progress) for stream in chosen
+        ]
 
 
 def pull_stream(
@@ -108,7 +110,11 @@ def pull_stream(
         batch.abandon()
         _log.error("%s", error)
         return PullResult(
-            source.name, stream.name, seconds=time.perf_counter() - started, error=str(error), pages=len(batch.pages)
+            source.name,
+            stream.name,
+            seconds=time.perf_counter() - started,
+            error=str(error),
+            pages=len(batch.pages),
         )
     except Exception as error:
         # Not even what nobody foresaw may stop the other streams; the log has the whole trace.
@@ -149,7 +155,11 @@ def _read_pages(
     progress: Progress | None,
 ) -> datetime | None:
     seen: datetime | None = None
-    runs = (run for keyed in _fan_out(source, stream, landing, bounds) for run in _windows(stream, keyed, batch.started_at))
+    runs = (
+        run
+        for keyed in _fan_out(source, stream, landing, bounds)
+        for run in _windows(stream, keyed, batch.started_at)
+    )
     for keyed in runs:
         while True:
             latest, is_cut = _read_run(source, stream, client, batch, keyed, progress)
@@ -221,7 +231,9 @@ def _fan_out(source: Source, stream: Stream, landing: Landing, bounds: Bounds) -
     other, column = stream.fan_out
     keys = landing.values(source.name, other, column)
     if not keys and all(batch.stream != other for batch in landing.batches(source=source.name)):
-        raise FatalError(f"{source.name}.{stream.name} asks by {column} of {other}, which never came; pull {other} first")
+        raise FatalError(
+            f"{source.name}.{stream.name} asks by {column} of {other}, which never came; pull {other} first"
+        )
     for start in range(0, len(keys), stream.fan_out_size):
         yield bounds.model_copy(update={"keys": tuple(keys[start : start + stream.fan_out_size])})
 
@@ -278,7 +290,13 @@ def land_rows(
         Latest cursor value among the rows that landed, aware UTC, or None.
     """
     records, origins, raws = _validate(
-        batch, stream.name, stream.record, rows, page_sha256, has_nul, indices if indices is not None else range(len(rows))
+        batch,
+        stream.name,
+        stream.record,
+        rows,
+        page_sha256,
+        has_nul,
+        indices if indices is not None else range(len(rows)),
     )
     records, origins, raws = _add(batch, stream.name, records, origins, raws, extracted_at)
     for child in stream.children:
@@ -458,4 +476,6 @@ def require_stream(source: Source, names: Sequence[str]) -> None:
     """
     unknown = sorted(set(names) - set(source.tables))
     if unknown:
-        raise FatalError(f"{source.name} has no stream {', '.join(unknown)}; it has {', '.join(source.tables)}")
+        raise FatalError(
+            f"{source.name} has no stream {', '.join(unknown)}; it has {', '.join(source.tables)}"
+        )

@@ -171,7 +171,9 @@ def _read_whole(path: Path) -> bytes:
             raise SkippableError(f"{path.name}: larger than {MAX_FILE_BYTES >> 30} GiB; split it")
         return path.read_bytes()
     except OSError as error:
-        raise SkippableError(f"{path.name} cannot be read: {error.strerror}; check its permissions") from error
+        raise SkippableError(
+            f"{path.name} cannot be read: {error.strerror}; check its permissions"
+        ) from error
 
 
 def _read_into(
@@ -202,11 +204,17 @@ def _read_into(
     done = 0
     for chunk in chunks:
         for index, raw, fault in chunk.broken:
-            batch.reject(Rejection(stream.name, RowOrigin(digest, index, record_hash(raw)), payload_text(raw), fault))
+            batch.reject(
+                Rejection(stream.name, RowOrigin(digest, index, record_hash(raw)), payload_text(raw), fault)
+            )
         rows, faults = mapping.apply(chunk)
         for index, row, fault in faults:
-            batch.reject(Rejection(stream.name, RowOrigin(digest, index, record_hash(row)), payload_text(row), fault))
-        land_rows(batch, stream, rows, digest, has_nul=mapping.saw_nul, indices=[row["line_number"] for row in rows])
+            batch.reject(
+                Rejection(stream.name, RowOrigin(digest, index, record_hash(row)), payload_text(row), fault)
+            )
+        land_rows(
+            batch, stream, rows, digest, has_nul=mapping.saw_nul, indices=[row["line_number"] for row in rows]
+        )
         done += len(chunk.indices) + len(chunk.broken)
         if progress is not None:
             progress(source, f"{stream.name} {path.name}", done)
@@ -242,12 +250,17 @@ def _open_parquet(path: Path, content: bytes) -> tuple[list[str], Iterator[Chunk
 
     nested = [field.name for field in file.schema_arrow if pa.types.is_nested(field.type)]
     if nested:
-        raise SkippableError(f"{path.name}: nested columns ({', '.join(nested)}) cannot be mapped; export them flat")
+        raise SkippableError(
+            f"{path.name}: nested columns ({', '.join(nested)}) cannot be mapped; export them flat"
+        )
 
     def chunks() -> Iterator[Chunk]:
         first = 0
         for table in _whole(file.iter_batches(_CHUNK_ROWS), path, "Parquet"):
-            columns = {name: column.to_pylist() for name, column in zip(table.schema.names, table.columns, strict=True)}
+            columns = {
+                name: column.to_pylist()
+                for name, column in zip(table.schema.names, table.columns, strict=True)
+            }
             yield Chunk(list(range(first, first + table.num_rows)), columns, [])
             first += table.num_rows
 
@@ -276,7 +289,9 @@ def _open_xlsx(export: Export, path: Path, content: bytes) -> tuple[list[str], I
     lines = _whole(sheet.iter_rows(values_only=True), path, "XLSX")
     headers = [str(cell).strip() if cell is not None else "" for cell in next(lines, ())]
     if not any(headers):
-        raise SkippableError(f"{path.name}: the first row of sheet {sheet.title!r} is empty; headers are expected there")
+        raise SkippableError(
+            f"{path.name}: the first row of sheet {sheet.title!r} is empty; headers are expected there"
+        )
     width = len(headers)
     # A sheet that does not say how wide it is ends each row at its last filled cell.
     filled = (
@@ -300,7 +315,9 @@ def _open_csv(export: Export, path: Path, content: bytes) -> tuple[list[str], It
         try:
             yield from lines
         except csv.Error as error:
-            raise SkippableError(f"{path.name}: not readable as CSV near line {lines.line_num}: {error}") from error
+            raise SkippableError(
+                f"{path.name}: not readable as CSV near line {lines.line_num}: {error}"
+            ) from error
 
     rows = readable()
     headers = [cell.strip() for cell in next(rows, [])]
@@ -342,7 +359,9 @@ class _Mapping:
         try:
             self._zone = ZoneInfo(export.timezone)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise DeclarationError(f"mapping {export.name!r}: unknown time zone {export.timezone!r}") from error
+            raise DeclarationError(
+                f"mapping {export.name!r}: unknown time zone {export.timezone!r}"
+            ) from error
         self.saw_nul = False
         self._number = lru_cache(maxsize=65536, typed=True)(self._read_number)
         self._instant = lru_cache(maxsize=65536, typed=True)(self._read_instant)
@@ -370,7 +389,9 @@ class _Mapping:
         discounts = fields.get("discount_amount") or [None] * count
         fields["net_amount"] = [
             _net(quantity, price, discount)
-            for quantity, price, discount in zip(fields["qty"], fields["unit_price_amount"], discounts, strict=True)
+            for quantity, price, discount in zip(
+                fields["qty"], fields["unit_price_amount"], discounts, strict=True
+            )
         ]
         names = list(fields)
         rows = [dict(zip(names, values, strict=True)) for values in zip(*fields.values(), strict=True)]
@@ -379,9 +400,7 @@ class _Mapping:
         good, faults = [], []
         for row in rows:
             if isinstance(row["qty"], Decimal) and row["qty"] < 0:
-                fault = (
-                    f"qty: negative quantity {row['qty']}; mapping {self._export.name!r} does not declare signed quantities"
-                )
+                fault = f"qty: negative quantity {row['qty']}; mapping {self._export.name!r} does not declare signed quantities"
                 # Without its amount the row passes no replay: the mapping must change first, and then the file is read again.
                 row["net_amount"] = None
                 faults.append((row["line_number"], row, fault))

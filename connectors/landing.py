@@ -301,7 +301,11 @@ class Landing:
             quarantined = {(row.source, row.stream): row.quarantined for row in connection.execute(held)}
             return [
                 StreamCount(
-                    row.source, row.stream, row.pulled, row.landed, quarantined.get((row.source, row.stream), 0)
+                    row.source,
+                    row.stream,
+                    row.pulled,
+                    row.landed,
+                    quarantined.get((row.source, row.stream), 0),
                 )
                 for row in connection.execute(totals.order_by(FILES.c.source, FILES.c.stream))
             ]
@@ -344,7 +348,9 @@ class Landing:
                     .values(landed=FILES.c.landed - count)
                 )
             connection.execute(
-                sa.update(BATCHES).where(BATCHES.c.batch_id == batch_id).values(gate="passed", gate_report=report)
+                sa.update(BATCHES)
+                .where(BATCHES.c.batch_id == batch_id)
+                .values(gate="passed", gate_report=report)
             )
 
     def hold(self, batch_id: str, report: str) -> None:
@@ -355,9 +361,13 @@ class Landing:
         """
         with self.transaction() as connection:
             connection.execute(
-                sa.update(BATCHES).where(BATCHES.c.batch_id == batch_id).values(gate="held", gate_report=report)
+                sa.update(BATCHES)
+                .where(BATCHES.c.batch_id == batch_id)
+                .values(gate="held", gate_report=report)
             )
-            held = connection.execute(sa.select(BATCHES).where(BATCHES.c.batch_id == batch_id)).mappings().one()
+            held = (
+                connection.execute(sa.select(BATCHES).where(BATCHES.c.batch_id == batch_id)).mappings().one()
+            )
             landed = sa.select(sa.func.sum(FILES.c.landed)).where(FILES.c.batch_id == BATCHES.c.batch_id)
             connection.execute(
                 sa.update(BATCHES)
@@ -468,7 +478,13 @@ class Batch:
         if not records:
             return
         batch = to_arrow(
-            self._schemas[name], records, origins, self.source, name, self.batch_id, extracted_at or self.started_at
+            self._schemas[name],
+            records,
+            origins,
+            self.source,
+            name,
+            self.batch_id,
+            extracted_at or self.started_at,
         )
         self.pulled[name] += len(records)
         self.landed[name] += len(records)
@@ -482,7 +498,9 @@ class Batch:
     def misfit(self, name: str, record: Record, origin: RowOrigin) -> str | None:
         """Why a validated row fits no column, or None when it does."""
         try:
-            to_arrow(self._schemas[name], [record], [origin], self.source, name, self.batch_id, self.started_at)
+            to_arrow(
+                self._schemas[name], [record], [origin], self.source, name, self.batch_id, self.started_at
+            )
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
             return f"row: a value fits no column: {error}"
         return None
@@ -581,7 +599,9 @@ class Batch:
                         for index, (digest, size, origin) in enumerate(self.pages)
                     ],
                 )
-            _insert_rejections(connection, self.batch_id, self.source, self.rejections, versions, self.started_at)
+            _insert_rejections(
+                connection, self.batch_id, self.source, self.rejections, versions, self.started_at
+            )
             if replayed:
                 answered = sum(
                     connection.execute(
@@ -751,7 +771,9 @@ def to_arrow(
         columns["_parent_hash"] = [origin.parent_hash for origin in origins]
         columns["_child_index"] = [origin.child_index for origin in origins]
     arrays = [
-        columns[field.name] if isinstance(columns[field.name], pa.Array) else pa.array(columns[field.name], field.type)
+        columns[field.name]
+        if isinstance(columns[field.name], pa.Array)
+        else pa.array(columns[field.name], field.type)
         for field in schema
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -52,7 +52,9 @@ class Replay:
 
 def list_rows(landing: Landing, source: str | None = None, stream: str | None = None) -> list[QuarantinedRow]:
     """Rows that wait in quarantine, oldest first."""
-    query = sa.select(QUARANTINE).where(QUARANTINE.c.replayed_in.is_(None)).order_by(QUARANTINE.c.quarantine_id)
+    query = (
+        sa.select(QUARANTINE).where(QUARANTINE.c.replayed_in.is_(None)).order_by(QUARANTINE.c.quarantine_id)
+    )
     if source is not None:
         query = query.where(QUARANTINE.c.source == source)
     if stream is not None:
@@ -80,7 +82,9 @@ def list_rows(landing: Landing, source: str | None = None, stream: str | None = 
         ]
 
 
-def replay(landing: Landing, source: Source, rows: Sequence[QuarantinedRow], *, dry_run: bool = False) -> list[Replay]:
+def replay(
+    landing: Landing, source: Source, rows: Sequence[QuarantinedRow], *, dry_run: bool = False
+) -> list[Replay]:
     """Validate rows again with today's models and land those that pass; each row lands once, however often this runs.
 
     A row keeps the instant it first came at, so that it does not outrank a newer version of itself. A parent that was
@@ -102,7 +106,9 @@ def replay(landing: Landing, source: Source, rows: Sequence[QuarantinedRow], *, 
             raise FatalError(f"row {row.quarantine_id} belongs to {row.source}, not to {source.name}")
         if row.stage == "record" and row.quarantine_id in waiting:
             by_stream[row.stream].append(row)
-    return [_replay_stream(landing, source, name, found, dry_run) for name, found in sorted(by_stream.items())]
+    return [
+        _replay_stream(landing, source, name, found, dry_run) for name, found in sorted(by_stream.items())
+    ]
 
 
 def _replay_stream(
@@ -128,7 +134,13 @@ def _replay_stream(
         landed.append(row.quarantine_id)
         if name == stream.name:
             land_rows(
-                batch, stream, [raw], row.page_sha256, has_nul=True, indices=[row.row_index], extracted_at=row.extracted_at
+                batch,
+                stream,
+                [raw],
+                row.page_sha256,
+                has_nul=True,
+                indices=[row.row_index],
+                extracted_at=row.extracted_at,
             )
         else:
             batch.add(name, [value], [origin], set(raw), row.extracted_at)
@@ -150,7 +162,9 @@ def _origin(row: QuarantinedRow, raw: object, stream: Stream) -> RowOrigin:
         # The parent's values were kept as JSON: read times and decimals back as what the parent's fields are.
         kind: TypeAdapter[Any] = TypeAdapter(stream.record.model_fields[field].annotation or Any)
         values.append(kind.validate_python(parent.get(column)))
-    return RowOrigin(row.page_sha256, row.row_index, digest, row.child_index, parent.get("hash"), tuple(values))
+    return RowOrigin(
+        row.page_sha256, row.row_index, digest, row.child_index, parent.get("hash"), tuple(values)
+    )
 
 
 def is_outdated(row: QuarantinedRow, source: Source) -> bool:

@@ -23,7 +23,9 @@ def sources() -> dict[str, Source]:
         module = importlib.import_module(f"connectors.sources.{item.name}")
         declared = getattr(module, "SOURCE", None)
         if not isinstance(declared, Source) or declared.name != item.name:
-            raise DeclarationError(f"connectors/sources/{item.name}.py must define SOURCE with name {item.name!r}")
+            raise DeclarationError(
+                f"connectors/sources/{item.name}.py must define SOURCE with name {item.name!r}"
+            )
         found[declared.name] = declared
     return found
 

@@ -47,7 +47,9 @@ def test_the_top_level_is_as_designed() -> None:
 
 
 def test_no_package_marker_where_one_would_do_harm() -> None:
-    assert [path for path in tracked() if path.name == "__init__.py" and path.parts[0] in ("tests", "dbt", "dags")] == []
+    assert [
+        path for path in tracked() if path.name == "__init__.py" and path.parts[0] in ("tests", "dbt", "dags")
+    ] == []
 
 
 def test_only_dags_import_airflow_and_dags_import_little_of_ours() -> None:
@@ -78,7 +80,11 @@ def test_every_command_shows_an_example_and_stands_in_the_readme(words: tuple[st
     assert shown.exit_code == 0
     assert "Example" in shown.output
     readme = (ROOT / "README.md").read_text("utf-8")
-    assert f"orderhub {' '.join(words)}" in readme or f"`{' '.join(words)}`" in readme or f"`{words[-1]}`" in readme
+    assert (
+        f"orderhub {' '.join(words)}" in readme
+        or f"`{' '.join(words)}`" in readme
+        or f"`{words[-1]}`" in readme
+    )
 
 
 def test_every_source_and_every_declared_stream_is_described() -> None:

@@ -53,7 +53,9 @@ def show(title: str, rows: list[tuple[str, float, float | None, str]]) -> None:
     console.print(table)
 
 
-def test_online_retail_from_file_to_release(online_retail: Path, tmp_path_factory: pytest.TempPathFactory, make_home: Any) -> None:
+def test_online_retail_from_file_to_release(
+    online_retail: Path, tmp_path_factory: pytest.TempPathFactory, make_home: Any
+) -> None:
     home = ["--home", str(make_home("bench"))]
     seconds, peak, answer = orderhub("run", "--file", str(online_retail), "--json", *home)
     assert answer["unify"]["orders"] == 28_816
@@ -72,7 +74,9 @@ def test_online_retail_from_file_to_release(online_retail: Path, tmp_path_factor
 
 
 def test_demo_of_2000_orders(make_home: Any) -> None:
-    seconds, peak, answer = orderhub("demo", "--orders", "2000", "--json", "--home", str(make_home("bench-demo")))
+    seconds, peak, answer = orderhub(
+        "demo", "--orders", "2000", "--json", "--home", str(make_home("bench-demo"))
+    )
     assert answer["conservation"]["holds"]
     show(
         "make demo: 2,000 orders, eight systems",

@@ -131,7 +131,9 @@ class Desk:
                 self.rfile.read(length)
                 parts = urlsplit(self.path)
                 query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-                desk.seen.append((parts.path, query, {name.lower(): value for name, value in self.headers.items()}))
+                desk.seen.append(
+                    (parts.path, query, {name.lower(): value for name, value in self.headers.items()})
+                )
                 reply = desk.reply(parts.path, query)
                 content = reply.content
                 self.send_response(reply.status)
@@ -211,7 +213,9 @@ def order(number: int | str = 1, **changes: Any) -> dict[str, Any]:
 @pytest.fixture
 def kit() -> SimpleNamespace:
     """What test modules build their cases from."""
-    return SimpleNamespace(SHOP=SHOP, Reply=Reply, order=order, Order=Order, Item=Item, Line=Line, PAGES=PAGES)
+    return SimpleNamespace(
+        SHOP=SHOP, Reply=Reply, order=order, Order=Order, Item=Item, Line=Line, PAGES=PAGES
+    )
 
 
 @pytest.fixture
@@ -241,7 +245,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def pull_shop(desk: Desk, landing: Landing, quick: None) -> Callable[..., dict[str, PullResult]]:
     """Pull the shop: stream name -> result. `env` adds to the environment."""
 
-    def run(env: dict[str, str] | None = None, source: Source = SHOP, **options: Any) -> dict[str, PullResult]:
+    def run(
+        env: dict[str, str] | None = None, source: Source = SHOP, **options: Any
+    ) -> dict[str, PullResult]:
         results = pull_source(source, landing, {**desk.env, **(env or {})}, **options)
         return {result.stream: result for result in results}
 

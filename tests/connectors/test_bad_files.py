@@ -103,9 +103,17 @@ def test_a_good_file_lands_once(pull: Pull, landing: Landing, inbox: Path) -> No
         ("till_x.csv", b"no,at,sku,qty,price\n", "no column 'currency'"),
         ("till_x.csv", csv_of(GOOD[0]).replace("sku", "article").encode(), "no column 'sku'"),
         ("till_x.csv", b"no,at,sku,qty,price,currency,qty\n", "more than one column 'qty'"),
-        ("till_x.csv", csv_of("1,2026-03-01,caf\xe9,1,1,GBP").encode("latin-1"), "not in the encoding 'utf-8-sig'"),
+        (
+            "till_x.csv",
+            csv_of("1,2026-03-01,caf\xe9,1,1,GBP").encode("latin-1"),
+            "not in the encoding 'utf-8-sig'",
+        ),
         ("till_x.csv", csv_of(*GOOD).encode("utf-16"), "not in the encoding 'utf-8-sig'"),
-        ("till_x.csv", csv_of("1,2026-03-01," + "x" * 200_000 + ",1,1,GBP").encode(), "not readable as CSV near line 2"),
+        (
+            "till_x.csv",
+            csv_of("1,2026-03-01," + "x" * 200_000 + ",1,1,GBP").encode(),
+            "not readable as CSV near line 2",
+        ),
         ("till_x.xlsx", b"<html>not a workbook</html>", "is not a whole XLSX file"),
         ("till_x.parquet", b"PAR1 and then nothing", "is not a whole Parquet file"),
         ("unknown.csv", b"a,b\n1,2\n", "no mapping matches this file name"),
@@ -186,13 +194,19 @@ def test_a_truncated_or_damaged_file_lands_nothing_and_stops_nothing(
 ) -> None:
     path = inbox / f"till_x.{suffix}"
     if suffix == "xlsx":
-        rows = [HEADER.split(","), *([str(n), "2026-03-01T10:00", f"s{n * 7919}", 1, 2.5, "GBP"] for n in range(300))]
+        rows = [
+            HEADER.split(","),
+            *([str(n), "2026-03-01T10:00", f"s{n * 7919}", 1, 2.5, "GBP"] for n in range(300)),
+        ]
         whole = workbook(path, rows)
     else:
         pq.write_table(table(), path, write_page_checksum=False)
         whole = path.read_bytes()
     dice = random.Random(5)
-    damaged = [whole[: len(whole) * part // 10] for part in (1, 5, 9)] + [whole[:-1], whole[len(whole) // 2 :]]
+    damaged = [whole[: len(whole) * part // 10] for part in (1, 5, 9)] + [
+        whole[:-1],
+        whole[len(whole) // 2 :],
+    ]
     for _ in range(12):
         at = dice.randrange(4, len(whole) - 400)
         damaged.append(whole[:at] + dice.randbytes(200) + whole[at + 200 :])
@@ -209,11 +223,17 @@ def test_a_truncated_or_damaged_file_lands_nothing_and_stops_nothing(
     assert (result.error, result.quarantined) == (None, 0), "the file that came again whole lands"
 
 
-def test_a_truncated_csv_keeps_its_whole_rows_and_shows_the_cut_one(pull: Pull, landing: Landing, inbox: Path) -> None:
+def test_a_truncated_csv_keeps_its_whole_rows_and_shows_the_cut_one(
+    pull: Pull, landing: Landing, inbox: Path
+) -> None:
     (inbox / "till_x.csv").write_text(csv_of(*GOOD)[:-22])
     (inbox / "till_y.csv").write_text(csv_of(GOOD[0], '1003,2026-03-01,"open quote,1,1,GBP', *GOOD))
     results = {item.batch_id: item for item in pull()}
-    assert [(item.landed, item.quarantined, item.error) for item in results.values()] == [(2, 0, None), (1, 1, None), (1, 1, None)]
+    assert [(item.landed, item.quarantined, item.error) for item in results.values()] == [
+        (2, 0, None),
+        (1, 1, None),
+        (1, 1, None),
+    ]
     cut, quoted = quarantine.list_rows(landing)
     assert "cut off or badly quoted" in cut.error
     assert "1002" in quoted.payload, "what the open quote swallowed is kept"
@@ -277,7 +297,9 @@ def test_numbers_written_as_people_write_them(
         assert landed(landing)[0]["net_amount"] == Decimal(net).quantize(Decimal("0.0001"))
 
 
-def test_a_workbook_row_may_end_early_and_dates_keep_their_zone(pull: Pull, landing: Landing, inbox: Path) -> None:
+def test_a_workbook_row_may_end_early_and_dates_keep_their_zone(
+    pull: Pull, landing: Landing, inbox: Path
+) -> None:
     rows: list[list[Any]] = [
         [*HEADER.split(","), "note"],
         [1001, datetime(2026, 7, 1, 10), 123.0, 2, 9.95, "GBP", "x"],
@@ -313,7 +335,9 @@ def test_a_table_of_strange_types_is_said_or_quarantined(pull: Pull, landing: La
     assert good_lands(landing)
 
 
-def test_a_file_that_is_too_large_is_said(pull: Pull, landing: Landing, inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_too_large_is_said(
+    pull: Pull, landing: Landing, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(files_room, "MAX_FILE_BYTES", 100)
     (inbox / "till_x.csv").write_text(csv_of(*[GOOD[0]] * 10))
     assert sum("split it" in (item.error or "") for item in pull()) == 2
@@ -358,8 +382,15 @@ def test_the_command_line_says_it_in_a_sentence_and_by_exit_code(home: str, inbo
     assert "0 of 1 landed" in said
 
 
-def test_the_command_line_tells_a_wrong_call_from_a_failure(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for arguments in (["pull", "--since", "yesterday"], ["pull", "--nonsense"], ["quarantine", "replay"], ["nothing"]):
+def test_the_command_line_tells_a_wrong_call_from_a_failure(
+    home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for arguments in (
+        ["pull", "--since", "yesterday"],
+        ["pull", "--nonsense"],
+        ["quarantine", "replay"],
+        ["nothing"],
+    ):
         code, said = orderhub(*arguments, *(["--home", home] if arguments[0] == "pull" else []))
         assert code == 2, arguments
         assert "Traceback" not in said

@@ -45,7 +45,9 @@ def with_stream(source: Source, **changes: Any) -> Source:
 # What the source does as a whole
 
 
-@pytest.mark.parametrize(("status", "word"), [(401, "ORDERHUB_SHOP_TOKEN"), (403, "not permitted"), (404, "rejected")])
+@pytest.mark.parametrize(
+    ("status", "word"), [(401, "ORDERHUB_SHOP_TOKEN"), (403, "not permitted"), (404, "rejected")]
+)
 def test_a_refusal_is_said_once_with_the_remedy(
     desk: Any, kit: SimpleNamespace, pull_shop: Pull, landing: Landing, status: int, word: str
 ) -> None:
@@ -74,7 +76,9 @@ def test_a_secret_that_no_header_can_carry_is_refused_without_showing_it(pull_sh
         assert token not in (item.error or "")
 
 
-@pytest.mark.parametrize("address", ["http://[::1", "ftp://127.0.0.1", "127.0.0.1:80", "http://127.0.0.1:port"])
+@pytest.mark.parametrize(
+    "address", ["http://[::1", "ftp://127.0.0.1", "127.0.0.1:80", "http://127.0.0.1:port"]
+)
 def test_an_address_that_is_none_is_said_at_once(pull_shop: Pull, address: str) -> None:
     results = pull_shop({"ORDERHUB_SHOP_URL": address})
     assert all("ORDERHUB_SHOP_URL" in (item.error or "") for item in results.values())
@@ -127,7 +131,13 @@ def test_a_redirect_is_not_followed(desk: Any, kit: SimpleNamespace, pull_shop: 
 
 @pytest.mark.parametrize(
     "target",
-    ["http://elsewhere.example/items", "{base}0/items", "{base}.elsewhere.example/items", "{base}@elsewhere.example/", "http://[::1"],
+    [
+        "http://elsewhere.example/items",
+        "{base}0/items",
+        "{base}.elsewhere.example/items",
+        "{base}@elsewhere.example/",
+        "http://[::1",
+    ],
 )
 def test_a_next_page_on_another_host_is_refused(
     desk: Any, kit: SimpleNamespace, pull_shop: Pull, landing: Landing, target: str
@@ -146,7 +156,11 @@ def test_a_next_page_on_another_host_is_refused(
 def test_what_may_pass_is_tried_again(
     desk: Any, kit: SimpleNamespace, pull_shop: Pull, landing: Landing, status: int
 ) -> None:
-    desk.routes["/items"] = [kit.Reply({}, status), kit.Reply({}, status), kit.Reply({"items": [{"id": "i1"}]})]
+    desk.routes["/items"] = [
+        kit.Reply({}, status),
+        kit.Reply({}, status),
+        kit.Reply({"items": [{"id": "i1"}]}),
+    ]
     assert pull_shop()["items"].error is None
     assert len(landed(landing, "items")) == 1
 
@@ -289,7 +303,10 @@ def test_an_expired_token_is_renewed_and_a_forbidden_stream_is_not_mistaken_for_
 ) -> None:
     source = kit.SHOP.model_copy(update={"auth": OAuthRefresh(token_url="/token")})
     desk.routes["/token"] = kit.Reply({"access_token": "t", "expires_in": 3600})
-    desk.routes["/orders"] = [kit.Reply({"message": "token expired"}, 403), kit.Reply({"orders": [kit.order()]})]
+    desk.routes["/orders"] = [
+        kit.Reply({"message": "token expired"}, 403),
+        kit.Reply({"orders": [kit.order()]}),
+    ]
     desk.routes["/items"] = kit.Reply({"message": "no access to items"}, 403)
     names = ("CLIENT_ID", "CLIENT_SECRET", "REFRESH_TOKEN")
     results = pull_shop({f"ORDERHUB_SHOP_{name}": "x" for name in names}, source=source)
@@ -358,7 +375,9 @@ def test_a_bad_child_waits_alone_tied_to_its_parent(
     desk: Any, kit: SimpleNamespace, pull_shop: Pull, landing: Landing
 ) -> None:
     lines = [{"sku": "A", "qty": "1"}, {"sku": "B", "qty": -1}, {"sku": "", "qty": "x"}, "no line"]
-    desk.routes["/orders"] = kit.Reply({"orders": [kit.order(1, lines=lines), kit.order(2, lines={"sku": "C", "qty": 1})]})
+    desk.routes["/orders"] = kit.Reply(
+        {"orders": [kit.order(1, lines=lines), kit.order(2, lines={"sku": "C", "qty": 1})]}
+    )
     result = pull_shop()["orders"]
     assert (result.landed, result.quarantined) == (4, 3)
     rows = quarantine.list_rows(landing, stream="order_lines")
@@ -372,7 +391,9 @@ def test_a_bad_child_waits_alone_tied_to_its_parent(
 def test_duplicate_keys_land_as_they_came_and_count_once_as_news(
     desk: Any, kit: SimpleNamespace, pull_shop: Pull, landing: Landing
 ) -> None:
-    desk.routes["/orders"] = kit.Reply({"orders": [kit.order(1, note="a"), kit.order(1, note="b"), kit.order(1, note="a")]})
+    desk.routes["/orders"] = kit.Reply(
+        {"orders": [kit.order(1, note="a"), kit.order(1, note="b"), kit.order(1, note="a")]}
+    )
     assert pull_shop()["orders"].landed == 9
     assert [row["note"] for row in landed(landing, "orders")] == ["a", "b", "a"]
     assert pull_shop()["orders"].changed == 0, "both versions are known"
@@ -402,7 +423,9 @@ def test_numbers_come_as_texts_and_as_numbers_and_stay_exact(
 def test_half_an_emoji_costs_one_row_not_the_page(
     desk: Any, kit: SimpleNamespace, pull_shop: Pull, landing: Landing
 ) -> None:
-    desk.routes["/items"] = kit.Reply(b'{"items": [{"id": "i1", "title": "cut \\ud83d"}, {"id": "i2", "title": "\\ud83d\\ude00"}]}')
+    desk.routes["/items"] = kit.Reply(
+        b'{"items": [{"id": "i1", "title": "cut \\ud83d"}, {"id": "i2", "title": "\\ud83d\\ude00"}]}'
+    )
     result = pull_shop()["items"]
     assert (result.error, result.landed, result.quarantined) == (None, 1, 1)
     assert landed(landing, "items")[0]["title"] == "\U0001f600"
@@ -410,7 +433,9 @@ def test_half_an_emoji_costs_one_row_not_the_page(
     assert "surrogates not allowed" in row.error
 
 
-def test_nothing_at_all_is_an_empty_batch(desk: Any, kit: SimpleNamespace, pull_shop: Pull, landing: Landing) -> None:
+def test_nothing_at_all_is_an_empty_batch(
+    desk: Any, kit: SimpleNamespace, pull_shop: Pull, landing: Landing
+) -> None:
     desk.routes = {"/orders": kit.Reply({"orders": []}), "/items": kit.Reply({})}
     results = pull_shop()
     assert [item.error for item in results.values()] == [None, None]
@@ -458,7 +483,9 @@ def test_no_declared_source_stumbles_over_an_odd_answer(
 # Checking a source, and many at once
 
 
-def test_a_check_says_what_differs_and_lands_nothing(desk: Any, kit: SimpleNamespace, landing: Landing) -> None:
+def test_a_check_says_what_differs_and_lands_nothing(
+    desk: Any, kit: SimpleNamespace, landing: Landing
+) -> None:
     desk.routes["/orders"] = kit.Reply({"orders": [kit.order(1, currency="?", colour="red")]})
     desk.routes["/items"] = kit.Reply({"message": "no"}, 403)
     orders, items = check_source(kit.SHOP, desk.env)
@@ -468,9 +495,13 @@ def test_a_check_says_what_differs_and_lands_nothing(desk: Any, kit: SimpleNames
     assert landing.batches() == []
 
 
-def test_one_source_failing_keeps_no_other_from_landing(desk: Any, kit: SimpleNamespace, landing: Landing, quick: None) -> None:
+def test_one_source_failing_keeps_no_other_from_landing(
+    desk: Any, kit: SimpleNamespace, landing: Landing, quick: None
+) -> None:
     broken = kit.SHOP.model_copy(update={"name": "other"})
-    failed = pull_source(broken, landing, {"ORDERHUB_OTHER_URL": "http://127.0.0.1:9", "ORDERHUB_OTHER_TOKEN": "x"})
+    failed = pull_source(
+        broken, landing, {"ORDERHUB_OTHER_URL": "http://127.0.0.1:9", "ORDERHUB_OTHER_TOKEN": "x"}
+    )
     fine = pull_source(kit.SHOP, landing, desk.env)
     assert all(item.error for item in failed)
     assert not any(item.error for item in fine)
@@ -486,12 +517,17 @@ def test_a_stream_that_fans_out_over_nothing_says_what_to_pull_first(
     assert pull_shop(source=source)["items"].error is None
 
 
-def test_the_client_of_a_stream_keeps_the_budget_of_its_source(desk: Any, kit: SimpleNamespace, landing: Landing) -> None:
+def test_the_client_of_a_stream_keeps_the_budget_of_its_source(
+    desk: Any, kit: SimpleNamespace, landing: Landing
+) -> None:
     def sleep(seconds: float) -> None:
         raise FatalError(f"would wait {seconds:.0f} s")
 
     source = kit.SHOP.model_copy(update={"limit": RateLimit(requests=2, seconds=3600)})
     with Client(source, desk.env, sleep=sleep) as client:
-        assert [pull_stream(source, stream, landing, client).error for stream in source.streams] == [None, None]
+        assert [pull_stream(source, stream, landing, client).error for stream in source.streams] == [
+            None,
+            None,
+        ]
         third = pull_stream(source, source.streams[0], landing, client)
     assert "would wait 1" in (third.error or ""), "the third request has to wait for half an hour"

@@ -55,14 +55,21 @@ def test_gtin(code: str, normal: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("number", "normal"),
-    [("+86 139 1234 5678", "+8613912345678"), ("139 1234 5678", None), ("+49 1", None), ("call me", None), ("", None)],
+    [
+        ("+86 139 1234 5678", "+8613912345678"),
+        ("139 1234 5678", None),
+        ("+49 1", None),
+        ("call me", None),
+        ("", None),
+    ],
 )
 def test_a_phone_without_its_country_is_ambiguous(number: str, normal: str | None) -> None:
     assert e164(number) == normal
 
 
 @pytest.mark.parametrize(
-    ("text", "code"), [("de", "DE"), ("DEU", "DE"), (" Germany ", "DE"), ("276", "DE"), ("Deutschland!", None), (" ", None)]
+    ("text", "code"),
+    [("de", "DE"), ("DEU", "DE"), (" Germany ", "DE"), ("276", "DE"), ("Deutschland!", None), (" ", None)],
 )
 def test_country(text: str, code: str | None) -> None:
     assert country_iso2(text) == code
@@ -177,7 +184,11 @@ def test_a_record_lands_in_flat_columns() -> None:
         "at": "timestamp[us, tz=UTC]", "amount": "decimal128(18, 4)", "qty": "decimal128(18, 6)", "barcode": "string",
         "tags": "string",
     }  # fmt: skip
-    companions = {name: [item.suffix for item in column.companions] for name, column in columns.items() if column.companions}
+    companions = {
+        name: [item.suffix for item in column.companions]
+        for name, column in columns.items()
+        if column.companions
+    }
     assert companions == {"at": ["offset_minutes"], "barcode": ["gtin14"]}
     assert columns["tags"].encode is not None
     assert columns["tags"].encode(["a", "ü"]) == '["a","ü"]'
@@ -188,7 +199,11 @@ def test_a_record_lands_in_flat_columns() -> None:
 @QUICK
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(),
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
         max_leaves=10,
     )

@@ -273,7 +273,9 @@ class Batches(RuleBasedStateMachine):
         self.waiting["parts"] += sum(part["size"] < 0 for part in parts)
         for raw in good:
             if raw["amount"] is not None:
-                self.totals[raw["currency"]] = self.totals.get(raw["currency"], Decimal(0)) + Decimal(raw["amount"])
+                self.totals[raw["currency"]] = self.totals.get(raw["currency"], Decimal(0)) + Decimal(
+                    raw["amount"]
+                )
         times = [datetime.fromisoformat(raw["at"]) for raw in good]
         self.cursor = max([*times, *([self.cursor] if self.cursor else [])], default=None)
         self.committed.append(batch.batch_id)
@@ -292,7 +294,9 @@ class Batches(RuleBasedStateMachine):
             rejections = [Rejection("wholes", origin, "{}", "not fit", stage="gate")]
             self.waiting["wholes"] += 1
         self.landing.pass_gate(batch.batch_id, "fit", rejections)
-        assert [row[2] for row in self.landing.gated_rows(batch.batch_id)] == [r.origin.row_index for r in rejections]
+        assert [row[2] for row in self.landing.gated_rows(batch.batch_id)] == [
+            r.origin.row_index for r in rejections
+        ]
 
     @rule()
     def settle(self) -> None:
@@ -314,12 +318,23 @@ class Batches(RuleBasedStateMachine):
             return
         for count in self.landing.counts():
             assert count.pulled == count.landed + count.quarantined
-            assert (count.pulled, count.quarantined) == (self.pulled[count.stream], self.waiting[count.stream])
+            assert (count.pulled, count.quarantined) == (
+                self.pulled[count.stream],
+                self.waiting[count.stream],
+            )
         assert self.landing.cursor("made_up", "wholes") == self.cursor
         assert [batch.batch_id for batch in self.landing.batches()] == self.committed
-        totals = {key[3]: amount for key, amount in self.landing.control_totals().items() if amount or key[3] in self.totals}
+        totals = {
+            key[3]: amount
+            for key, amount in self.landing.control_totals().items()
+            if amount or key[3] in self.totals
+        }
         assert totals == self.totals
-        visible = sum(pq.read_metadata(batch.files["wholes"]).num_rows for batch in self.landing.batches() if "wholes" in batch.files)
+        visible = sum(
+            pq.read_metadata(batch.files["wholes"]).num_rows
+            for batch in self.landing.batches()
+            if "wholes" in batch.files
+        )
         gated = sum(len(self.landing.gated_rows(batch)) for batch in self.committed)
         landed = sum(count.landed for count in self.landing.counts() if count.stream == "wholes")
         assert visible == landed + gated, "what the manifest counts is in the files"
@@ -327,7 +342,11 @@ class Batches(RuleBasedStateMachine):
 
 TestBatches = Batches.TestCase
 TestBatches.settings = settings(
-    max_examples=12, stateful_step_count=12, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=12,
+    stateful_step_count=12,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
 )
 
 
@@ -456,7 +475,10 @@ def test_a_replay_lands_each_row_once_with_its_children(landing: Landing) -> Non
     assert (done.tried, done.landed, done.still_wrong) == (1, 1, {})
     assert quarantine.replay(landing, SOURCE, rows) == [], "a stale list lands nothing twice"
     assert quarantine.list_rows(landing) == []
-    assert [(row["key"], row["currency"]) for row in rows_of(landing, "wholes")] == [("a", "EUR"), ("b", "JPY")]
+    assert [(row["key"], row["currency"]) for row in rows_of(landing, "wholes")] == [
+        ("a", "EUR"),
+        ("b", "JPY"),
+    ]
     assert len(rows_of(landing, "parts")) == 4
     hashes = {row["key"]: row["_record_hash"] for row in rows_of(landing, "wholes")}
     assert all(row["_parent_hash"] == hashes[row["whole_key"]] for row in rows_of(landing, "parts"))
@@ -479,7 +501,9 @@ def test_a_replayed_child_keeps_its_parent_and_reaches_the_gate(landing: Landing
     assert [batch.batch_id for batch in landing.batches(gate="pending")] == [done.batch_id]
     kept, replayed = rows_of(landing, "parts")
     own = {"name", "size", "_batch_id", "_child_index", "_record_hash"}
-    assert {k: v for k, v in kept.items() if k not in own} == {k: v for k, v in replayed.items() if k not in own}
+    assert {k: v for k, v in kept.items() if k not in own} == {
+        k: v for k, v in replayed.items() if k not in own
+    }
     assert (replayed["whole_amount"], replayed["_child_index"]) == (Decimal("1.5"), 0)
 
 

@@ -59,8 +59,13 @@ def test_every_row_comes_once_by_offset_token_key_and_link(count: int, size: int
         link = f'<https://x.example/?a=1,2;b&at={start + size}>; rel="next", <https://x.example/>; rel=first'
         return {}, rows[start : start + size], {"link": link} if start + size < count else {}
 
-    assert walk(OffsetPages(offset="params.offset", limit="params.limit", size=size), Ask(), by_offset) == rows
-    assert walk(TokenPages(read="next.after", write="json.page.after"), Ask(json_body={"q": 1}), by_token) == rows
+    assert (
+        walk(OffsetPages(offset="params.offset", limit="params.limit", size=size), Ask(), by_offset) == rows
+    )
+    assert (
+        walk(TokenPages(read="next.after", write="json.page.after"), Ask(json_body={"q": 1}), by_token)
+        == rows
+    )
     keyset = KeysetPages(write="json.domain.0.2", rows="result", size=size)
     assert walk(keyset, Ask(json_body={"domain": [["id", ">", 0]]}), by_key) == rows
     assert walk(LinkHeader(), Ask(), by_link) == rows

@@ -79,6 +79,7 @@ SHOP = Source(
     ),
 )
 
+
 def _die(*_: Any, **__: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 

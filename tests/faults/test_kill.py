@@ -44,7 +44,11 @@ class Shop:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 query = {name: values[-1] for name, values in parse_qs(urlsplit(self.path).query).items()}
-                after = datetime.fromisoformat(query["since"]) if "since" in query else datetime.min.replace(tzinfo=UTC)
+                after = (
+                    datetime.fromisoformat(query["since"])
+                    if "since" in query
+                    else datetime.min.replace(tzinfo=UTC)
+                )
                 found = [item for item in shop.orders if datetime.fromisoformat(item["updated_at"]) > after]
                 start = int(query.get("page", 0))
                 body: dict[str, Any] = {"orders": found[start : start + PAGE]}
@@ -77,7 +81,10 @@ class Shop:
             at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
             bad = number % BAD_EVERY == 7
             odd = number % BAD_EVERY == 9
-            lines = [{"sku": f"s{place}", "qty": -1 if odd and place == 0 else place} for place in range(number % 4)]
+            lines = [
+                {"sku": f"s{place}", "qty": -1 if odd and place == 0 else place}
+                for place in range(number % 4)
+            ]
             self.orders.append(
                 {
                     "id": f"o{number}",
@@ -126,7 +133,9 @@ def nursery() -> Iterator[subprocess.Popen[str]]:
     process.stdout.close()
 
 
-def pull(nursery: subprocess.Popen[str], folder: Path, url: str, instant: str = "-", after: float | None = None) -> int:
+def pull(
+    nursery: subprocess.Popen[str], folder: Path, url: str, instant: str = "-", after: float | None = None
+) -> int:
     """Run one pull in a process of its own; kill it after so many seconds. Return its wait status."""
     assert nursery.stdin is not None
     assert nursery.stdout is not None
@@ -166,7 +175,9 @@ def check_whole(folder: Path) -> tuple[Counter[str], Counter[tuple[str, int]], i
             if row["stream"] == "orders":
                 orders.update(table["order_id"].to_pylist())
             else:
-                lines.update(zip(table["order_id"].to_pylist(), table["_child_index"].to_pylist(), strict=True))
+                lines.update(
+                    zip(table["order_id"].to_pylist(), table["_child_index"].to_pylist(), strict=True)
+                )
         counts = landing.counts()
         assert all(count.pulled == count.landed + count.quarantined for count in counts)
         cursor = landing.cursor("shop", "orders")

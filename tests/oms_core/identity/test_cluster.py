@@ -72,7 +72,9 @@ def test_without_bars_clusters_are_the_connected_components(edges: list[Edge]) -
     groups: dict[str, set[str]] = {}
     for record, value in place.items():
         groups.setdefault(value, set()).add(record)
-    assert cluster(RECORDS, edges).clusters == sorted((frozenset(group) for group in groups.values()), key=min)
+    assert cluster(RECORDS, edges).clusters == sorted(
+        (frozenset(group) for group in groups.values()), key=min
+    )
 
 
 def test_evidence_about_unknown_records_is_passed_over() -> None:
@@ -114,10 +116,13 @@ class Memory:
         return found
 
 
-SEEN = {record: EPOCH + timedelta(hours=number % 3) for number, record in enumerate([*RECORDS, "k", "l", "m"])}
+SEEN = {
+    record: EPOCH + timedelta(hours=number % 3) for number, record in enumerate([*RECORDS, "k", "l", "m"])
+}
 PARTITION = st.lists(st.integers(0, 4), min_size=len(RECORDS), max_size=len(RECORDS)).map(
     lambda places: [
-        frozenset(record for record, at in zip(RECORDS, places, strict=True) if at == place) for place in sorted(set(places))
+        frozenset(record for record, at in zip(RECORDS, places, strict=True) if at == place)
+        for place in sorted(set(places))
     ]
 )
 
@@ -146,7 +151,9 @@ def test_ids_over_any_history(history: list[list[frozenset[str]]], dice: Any) ->
             assert any(before.get(record) == golden_id for record in group), "nobody inherits a stranger's id"
         again = memory.run(clusters)
         assert again.members == found.members
-        assert (again.events, again.born, again.retired) == ([], {}, {}), "the same input twice changes nothing"
+        assert (again.events, again.born, again.retired) == ([], {}, {}), (
+            "the same input twice changes nothing"
+        )
 
 
 @QUICK
@@ -182,9 +189,9 @@ def test_a_merge_retires_the_smaller_share_with_a_redirect() -> None:
     merged = memory.run([frozenset("abcde")])
     assert set(merged.members.values()) == {large}
     assert merged.retired == {small: large}
-    assert [(event.kind, event.golden_id, event.other_id) for event in merged.events if event.kind == "merged"] == [
-        ("merged", small, large)
-    ]
+    assert [
+        (event.kind, event.golden_id, event.other_id) for event in merged.events if event.kind == "merged"
+    ] == [("merged", small, large)]
 
 
 def test_equal_shares_leave_the_older_id() -> None:
@@ -201,7 +208,9 @@ def test_a_split_leaves_the_id_on_the_larger_part_and_its_return_revives_nothing
     assert split.members["c"] == whole
     part = split.members["a"]
     assert part != whole
-    assert [(event.golden_id, event.other_id) for event in split.events if event.kind == "split"] == [(part, whole)]
+    assert [(event.golden_id, event.other_id) for event in split.events if event.kind == "split"] == [
+        (part, whole)
+    ]
     joined = memory.run([frozenset("abcde")])
     assert (set(joined.members.values()), joined.retired) == ({whole}, {part: whole})
     again = memory.run([frozenset("ab"), frozenset("cde")])
@@ -225,7 +234,9 @@ def test_ids_differ_by_entity_and_look_alike() -> None:
 
 
 @QUICK
-@given(st.dictionaries(RECORD, st.integers(0, 3).map(str)), st.dictionaries(RECORD, st.integers(0, 3).map(str)))
+@given(
+    st.dictionaries(RECORD, st.integers(0, 3).map(str)), st.dictionaries(RECORD, st.integers(0, 3).map(str))
+)
 def test_pairwise_scores_equal_counting_every_pair(found: dict[str, str], truth: dict[str, str]) -> None:
     both = sorted(found.keys() & truth.keys())
     said = {pair for pair in combinations(both, 2) if found[pair[0]] == found[pair[1]]}

@@ -41,7 +41,13 @@ def location(record_id: str, **fields: Any) -> dict[str, Any]:
 
 
 def order(record_id: str, number: str, role: str = "order", **fields: Any) -> dict[str, Any]:
-    row = {"channel": None, "customer_key": None, "_extracted_at": AT, "source_key": record_id.split(":")[-1], **fields}
+    row = {
+        "channel": None,
+        "customer_key": None,
+        "_extracted_at": AT,
+        "source_key": record_id.split(":")[-1],
+        **fields,
+    }
     return {
         "record_id": record_id, "source_system": record_id.split(":")[0], "document_role": role, "order_number": number, **row,
     }  # fmt: skip
@@ -105,8 +111,15 @@ def test_one_name_in_two_scripts_and_orders(left: str, right: str) -> None:
     ],
 )  # fmt: skip
 def test_a_familys_phone_does_not_make_two_members_one(left: str, right: str) -> None:
-    shared = {"phone": "+86 139 1234 5678", "street": "12 Nanjing Road", "postcode": "200001", "country": "CN"}
-    assert not together("customer", customer("a:c:1", full_name=left, **shared), customer("b:c:2", full_name=right, **shared))
+    shared = {
+        "phone": "+86 139 1234 5678",
+        "street": "12 Nanjing Road",
+        "postcode": "200001",
+        "country": "CN",
+    }
+    assert not together(
+        "customer", customer("a:c:1", full_name=left, **shared), customer("b:c:2", full_name=right, **shared)
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,12 +138,23 @@ def test_what_proves_nothing(shared: dict[str, Any]) -> None:
 
 
 def test_a_buyer_id_counts_within_one_marketplace() -> None:
-    assert together("customer", customer("amazon:o:1", marketplace_buyer_id="B-1"), customer("amazon:o:2", marketplace_buyer_id="b1"))
-    assert not together("customer", customer("amazon:o:1", marketplace_buyer_id="B-1"), customer("ebay:o:2", marketplace_buyer_id="B-1"))
+    assert together(
+        "customer",
+        customer("amazon:o:1", marketplace_buyer_id="B-1"),
+        customer("amazon:o:2", marketplace_buyer_id="b1"),
+    )
+    assert not together(
+        "customer",
+        customer("amazon:o:1", marketplace_buyer_id="B-1"),
+        customer("ebay:o:2", marketplace_buyer_id="B-1"),
+    )
 
 
 def test_a_mailbox_of_many_names_is_nobodys() -> None:
-    people = [customer(f"a:c:{n}", full_name=name, email="office@example.com") for n, name in enumerate(["Anna", "Ben", "Chloé", "Dev"])]
+    people = [
+        customer(f"a:c:{n}", full_name=name, email="office@example.com")
+        for n, name in enumerate(["Anna", "Ben", "Chloé", "Dev"])
+    ]
     found = run(customers=people)["customer"]
     assert len(set(found.assignment.members.values())) == 4
 
@@ -141,7 +165,9 @@ def test_differing_tax_numbers_and_kinds_outweigh_an_email() -> None:
         ({"tax_number": "DE123456"}, {"tax_number": "DE654321"}, "tax numbers differ"),
         ({"customer_type": "person"}, {"customer_type": "company"}, "one is a person"),
     ):
-        found = run(customers=[customer("a:c:1", **mail, **left), customer("b:c:2", **mail, **right)])["customer"]
+        found = run(customers=[customer("a:c:1", **mail, **left), customer("b:c:2", **mail, **right)])[
+            "customer"
+        ]
         assert len(set(found.assignment.members.values())) == 2
         assert reason in found.refusals[0].reason
 
@@ -160,7 +186,10 @@ def test_a_stewards_word_is_last() -> None:
 def test_two_systems_name_one_buyer_on_one_order_unless_the_account_is_collective() -> None:
     def pair(number: int, customer_key: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         shop, erp = f"shopify:orders:s{number}", f"tryton:sales:t{number}"
-        orders = [order(shop, f"#10{number:02d}", customer_key=f"shopify:c:{number}"), order(erp, f"SO{number}", customer_key=customer_key)]
+        orders = [
+            order(shop, f"#10{number:02d}", customer_key=f"shopify:c:{number}"),
+            order(erp, f"SO{number}", customer_key=customer_key),
+        ]
         return orders, [reference(erp, f"SHOPIFY #10{number:02d}", "shopify")]
 
     def buyers(count: int, key: Callable[[int], str]) -> int:
@@ -180,26 +209,46 @@ def test_two_systems_name_one_buyer_on_one_order_unless_the_account_is_collectiv
 
 
 def test_a_gtin_makes_one_article_whoever_lists_it() -> None:
-    assert together("sku", sku("a:s:1", gtin14="04006381333931", title="Pen"), sku("b:s:2", gtin14="04006381333931"))
+    assert together(
+        "sku", sku("a:s:1", gtin14="04006381333931", title="Pen"), sku("b:s:2", gtin14="04006381333931")
+    )
     assert together("sku", sku("a:s:1", sku_code="CRM-50"), sku("b:s:2", sku_code="crm50"))
-    assert not together("sku", sku("a:s:1", sku_code="A1"), sku("b:s:2", sku_code="A1")), "too short to mean one thing"
+    assert not together("sku", sku("a:s:1", sku_code="A1"), sku("b:s:2", sku_code="A1")), (
+        "too short to mean one thing"
+    )
 
 
 def test_differing_gtins_and_sizes_outweigh_a_shared_code() -> None:
     shared = {"sku_code": "CRM-50", "brand": "Lumi", "mpn": "77-12"}
-    assert not together("sku", sku("a:s:1", gtin14="04006381333931", **shared), sku("b:s:2", gtin14="05901234123457", **shared))
+    assert not together(
+        "sku",
+        sku("a:s:1", gtin14="04006381333931", **shared),
+        sku("b:s:2", gtin14="05901234123457", **shared),
+    )
     small, large = ({"size_qty": size, "size_uom": "MLT", "pack_qty": 1} for size in (50, 100))
     assert not together("sku", sku("a:s:1", **shared, **small), sku("b:s:2", **shared, **large))
-    assert not together("sku", sku("a:s:1", title="Cream 50 ml", **shared), sku("b:s:2", title="Cream 100ml", **shared))
+    assert not together(
+        "sku", sku("a:s:1", title="Cream 50 ml", **shared), sku("b:s:2", title="Cream 100ml", **shared)
+    )
 
 
 def test_places_meet_by_gln_code_or_address_and_part_by_gln() -> None:
-    assert together("location", location("a:l:1", gln="4012345000009"), location("b:l:2", gln="4012345 00000 9"))
-    assert together("location", location("a:l:1", location_code="WH-1"), location("b:l:2", location_code="wh1"))
+    assert together(
+        "location", location("a:l:1", gln="4012345000009"), location("b:l:2", gln="4012345 00000 9")
+    )
+    assert together(
+        "location", location("a:l:1", location_code="WH-1"), location("b:l:2", location_code="wh1")
+    )
     address = {"street": "1, Main St.", "postcode": "EC1A 1BB"}
-    assert together("location", location("a:l:1", **address), location("b:l:2", street="1 MAIN ST", postcode="ec1a1bb"))
-    assert not together("location", location("a:l:1", gln="1" * 13, **address), location("b:l:2", gln="2" * 13, **address))
-    assert not together("location", location("a:l:1", street="1 Main St"), location("b:l:2", street="1 Main St"))
+    assert together(
+        "location", location("a:l:1", **address), location("b:l:2", street="1 MAIN ST", postcode="ec1a1bb")
+    )
+    assert not together(
+        "location", location("a:l:1", gln="1" * 13, **address), location("b:l:2", gln="2" * 13, **address)
+    )
+    assert not together(
+        "location", location("a:l:1", street="1 Main St"), location("b:l:2", street="1 Main St")
+    )
 
 
 # Orders
@@ -221,7 +270,10 @@ def test_a_reference_joins_an_order_to_its_copy_and_hangs_what_follows_on_it() -
     assert len(set(found.assignment.members.values())) == 1
     assert found.orphans == {}
     assert found.rules["karrio:shipments:9"] == "reference:origin"
-    assert run(orders=orders[::-1], references=references[::-1])["order"].assignment.members == found.assignment.members
+    assert (
+        run(orders=orders[::-1], references=references[::-1])["order"].assignment.members
+        == found.assignment.members
+    )
 
 
 def test_one_order_number_in_two_systems_is_no_reference() -> None:
@@ -246,11 +298,15 @@ def test_one_order_number_in_two_systems_is_no_reference() -> None:
         ([("shp_9", None)], "no order has the number 'shp_9'"),
     ],
 )
-def test_what_hangs_on_nothing_is_an_orphan_with_a_reason(references: list[tuple[str, str | None]], reason: str) -> None:
+def test_what_hangs_on_nothing_is_an_orphan_with_a_reason(
+    references: list[tuple[str, str | None]], reason: str
+) -> None:
     orders = [
         order("tryton:sales:1", "DUP"), order("tryton:sales:2", "DUP"), order("karrio:shipments:9", "shp_9", "shipment"),
     ]  # fmt: skip
-    found = run(orders=orders, references=[reference("karrio:shipments:9", *item) for item in references])["order"]
+    found = run(orders=orders, references=[reference("karrio:shipments:9", *item) for item in references])[
+        "order"
+    ]
     assert found.orphans == {"karrio:shipments:9": reason}
 
 
@@ -261,7 +317,11 @@ def test_followers_that_only_refer_to_each_other_end() -> None:
 
 
 def test_a_wrong_reference_never_joins_two_orders_of_one_system() -> None:
-    orders = [order("shopify:orders:1", "#1001"), order("shopify:orders:2", "#1002"), order("tryton:sales:7", "SO7")]
+    orders = [
+        order("shopify:orders:1", "#1001"),
+        order("shopify:orders:2", "#1002"),
+        order("tryton:sales:7", "SO7"),
+    ]
     references = [reference("tryton:sales:7", "#1001"), reference("tryton:sales:7", "#1002")]
     found = run(orders=orders, references=references)["order"]
     members = found.assignment.members
@@ -302,7 +362,7 @@ def test_normal_forms_take_any_text_and_are_normal(value: str | None, country: s
 def test_a_name_has_no_order_no_case_no_width(given_name: str, family_name: str) -> None:
     plain = normalise.name(f"{given_name} {family_name}")
     wide = "".join(chr(ord(sign) + 0xFEE0) for sign in f"{family_name}{given_name}")
-    wide = f"{wide[:len(family_name)]}　{wide[len(family_name):]}"
+    wide = f"{wide[: len(family_name)]}　{wide[len(family_name) :]}"
     assert normalise.name(f"{family_name.upper()}, {given_name.title()}") == plain
     assert normalise.name(wide) == plain
 
