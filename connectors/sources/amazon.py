@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
-import orjson
 from pydantic import BeforeValidator
 
 from connectors.declare import (
@@ -41,6 +40,7 @@ from connectors.declare import (
     Stream,
     ThrottledError,
     TokenPages,
+    decode_json,
     dig,
 )
 
@@ -315,7 +315,7 @@ def _ask_inventory(bounds: Bounds) -> Ask:
 
 def decode(content: bytes) -> Any:
     """Decode an answer, and write into each stock summary which marketplace it is of: Amazon says so once a page."""
-    body = orjson.loads(content)
+    body = decode_json(content)
     marketplace = dig(body, "payload.granularity.granularityId")
     for summary in dig(body, "payload.inventorySummaries") or []:
         if isinstance(summary, dict):

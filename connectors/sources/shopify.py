@@ -18,7 +18,6 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
-import orjson
 from pydantic import AfterValidator, BeforeValidator
 
 from connectors.declare import (
@@ -45,6 +44,7 @@ from connectors.declare import (
     Stream,
     ThrottledError,
     TokenPages,
+    decode_json,
     dig,
 )
 
@@ -447,7 +447,7 @@ def _pages(connection: str, ceiling: int | None = None) -> TokenPages:
 
 def decode(content: bytes) -> Any:
     """Decode an answer, and write into each refunded line which refund it belongs to: Shopify nests it only."""
-    body = orjson.loads(content)
+    body = decode_json(content)
     for refund in dig(body, "data.orders.nodes.refunds") or []:
         for line in dig(refund, "refundLineItems.nodes") or []:
             if isinstance(line, dict):

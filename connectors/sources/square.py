@@ -11,8 +11,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
-
 from connectors.declare import (
     AliasPath,
     Ask,
@@ -36,6 +34,7 @@ from connectors.declare import (
     Stream,
     ThrottledError,
     TokenPages,
+    decode_json,
     dig,
 )
 
@@ -341,7 +340,7 @@ def _ask_counts(bounds: Bounds) -> Ask:
 
 def decode(content: bytes) -> Any:
     """Decode an answer, and write into each returned line which sale it comes from: Square nests it only."""
-    body = orjson.loads(content)
+    body = decode_json(content)
     for taken_back in dig(body, "orders.returns") or []:
         for line in dig(taken_back, "return_line_items") or []:
             if isinstance(line, dict):
