@@ -29,7 +29,7 @@ class Run:
 
     def released(self, sql: str) -> list[Any]:
         """Rows of the released tables."""
-        return query(self.database, sql, limit=1_000_000).rows
+        return list(query(self.database, sql, limit=1_000_000).rows)
 
     def in_file(self, sql: str) -> list[Any]:
         """Rows of the file, read with nothing of ours."""
@@ -86,7 +86,7 @@ def test_cancellations_are_returns(run: Run) -> None:
     assert {
         row[0] for row in run.released("select order_number from fct_orders where order_type = 'return'")
     } == invoices
-    (units,) = run.in_file("select -sum(Quantity) from sold where Invoice like 'C%' and Quantity < 0")[0]
+    (units,) = run.in_file("select -sum(Quantity) from sold where Invoice like 'C%'")[0]
     (returned,) = run.released(
         "select sum(r.qty) from fct_returns r join fct_orders o using (order_id) where o.order_type = 'return'"
     )[0]
