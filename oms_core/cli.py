@@ -72,6 +72,8 @@ def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
+        except pipeline.CallError as error:
+            _fail(str(error), 2)
         except (ConnectorError, pipeline.PipelineError, WarehouseError, StoreError, ReleaseError) as error:
             _fail(str(error))
         except KeyboardInterrupt:

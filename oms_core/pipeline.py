@@ -46,6 +46,10 @@ class PipelineError(Exception):
     """A step refused to go on; nothing after it happened. The message says which, why and what to do."""
 
 
+class CallError(PipelineError):
+    """A name that was given does not exist, or options contradict each other."""
+
+
 @dataclass(frozen=True)
 class GateOutcome:
     """What one gate said: what it judged, whether that may pass, why not, and what it only remarks on.
@@ -119,7 +123,7 @@ def choose_sources(settings: Settings, names: Sequence[str]) -> list[Source]:
     known = registry.sources()
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise PipelineError(f"no source {', '.join(unknown)}; there are {', '.join(known)}")
+        raise CallError(f"no source {', '.join(unknown)}; there are {', '.join(known)}")
     if names:
         return [known[name] for name in dict.fromkeys(names)]
     chosen = [source for source in known.values() if is_configured(source, settings)]
@@ -175,11 +179,11 @@ def pull(
     chosen = choose_sources(settings, sources)
     if streams is not None:
         if len(chosen) != 1:
-            raise PipelineError("streams can be named for one source at a time")
+            raise CallError("streams can be named for one source at a time")
         try:
             require_stream(chosen[0], streams)
         except ConnectorError as error:
-            raise PipelineError(str(error)) from error
+            raise CallError(str(error)) from error
     landing = Landing(settings.landing)
     landing.sweep()
 

@@ -39,6 +39,7 @@ def cluster(
     apart: Iterable[tuple[str, str]] = (),
     exclusive: Mapping[str, str] | None = None,
     veto: Callable[[str, str], str | None] | None = None,
+    agree: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Clustering:
     """Follow edges from strongest to weakest; the result does not depend on the order records or edges come in.
 
@@ -48,6 +49,8 @@ def cluster(
         apart: pairs that a steward judged different; no cluster may hold both.
         exclusive: record id -> label; no cluster may hold two records with one label.
         veto: (left, right) -> reason not to follow this one edge, or None.
+        agree: name of an identifier -> record id -> its value; no cluster may hold two values of one identifier, not
+            even through a record that has none. Evidence between records of one value is not held back.
 
     Returns:
         Clusters sorted by their smallest record id.
@@ -56,6 +59,10 @@ def cluster(
     root = {record: record for record in ids}
     members = {record: {record} for record in ids}
     labels = {record: {exclusive[record]} if exclusive and record in exclusive else set() for record in ids}
+    values = {
+        record: {(name, known[record]) for name, known in (agree or {}).items() if record in known}
+        for record in ids
+    }
     enemies: dict[str, set[str]] = {}
     for left, right in apart:
         enemies.setdefault(left, set()).add(right)
@@ -80,6 +87,8 @@ def cluster(
         reason = veto(edge.left, edge.right) if veto is not None and edge.strength > 0 else None
         if reason is None and edge.strength > 0 and labels[left] & labels[right]:
             reason = f"two records of {', '.join(sorted(labels[left] & labels[right]))} would meet"
+        if reason is None and edge.strength > 0:
+            reason = _disagreement(values[left], values[right])
         if reason is None and any(enemies.get(record, set()) & members[left] for record in members[right]):
             reason = "a steward judged them different"
         if reason is not None:
@@ -88,7 +97,19 @@ def cluster(
         root[right] = left
         members[left] |= members.pop(right)
         labels[left] |= labels.pop(right)
+        values[left] |= values.pop(right)
         rules.setdefault(edge.left, edge.rule)
         rules.setdefault(edge.right, edge.rule)
     found = sorted((frozenset(group) for group in members.values()), key=min)
     return Clustering(found, rules, refusals)
+
+
+def _disagreement(left: set[tuple[str, str]], right: set[tuple[str, str]]) -> str | None:
+    """Why two clusters cannot be one: the identifier of which they would hold two values."""
+    for name in sorted({name for name, _ in left} & {name for name, _ in right}):
+        ours = {value for known, value in left if known == name}
+        theirs = {value for known, value in right if known == name}
+        # A steward may have put two values together on purpose; either of them then fits.
+        if not (ours <= theirs or theirs <= ours):
+            return f"their {name}s differ"
+    return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 from oms_core.identity import normalise
@@ -20,6 +20,7 @@ Row = Mapping[str, Any]
 # A value that more records than this share within one source is a placeholder, not an identifier.
 _MOST_SHARERS = 12
 _SHORTEST_KEY = 10
+_MOST_IN_FULL = 12
 
 
 def _chain(
@@ -31,7 +32,9 @@ def _chain(
         unique = sorted(set(records))
         if len(unique) < 2 or (most is not None and len(unique) > most):
             continue
-        edges += [Edge(strength, left, right, rule) for left, right in pairwise(unique)]
+        # All pairs where they are few, so that one vetoed pair does not part the others.
+        pairs = combinations(unique, 2) if len(unique) <= _MOST_IN_FULL else pairwise(unique)
+        edges += [Edge(strength, left, right, rule) for left, right in pairs]
     return edges
 
 
@@ -199,6 +202,19 @@ class OrderLinks:
     edges: list[Edge]
     hangers: dict[str, tuple[str, str]]  # record id -> (record id it hangs on, rule)
     orphans: dict[str, str]
+
+
+def agreements(entity: str, rows: Sequence[Row]) -> dict[str, dict[str, str]]:
+    """Identifiers of which one golden record can have only one value: name -> record id -> value."""
+    read: dict[str, tuple[str, Callable[[Row], str | None]]] = {
+        "customer": ("tax number", lambda row: normalise.tax_number(row["tax_number"])),
+        "sku": ("GTIN", lambda row: normalise.gtin(row["gtin14"], row["sku_code"])),
+        "location": ("GLN", lambda row: normalise.code(row["gln"])),
+    }
+    if entity not in read:
+        return {}
+    name, value_of = read[entity]
+    return {name: {row["record_id"]: value for row in rows if (value := value_of(row)) is not None}}
 
 
 def order_links(records: Sequence[Row], references: Sequence[Row]) -> OrderLinks:

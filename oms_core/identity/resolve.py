@@ -93,6 +93,7 @@ def _resolve(
         [*same, *evidence],
         apart,
         veto=veto,
+        agree=match.agreements(entity, rows),
     )
     return _with_ids(entity, rows, found, known)
 

@@ -83,6 +83,18 @@ def test_evidence_about_unknown_records_is_passed_over() -> None:
     assert found.refusals == []
 
 
+def test_a_record_without_an_identifier_cannot_bridge_two_that_differ() -> None:
+    edges = [Edge(3, "a", "b", "title"), Edge(3, "b", "c", "title")]
+    gtin = {"a": "04006381333931", "c": "06941161507011"}
+    found = cluster("abc", edges, agree={"GTIN": gtin})
+    assert found.clusters == [frozenset("ab"), frozenset("c")]
+    assert [item.reason for item in found.refusals] == ["their GTINs differ"]
+    decided = cluster(
+        "abcd", [Edge(0, "a", "c", "steward"), *edges, Edge(3, "c", "d", "title")], agree={"GTIN": gtin}
+    )
+    assert decided.clusters == [frozenset("abcd")]
+
+
 def test_a_steward_outranks_a_veto_and_a_label_but_not_another_steward() -> None:
     same, labels = [Edge(0, "a", "b", "steward")], {"a": "odoo", "b": "odoo"}
 
