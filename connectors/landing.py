@@ -160,6 +160,13 @@ def model_version(record: type[Record]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def _duckdb() -> duckdb.DuckDBPyConnection:
+    """A connection in memory that draws no progress bar on standard output."""
+    connection = duckdb.connect()
+    connection.execute("set enable_progress_bar = false")
+    return connection
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -326,7 +333,7 @@ class Landing:
         files = [str(batch.files[stream]) for batch in self.batches(source=source) if stream in batch.files]
         if not files:
             return []
-        with duckdb.connect() as connection:
+        with _duckdb() as connection:
             rows = connection.execute(
                 f'select distinct cast("{column}" as varchar) from read_parquet(?, union_by_name=true) '
                 f'where "{column}" is not null order by 1',
@@ -692,7 +699,7 @@ class Batch:
         if not earlier:
             return self.landed[self.stream.name]
         keys = ", ".join(f'"{key}"' for key in self.stream.key)
-        with duckdb.connect() as connection:
+        with _duckdb() as connection:
             row = connection.execute(
                 f"""
                 with earlier as (

@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 DBT_PROJECT = Path(__file__).resolve().parent.parent / "dbt"
 _LOADED = "_loaded_batches"
+# DuckDB would take most of the machine; beyond this it spills to a folder beside its file.
+DUCKDB_MEMORY = os.environ.get("ORDERHUB_DUCKDB_MEMORY", "1GB")
 
 
 class WarehouseError(Exception):
@@ -177,6 +179,9 @@ class DuckDBWarehouse:
             ) from error
         try:
             connection.execute("set TimeZone='UTC'")
+            # DuckDB draws its progress on standard output, where a machine may be reading.
+            connection.execute("set enable_progress_bar = false")
+            connection.execute(f"set memory_limit = '{DUCKDB_MEMORY}'")
             yield connection
         finally:
             connection.close()
@@ -268,7 +273,11 @@ class DuckDBWarehouse:
         return [row[0] for row in rows]
 
     def dbt_environment(self) -> dict[str, str]:
-        return {"ORDERHUB_DBT_TARGET": "duckdb", "ORDERHUB_WAREHOUSE_PATH": str(self.path)}
+        return {
+            "ORDERHUB_DBT_TARGET": "duckdb",
+            "ORDERHUB_WAREHOUSE_PATH": str(self.path),
+            "ORDERHUB_DUCKDB_MEMORY": DUCKDB_MEMORY,
+        }
 
 
 _DUCKDB_NAMES = {"text": "VARCHAR", "double precision": "DOUBLE"}
