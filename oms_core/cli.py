@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -315,8 +316,10 @@ def demo(
     """Run the main job on the sandbox company and show how right the answer is."""
     from oms_core.demo import print_report, run_demo
 
-    base = Settings.from_environment(home)
-    settings = base if home is not None else Settings(base.home / "demo", base.values, base.warehouse_url)
+    # Embedded defaults only: a demonstration must not reach a database or a source that somebody works with.
+    base = Settings.from_environment(home).home
+    values = {name: value for name, value in os.environ.items() if not name.startswith("ORDERHUB_")}
+    settings = Settings(base if home is not None else base / f"demo-{orders}-{seed}", values)
     with _Live(as_json) as live:
         found = run_demo(settings, orders=orders, seed=seed, say=live.say, progress=live.rows)
     if report is not None:
