@@ -293,13 +293,13 @@ def load(landing: Landing, warehouse: Warehouse) -> int:
 
 _IDENTITY_COLUMNS = {
     "int_customer_records": "record_id, source_system, customer_type, full_name, company_name, email, phone, phone_e164, "
-    "tax_number, street, postcode, country, marketplace_buyer_id, _extracted_at",
+    "tax_number, street, postcode, country, marketplace_buyer_id, _first_seen_at",
     "int_sku_records": "record_id, source_system, sku_code, title, brand, mpn, gtin14, size_qty, size_uom, pack_qty, "
-    "_extracted_at",
+    "_first_seen_at",
     "int_location_records": "record_id, source_system, location_name, gln, location_code, street, postcode, country, "
-    "_extracted_at",
+    "_first_seen_at",
     "int_order_records": "record_id, source_system, source_key, document_role, order_number, channel, customer_key, "
-    "_extracted_at",
+    "_first_seen_at",
     "int_order_references": "order_record_id, reference_type, reference_value, target_system",
 }
 

@@ -84,7 +84,7 @@
                     ('source_updated_at', 'instant')] -%}
     {%- set tail = [('_batch_id', 'text'), ('_page_sha256', 'text'), ('_row_index', 'integer'),
                     ('_extracted_at', 'instant')] -%}
-    {%- if entity == 'order_records' -%}
+    {%- if entity in ('order_records', 'customer_records', 'sku_records', 'location_records') -%}
         {%- set tail = tail + [('_first_seen_at', 'instant')] -%}
     {%- endif -%}
     {{ return(head + entities[entity] + tail) }}
@@ -114,7 +114,7 @@
   Cast one source's records to an entity's canonical columns; columns it does not give become typed nulls.
 
   entity: one of the entities above. relation: a ref, or the name of a CTE in the calling model; it carries _source,
-  _stream and the four lineage columns (_first_seen_at too for order_records). columns: {canonical name: SQL
+  _stream and the four lineage columns (and _first_seen_at for the four kinds identity resolves). columns: {canonical name: SQL
   expression over the relation}; source_key is required. source_system and stream default to _source and _stream;
   record_id is always "<source_system>:<stream>:<source_key>".
 

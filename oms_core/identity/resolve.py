@@ -105,7 +105,7 @@ def _with_ids(
     assignment = assign(
         entity,
         found.clusters,
-        {row["record_id"]: row["_extracted_at"] for row in rows},
+        {row["record_id"]: row["_first_seen_at"] for row in rows},
         known.members.get(entity, {}),
         born_at,
         taken=born_at,

@@ -22,21 +22,21 @@ def customer(record_id: str, **fields: Any) -> dict[str, Any]:
         "full_name", "company_name", "email", "phone", "phone_e164", "tax_number", "street", "postcode", "country",
         "marketplace_buyer_id",
     )  # fmt: skip
-    row = dict.fromkeys(names) | {"customer_type": "person", "_extracted_at": AT} | fields
+    row = dict.fromkeys(names) | {"customer_type": "person", "_first_seen_at": AT} | fields
     return {"record_id": record_id, "source_system": record_id.split(":")[0], **row}
 
 
 def sku(record_id: str, **fields: Any) -> dict[str, Any]:
     names = ("sku_code", "title", "brand", "mpn", "gtin14", "size_qty", "size_uom", "pack_qty")
     return {
-        "record_id": record_id, "source_system": record_id.split(":")[0], "_extracted_at": AT, **dict.fromkeys(names), **fields,
+        "record_id": record_id, "source_system": record_id.split(":")[0], "_first_seen_at": AT, **dict.fromkeys(names), **fields,
     }  # fmt: skip
 
 
 def location(record_id: str, **fields: Any) -> dict[str, Any]:
     names = ("location_name", "gln", "location_code", "street", "postcode", "country")
     return {
-        "record_id": record_id, "source_system": record_id.split(":")[0], "_extracted_at": AT, **dict.fromkeys(names), **fields,
+        "record_id": record_id, "source_system": record_id.split(":")[0], "_first_seen_at": AT, **dict.fromkeys(names), **fields,
     }  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def order(record_id: str, number: str, role: str = "order", **fields: Any) -> di
     row = {
         "channel": None,
         "customer_key": None,
-        "_extracted_at": AT,
+        "_first_seen_at": AT,
         "source_key": record_id.split(":")[-1],
         **fields,
     }

@@ -5,6 +5,7 @@ with networks as (
         select
             *,
             {{ amazon_network('marketplace_id') }} as network,
+            min(_first_seen_at) over (partition by {{ amazon_network('marketplace_id') }}) as network_seen_at,
             row_number() over (
                 partition by {{ amazon_network('marketplace_id') }} order by _extracted_at, marketplace_id, seller_sku
             ) as place
@@ -27,4 +28,5 @@ named as (
     'location_type': "'third_party'",
     'location_code': "'FBA-' || area",
     'country': 'country',
+    '_first_seen_at': 'network_seen_at',
 }) }}

@@ -5,6 +5,7 @@ with sold as (
         select
             items.*,
             orders.updated_at,
+            min(items._first_seen_at) over (partition by items.seller_sku) as _listing_seen_at,
             row_number() over (
                 partition by items.seller_sku order by orders.updated_at desc, items.order_id, items._child_index
             ) as place
@@ -20,6 +21,7 @@ stocked as (
     from (
         select
             *,
+            min(_first_seen_at) over (partition by seller_sku) as _listing_seen_at,
             row_number() over (partition by seller_sku order by updated_at desc, marketplace_id) as place
         from {{ ref('stg_amazon__inventory_summaries') }}
     ) as ranked
@@ -28,11 +30,13 @@ stocked as (
 
 listings as (
     select
-        seller_sku, title, updated_at, _source, _stream, _batch_id, _page_sha256, _row_index, _extracted_at
+        seller_sku, title, updated_at, _source, _stream, _batch_id, _page_sha256, _row_index, _extracted_at,
+        _listing_seen_at as _first_seen_at
     from sold
     union all
     select
-        seller_sku, product_name, updated_at, _source, _stream, _batch_id, _page_sha256, _row_index, _extracted_at
+        seller_sku, product_name, updated_at, _source, _stream, _batch_id, _page_sha256, _row_index, _extracted_at,
+        _listing_seen_at
     from stocked
 )
 

@@ -3,6 +3,7 @@ select *
 from (
     select
         lines.*,
+        min(_document_seen_at) over (partition by customer_code_key) as _first_seen_at,
         row_number() over (
             partition by customer_code_key
             order by ordered_at desc nulls last, {{ code_point_order('order_key') }} desc, _row_index
@@ -22,7 +23,8 @@ from (
             _batch_id,
             _page_sha256,
             _row_index,
-            _extracted_at
+            _extracted_at,
+            _first_seen_at as _document_seen_at
         from {{ ref('stg_file_drop__order_lines') }}
         where customer_code_key is not null
     ) as lines

@@ -27,6 +27,7 @@ skus as (
     from (
         select
             lines.*,
+            min(_document_seen_at) over (partition by sku_code_key) as _first_seen_at,
             row_number() over (
                 partition by sku_code_key
                 order by _extracted_at, {{ code_point_order('_batch_id') }}, _row_index, {{ code_point_order('order_key') }}
@@ -42,7 +43,8 @@ skus as (
                 _batch_id,
                 _page_sha256,
                 _row_index,
-                _extracted_at
+                _extracted_at,
+                _first_seen_at as _document_seen_at
             from {{ ref('stg_file_drop__order_lines') }}
             where sku_code_key is not null
         ) as lines
@@ -60,6 +62,7 @@ select
     skus._batch_id,
     skus._page_sha256,
     skus._row_index,
-    skus._extracted_at
+    skus._extracted_at,
+    skus._first_seen_at
 from skus
 left join titles on skus.sku_code_key = titles.sku_code_key and titles.title_rank = 1

@@ -42,7 +42,8 @@ customers as (
         contacts._batch_id,
         contacts._page_sha256,
         contacts._row_index,
-        contacts._extracted_at
+        contacts._extracted_at,
+        contacts._first_seen_at
     from {{ ref('stg_hubspot__contacts') }} as contacts
     left join {{ ref('stg_hubspot__companies') }} as companies
         on contacts.company_id = companies.id
@@ -75,7 +76,8 @@ customers as (
         _batch_id,
         _page_sha256,
         _row_index,
-        _extracted_at
+        _extracted_at,
+        _first_seen_at
     from {{ ref('stg_hubspot__companies') }}
 ),
 
