@@ -131,9 +131,14 @@ def pull_stream(
     except BaseException:
         batch.abandon()
         raise
+    return committed(batch, changed, started)
+
+
+def committed(batch: Batch, changed: int, started: float) -> PullResult:
+    """What a committed batch did; `started` is the pull's `time.perf_counter`."""
     return PullResult(
-        source=source.name,
-        stream=stream.name,
+        source=batch.source,
+        stream=batch.stream.name,
         batch_id=batch.batch_id,
         pulled=sum(batch.pulled.values()),
         landed=sum(batch.landed.values()),

@@ -29,7 +29,7 @@ from pydantic import ValidationError
 
 from connectors.declare import Export, Record, Source, Stream
 from connectors.errors import ConnectorError, DeclarationError, SkippableError
-from connectors.extract import Progress, PullResult, land_rows, payload_text, record_hash
+from connectors.extract import Progress, PullResult, committed, land_rows, payload_text, record_hash
 from connectors.landing import Batch, Landing, Rejection, RowOrigin
 
 _log = logging.getLogger(__name__)
@@ -151,18 +151,7 @@ def _pull_file(
     except BaseException:
         batch.abandon()
         raise
-    return PullResult(
-        source=source.name,
-        stream=stream.name,
-        batch_id=batch.batch_id,
-        pulled=sum(batch.pulled.values()),
-        landed=sum(batch.landed.values()),
-        quarantined=len(batch.rejections),
-        changed=changed,
-        pages=1,
-        seconds=time.perf_counter() - started,
-        drift=batch.drift(),
-    )
+    return committed(batch, changed, started)
 
 
 def _read_whole(path: Path) -> bytes:
