@@ -406,8 +406,8 @@ def quarantine_list(
     as_json: AsJson = False,
 ) -> None:
     """Show rows in quarantine with their reasons and ages."""
-    landing = Landing(Settings.from_environment(home).landing)
-    rows = quarantine_room.list_rows(landing, source, stream)
+    with contextlib.closing(Landing(Settings.from_environment(home).landing)) as landing:
+        rows = quarantine_room.list_rows(landing, source, stream)
     if as_json:
         _print_json([vars(row) for row in rows])
         return
@@ -430,10 +430,10 @@ def quarantine_replay(
     as_json: AsJson = False,
 ) -> None:
     """Validate quarantined rows again with today's models and land those that pass."""
-    landing = Landing(Settings.from_environment(home).landing)
     declared = registry.source(source)
-    rows = quarantine_room.list_rows(landing, source, stream)
-    results = quarantine_room.replay(landing, declared, rows, dry_run=dry_run)
+    with contextlib.closing(Landing(Settings.from_environment(home).landing)) as landing:
+        rows = quarantine_room.list_rows(landing, source, stream)
+        results = quarantine_room.replay(landing, declared, rows, dry_run=dry_run)
     if as_json:
         _print_json([vars(item) for item in results])
         return
