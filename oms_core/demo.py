@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -215,14 +216,18 @@ def print_report(console: Console, report: Mapping[str, Any], settings: Settings
     console.print(accuracy)
     steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in report["seconds"].items())
     console.print(f"seconds: {steps}; peak memory {report['peak_rss_mb']:,} MB")
-    home = f"--home {settings.home}"
+    here = Path.cwd()
+    folder = settings.home.relative_to(here) if settings.home.is_relative_to(here) else settings.home
+    home = f"--home {folder}"
+    # As it can be typed here: the script of this environment, unless it is on the PATH.
+    command = "orderhub" if shutil.which("orderhub") else str(Path(sys.argv[0]))
     console.print("\n[bold]Where to look next[/]")
     for line in (
-        f'orderhub query {home} "select channel, currency, count(*), sum(net_amount) from fct_orders group by 1, 2"',
-        f'orderhub query {home} "select order_number, source_systems from fct_orders where source_count > 3 limit 5"',
-        f"orderhub explain {home} ORDER net_amount",
-        f"orderhub quarantine list {home}",
-        f"orderhub serve {home}        then http://127.0.0.1:8000/docs",
+        f'{command} query {home} "select channel, currency, count(*), sum(net_amount) from fct_orders group by 1, 2"',
+        f'{command} query {home} "select order_number, source_systems from fct_orders where source_count > 3 limit 5"',
+        f"{command} explain {home} ORDER net_amount",
+        f"{command} quarantine list {home}",
+        f"{command} serve {home}        then http://127.0.0.1:8000/docs",
         f"data docs: {settings.data_docs / 'index.html'}",
     ):
         console.print(f"  {line}", highlight=False, soft_wrap=True)
