@@ -145,13 +145,14 @@ class CommittedBatch:
 
 @dataclass(frozen=True)
 class StreamCount:
-    """Rows of one stream over all batches: pulled = landed + quarantined."""
+    """Rows of one stream over all batches: pulled = landed + quarantined. `passed`: those gate 1 let through."""
 
     source: str
     stream: str
     pulled: int
     landed: int
     quarantined: int
+    passed: int
 
 
 def model_version(record: type[Record]) -> str:
@@ -298,7 +299,11 @@ class Landing:
             FILES.c.stream,
             sa.func.sum(FILES.c.pulled).label("pulled"),
             sa.func.sum(FILES.c.landed).label("landed"),
-        ).group_by(FILES.c.source, FILES.c.stream)
+            sa.func.sum(sa.case((BATCHES.c.gate == "passed", FILES.c.landed), else_=0)).label("passed"),
+        )
+        totals = totals.join(BATCHES, BATCHES.c.batch_id == FILES.c.batch_id).group_by(
+            FILES.c.source, FILES.c.stream
+        )
         held = (
             sa.select(QUARANTINE.c.source, QUARANTINE.c.stream, sa.func.count().label("quarantined"))
             .where(QUARANTINE.c.replayed_in.is_(None))
@@ -313,6 +318,7 @@ class Landing:
                     row.pulled,
                     row.landed,
                     quarantined.get((row.source, row.stream), 0),
+                    row.passed,
                 )
                 for row in connection.execute(totals.order_by(FILES.c.source, FILES.c.stream))
             ]

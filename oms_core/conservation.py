@@ -1,4 +1,5 @@
-"""The conservation law: pulled = landed + quarantined, landed distinct = staged, staged orders = in the facts or listed.
+"""The conservation law: pulled = landed + quarantined, passed gate 1 = loaded, landed distinct = staged, staged orders =
+in the facts or listed.
 
 Every figure is counted from the rows themselves, on both sides of each step; nothing is carried over from the step.
 """
@@ -36,6 +37,7 @@ class LandedCount:
     pulled: int
     landed: int
     quarantined: int
+    passed: int  # of those landed, the rows gate 1 let through to the warehouse
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class StreamBalance:
     pulled: int
     landed: int
     quarantined: int
+    passed: int
+    loaded: int
     distinct: int
     staged: int | None  # None: the stream has no staging model
 
@@ -57,6 +61,10 @@ class StreamBalance:
         if self.pulled != self.landed + self.quarantined:
             found.append(
                 f"{name}: {self.pulled} rows were pulled, but {self.landed} landed and {self.quarantined} are in quarantine"
+            )
+        if self.passed != self.loaded:
+            found.append(
+                f"{name}: {self.passed} landed rows passed gate 1, but the warehouse holds {self.loaded}"
             )
         if self.staged is None and self.landed:
             found.append(f"{name}: {self.landed} rows landed, but no staging model reads them")
@@ -175,7 +183,7 @@ def measure(
             )
             parts.append(
                 f"select '{shape.source}' as source, '{name}' as stream, ({query}) as distinct_count, "
-                f"{staged} as staged_count"
+                f"{staged} as staged_count, (select count(*) from landing.{shape.source}__{name}) as loaded_count"
             )
     streams = []
     for row in warehouse.read(" union all ".join(parts)).to_pylist() if parts else []:
@@ -187,6 +195,8 @@ def measure(
                 item.pulled,
                 item.landed,
                 item.quarantined,
+                item.passed,
+                row["loaded_count"],
                 row["distinct_count"],
                 row["staged_count"],
             )

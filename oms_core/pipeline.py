@@ -366,7 +366,7 @@ def balance(landing: Landing, warehouse: Warehouse) -> Conservation:
         for stream in source.streams
     ]
     counts = [
-        LandedCount(item.source, item.stream, item.pulled, item.landed, item.quarantined)
+        LandedCount(item.source, item.stream, item.pulled, item.landed, item.quarantined, item.passed)
         for item in landing.counts()
     ]
     return measure(warehouse, shapes, counts)
