@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from connectors.landing import Landing
 from oms_core import pipeline
 from oms_core.cli import app
 from oms_core.demo import run_demo
@@ -49,6 +52,24 @@ def test_every_record_of_every_system_is_accounted_for(demo: Demo) -> None:
         assert figures["pulled"] == figures["landed"] + figures["quarantined"]
     assert demo.report["conservation"]["holds"], demo.report["conservation"]["faults"]
     assert sum(figures["quarantined"] for figures in demo.report["sources"].values()) > 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fault"),
+    [
+        ("delete from landing.square__payments where _row_index = 0", "square.payments: "),
+        ("delete from staging.stg_square__orders where _row_index = 0", "square.orders: "),
+        ("update marts.ops_conservation set orphan_count = orphan_count + 1", "order records staged"),
+    ],
+)
+def test_the_law_breaks_where_a_row_goes_missing(demo: Demo, tmp_path: Path, spoil: str, fault: str) -> None:
+    for file in demo.settings.home.glob("warehouse.duckdb*"):  # the write-ahead log belongs to it
+        shutil.copy(file, tmp_path / file.name)
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
+        connection.execute(spoil)
+    with closing(Landing(demo.settings.landing)) as landing:
+        faults = pipeline.balance(landing, open_warehouse(tmp_path, None)).faults
+    assert any(fault in item for item in faults), faults
 
 
 def test_both_gates_pass(demo: Demo) -> None:
