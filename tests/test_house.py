@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from connectors import registry
-from oms_core.cli import app
+from oms_core.cli.main import app
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {"connectors", "dags", "dbt", "expectations", "oms_core", "tests"}

@@ -21,7 +21,7 @@ console = Console(width=110)
 
 _RUN = """
 import json, resource, sys
-from oms_core import cli
+from oms_core.cli import main as cli
 sys.argv = ["orderhub", *sys.argv[1:]]
 try:
     cli.app(standalone_mode=False)

@@ -22,7 +22,7 @@ from connectors import quarantine, registry
 from connectors.extract import PullResult
 from connectors.files import pull_files
 from connectors.landing import Landing
-from oms_core.cli import app
+from oms_core.cli.main import app
 
 SOURCE = registry.source("file_drop")
 HEADER = "no,at,sku,qty,price,currency"

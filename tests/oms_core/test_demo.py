@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from connectors.landing import Landing
 from oms_core import pipeline
-from oms_core.cli import app
+from oms_core.cli.main import app
 from oms_core.demo import run_demo
 from oms_core.settings import Settings
 from oms_core.store.embedded import SUPERUSER, EmbeddedServer

@@ -7,30 +7,35 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
-from functools import wraps
+from datetime import UTC
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from connectors import quarantine as quarantine_room
 from connectors import registry
-from connectors.errors import ConnectorError
 from connectors.extract import PullResult
 from connectors.landing import Landing
 from oms_core import pipeline
-from oms_core.release.errors import ReleaseError
+from oms_core.cli.terminal import (
+    AsJson,
+    Home,
+    Live,
+    err,
+    fail,
+    instant,
+    open_store,
+    out,
+    plain_errors,
+    print_json,
+    release_or_instant,
+)
 from oms_core.settings import Settings
-from oms_core.store.errors import StoreError
-from oms_core.store.postgres import Database
-from oms_core.warehouse import WarehouseError
 
 app = typer.Typer(
     name="orderhub",
@@ -48,93 +53,6 @@ app.add_typer(release_app, name="release")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(sources_app, name="sources")
 app.add_typer(sandbox_app, name="sandbox")
-
-out = Console()
-err = Console(stderr=True)
-
-Home = Annotated[
-    Path | None,
-    typer.Option("--home", help="Folder of all state; ORDERHUB_HOME, else .orderhub.", show_default=False),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _fail(message: str, code: int = 1) -> NoReturn:
-    err.print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
-    raise typer.Exit(code)
-
-
-def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn the errors we know into one sentence and an exit code."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except pipeline.CallError as error:
-            _fail(str(error), 2)
-        except (ConnectorError, pipeline.PipelineError, WarehouseError, StoreError, ReleaseError) as error:
-            _fail(str(error))
-        except KeyboardInterrupt:
-            _fail("stopped; nothing half done was kept", 130)
-
-    return run
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n")
-
-
-def _instant(text: str | None, option: str) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        value = datetime.fromisoformat(text)
-    except ValueError:
-        _fail(f"{option} {text!r} is not an ISO 8601 time, such as 2026-10-01T00:00:00Z", 2)
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
-
-
-def _as_of(text: str | None) -> int | datetime | None:
-    if text is not None and text.isdigit():
-        return int(text)
-    return _instant(text, "--as-of")
-
-
-class _Live:
-    """Progress lines on a terminal: one per stream while pulling, one sentence per step while unifying."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            TextColumn("{task.completed:>9,} rows"),
-            TimeElapsedColumn(),
-            console=err,
-            disable=quiet or not err.is_terminal,
-            transient=True,
-        )
-        self._quiet = quiet
-        self._tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> _Live:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def rows(self, source: str, stream: str, count: int) -> None:
-        name = f"pull {source} {stream}"
-        if name not in self._tasks:
-            self._tasks[name] = self._bar.add_task(name, total=None)
-        self._bar.update(self._tasks[name], completed=count)
-
-    def say(self, message: str) -> None:
-        if not self._quiet:
-            self._bar.console.print(f"[dim]·[/] {escape(message)}", highlight=False)
 
 
 def _pull_table(results: Sequence[PullResult]) -> Table:
@@ -155,7 +73,7 @@ def _pull_table(results: Sequence[PullResult]) -> Table:
 
 def _show_pull(results: Sequence[PullResult], as_json: bool) -> None:
     if as_json:
-        _print_json([vars(item) for item in results])
+        print_json([vars(item) for item in results])
         return
     if results:
         out.print(_pull_table(results))
@@ -193,13 +111,13 @@ def pull(
 ) -> None:
     """Pull records from source systems into landing."""
     settings = Settings.from_environment(home)
-    with _Live(as_json) as live:
+    with Live(as_json) as live:
         results = pipeline.pull(
             settings,
             sources or (),
             streams=stream or None,
-            since=_instant(since, "--since"),
-            until=_instant(until, "--until"),
+            since=instant(since, "--since"),
+            until=instant(until, "--until"),
             full=full,
             progress=live.rows,
         )
@@ -210,7 +128,7 @@ def pull(
 
 def _show_unify(result: pipeline.UnifyResult, as_json: bool) -> None:
     if as_json:
-        _print_json(_unify_report(result))
+        print_json(_unify_report(result))
         return
     for gate in result.gates:
         mark = "[green]passed[/]" if gate.passed else "[red]held back[/]"
@@ -255,7 +173,7 @@ def unify(
     as_json: AsJson = False,
 ) -> None:
     """Turn what has landed into the next release: gates, identity, facts, release."""
-    with _Live(as_json) as live:
+    with Live(as_json) as live:
         result = pipeline.unify(
             Settings.from_environment(home),
             force=force,
@@ -290,14 +208,14 @@ def run(
     for path in [*(file or []), *([mapping] if mapping else [])]:
         pipeline.drop(settings, path)
     names = list(sources or (["file_drop"] if file else []))
-    with _Live(as_json) as live:
+    with Live(as_json) as live:
         results = pipeline.pull(settings, names, full=full, progress=live.rows)
     if not as_json:
         _show_pull(results, as_json=False)
-    with _Live(as_json) as live:
+    with Live(as_json) as live:
         result = pipeline.unify(settings, say=live.say)
     if as_json:
-        _print_json({"pull": [vars(item) for item in results], "unify": _unify_report(result)})
+        print_json({"pull": [vars(item) for item in results], "unify": _unify_report(result)})
     else:
         _show_unify(result, as_json=False)
     if any(item.error for item in results) or not all(gate.passed for gate in result.gates):
@@ -320,12 +238,12 @@ def demo(
     base = Settings.from_environment(home).home
     values = {name: value for name, value in os.environ.items() if not name.startswith("ORDERHUB_")}
     settings = Settings(base if home is not None else base / f"demo-{orders}-{seed}", values)
-    with _Live(as_json) as live:
+    with Live(as_json) as live:
         found = run_demo(settings, orders=orders, seed=seed, say=live.say, progress=live.rows)
     if report is not None:
         report.write_text(json.dumps(found, indent=2, default=str))
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         print_report(out, found, settings)
     if not found["conservation"]["holds"] or found["errors"]:
@@ -338,10 +256,10 @@ def release_list(home: Home = None, as_json: AsJson = False) -> None:
     """List releases, newest first."""
     from oms_core.release.read import list_releases
 
-    with _database(Settings.from_environment(home)) as database:
+    with open_store(Settings.from_environment(home)) as database:
         found = list_releases(database)
     if as_json:
-        _print_json([vars(item) for item in found])
+        print_json([vars(item) for item in found])
         return
     table = Table("release", "published at (UTC)", "code", "orders", "sealed by")
     for item in found:
@@ -353,13 +271,6 @@ def release_list(home: Home = None, as_json: AsJson = False) -> None:
             item.merkle_root.hex()[:16],
         )
     out.print(table)
-
-
-@contextlib.contextmanager
-def _database(settings: Settings) -> Iterator[Database]:
-    with Database.from_environment(settings.home, settings.values) as database:
-        database.upgrade()
-        yield database
 
 
 @app.command(epilog='Example: `orderhub query "select currency, sum(net_amount) from fct_orders group by 1"`')
@@ -375,13 +286,13 @@ def query(
 ) -> None:
     """Ask the released tables with SQL; read-only."""
     if format not in ("table", "csv", "json"):
-        _fail(f"--format {format!r}: choose table, csv or json", 2)
+        fail(f"--format {format!r}: choose table, csv or json", 2)
     from oms_core.release.read import query as ask
 
-    with _database(Settings.from_environment(home)) as database:
-        answer = ask(database, sql, as_of=_as_of(as_of), limit=limit)
+    with open_store(Settings.from_environment(home)) as database:
+        answer = ask(database, sql, as_of=release_or_instant(as_of), limit=limit)
     if format == "json":
-        _print_json([dict(zip(answer.columns, row, strict=True)) for row in answer.rows])
+        print_json([dict(zip(answer.columns, row, strict=True)) for row in answer.rows])
     elif format == "csv":
         import csv
 
@@ -409,7 +320,7 @@ def quarantine_list(
     with contextlib.closing(Landing(Settings.from_environment(home).landing)) as landing:
         rows = quarantine_room.list_rows(landing, source, stream)
     if as_json:
-        _print_json([vars(row) for row in rows])
+        print_json([vars(row) for row in rows])
         return
     table = Table("id", "source", "stream", "age", "why", "page")
     for row in rows:
@@ -435,7 +346,7 @@ def quarantine_replay(
         rows = quarantine_room.list_rows(landing, source, stream)
         results = quarantine_room.replay(landing, declared, rows, dry_run=dry_run)
     if as_json:
-        _print_json([vars(item) for item in results])
+        print_json([vars(item) for item in results])
         return
     for item in results:
         word = "would land" if dry_run else "landed"
@@ -463,7 +374,7 @@ def sources_list(home: Home = None, as_json: AsJson = False) -> None:
         for source in registry.sources().values()
     ]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     table = Table("source", "kind", "streams", "needs", "configured")
     for row in rows:
@@ -493,7 +404,7 @@ def sources_check(
         for result in check_source(source, settings.values)
     ]  # fmt: skip
     if as_json:
-        _print_json([vars(item) for item in found])
+        print_json([vars(item) for item in found])
     else:
         table = Table("source", "stream", "rows seen", "valid", "verdict")
         for item in found:
@@ -537,12 +448,12 @@ def explain(
 
     settings = Settings.from_environment(home)
     landing = Landing(settings.landing)
-    with contextlib.closing(landing), _database(settings) as database:
-        wanted = _as_of(as_of)
+    with contextlib.closing(landing), open_store(settings) as database:
+        wanted = release_or_instant(as_of)
         release_id = None if wanted is None else resolve(database, wanted).release_id
         found = find(database, order, attribute, read_page=landing.read_page, as_of=release_id)
     if as_json:
-        _print_json(asdict(found))
+        print_json(asdict(found))
         return
     out.print(
         f"[bold]{found.order_id}[/] (asked: {escape(found.asked)}, found by {found.found_by}), release {found.release_id}"
@@ -579,7 +490,7 @@ def serve(
     from oms_core.api.serve import serve as listen
 
     settings = Settings.from_environment(home)
-    with _database(settings) as database:
+    with open_store(settings) as database:
         listen(database, host=host, port=port, values=settings.values)
 
 
