@@ -30,8 +30,16 @@ from oms_core.warehouse import open_warehouse
 
 
 @contextmanager
-def sandbox_company(orders: int, seed: int, inbox: Path) -> Iterator[tuple[str, dict[str, str]]]:
+def sandbox_company(
+    orders: int, seed: int, inbox: Path, dirt: str = "normal"
+) -> Iterator[tuple[str, dict[str, str]]]:
     """Serve a sandbox company from a process of its own; yields its URL and the environment connectors need.
+
+    Args:
+        orders: orders the company has.
+        seed: same seed, same company.
+        inbox: receives the dealers' export files.
+        dirt: how dirty its systems are: none, normal or heavy.
 
     Raises:
         PipelineError: it does not start.
@@ -39,6 +47,7 @@ def sandbox_company(orders: int, seed: int, inbox: Path) -> Iterator[tuple[str, 
     inbox.mkdir(parents=True, exist_ok=True)
     command = [
         sys.executable, "-m", "connectors.sandbox", "--orders", str(orders), "--seed", str(seed), "--inbox", str(inbox),
+        "--dirt", dirt,
     ]  # fmt: skip
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -55,7 +64,13 @@ def sandbox_company(orders: int, seed: int, inbox: Path) -> Iterator[tuple[str, 
 
 
 def run_demo(
-    settings: Settings, *, orders: int, seed: int, say: Say = lambda _: None, progress: Progress | None = None
+    settings: Settings,
+    *,
+    orders: int,
+    seed: int,
+    dirt: str = "normal",
+    say: Say = lambda _: None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Pull, unify and release the sandbox company; score the result against its truth.
 
@@ -63,13 +78,14 @@ def run_demo(
         settings: where things are; the sandbox's credentials are added to its environment.
         orders: orders the company has.
         seed: same seed, same company.
+        dirt: how dirty the company's systems are: none, normal or heavy.
 
     Returns:
         The report, as `orderhub demo --report` writes it.
     """
     started = time.perf_counter()
     inbox = settings.home / "inbox"
-    with sandbox_company(orders, seed, inbox) as (url, values):
+    with sandbox_company(orders, seed, inbox, dirt) as (url, values):
         say(f"sandbox company of {orders:,} orders answers at {url}")
         settings = replace(
             settings, values={**settings.values, **values, "ORDERHUB_FILE_DROP_INBOX": str(inbox)}

@@ -21,7 +21,8 @@ Level = Literal["none", "normal", "heavy"]
 Script = Literal["latin", "han", "both"]
 T = TypeVar("T")
 
-_SCALE: dict[str, float] = {"none": 0.0, "normal": 1.0, "heavy": 2.5}
+# What a level does to the odds of each mishap: odds, not probabilities, so that what is often missing stays present at times.
+_ODDS: dict[str, float] = {"none": 0.0, "normal": 1.0, "heavy": 3.0}
 _FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)} | {0x20: 0x3000}
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss"})
 _BARE = str.maketrans({"ß": "ss", "ı": "i", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"})
@@ -83,7 +84,7 @@ def without_diacritics(text: str, german: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Dirt:
-    """The habits of one system. `level` scales every probability: none 0, normal 1, heavy 2.5."""
+    """The habits of one system. `level` multiplies the odds of every mishap: none by 0, normal by 1, heavy by 3."""
 
     seed: int
     system: str
@@ -95,8 +96,13 @@ class Dirt:
         return int.from_bytes(digest, "big") / (1 << 56)
 
     def chance(self, key: str, probability: float) -> bool:
-        """Decide whether something goes wrong here: true with `probability` x level, at most 0.95."""
-        return self.fraction(f"{key}/chance") < min(0.95, probability * _SCALE[self.level])
+        """Decide whether something goes wrong here: at level normal true with `probability`."""
+        odds = probability * _ODDS[self.level]
+        return self.fraction(f"{key}/chance") < odds / (odds + 1 - probability)
+
+    def spelling(self, key: str, right: T, others: Sequence[T]) -> T:
+        """Choose among the right form and others a system's people use as often; at level none the right one."""
+        return right if self.level == "none" else self.pick(key, (right, *others))
 
     def pick(self, key: str, options: Sequence[T]) -> T:
         """Choose one option, evenly."""
@@ -231,6 +237,8 @@ class Dirt:
         return self.text(name, f"{key}/company")
 
     def _writes_han(self, key: str, script: Script) -> bool:
+        if self.level == "none":  # one spelling of everything
+            return script == "han"
         return script == "han" or (script == "both" and self.fraction(f"{key}/script") < 0.5)
 
     def email(self, customer: Customer, key: str, drop: float = 0.05) -> str | None:

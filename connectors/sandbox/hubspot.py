@@ -192,7 +192,9 @@ class Twin:
             "city": typed.city,
             "state": typed.region,
             "zip": typed.postcode,
-            "country": self._dirt.pick(f"{key}/country", _COUNTRY[typed.country]),
+            "country": self._dirt.spelling(
+                f"{key}/country", _COUNTRY[typed.country][0], _COUNTRY[typed.country][1:]
+            ),
         }
 
     def _unknown_at_times(self, key: str, value: str | None, probability: float) -> str | None:

@@ -148,11 +148,10 @@ class Twin:
 
     def _shop_number(self, order: Order, key: str) -> str:
         if order.channel is Channel.SHOPIFY:
-            return self._dirt.pick(
-                f"{key}/shop", (order.number, order.number.removeprefix("#"), f"Shopify {order.number}")
-            )
+            others = (order.number.removeprefix("#"), f"Shopify {order.number}")
+            return self._dirt.spelling(f"{key}/shop", order.number, others)
         if order.channel is Channel.AMAZON:
-            return self._dirt.pick(f"{key}/shop", (order.number, order.number, f"Amazon {order.number}"))
+            return self._dirt.spelling(f"{key}/shop", order.number, (order.number, f"Amazon {order.number}"))
         return order.erp_number or order.number
 
     def _reference(self, order: Order, shipment: Shipment, key: str, shop_number: str) -> str:

@@ -392,11 +392,10 @@ class Twin:
             return None
         shop = order.number
         if order.channel is Channel.SHOPIFY:
-            shop = dirt.pick(
-                f"{key}/shop", (shop, shop.removeprefix("#"), f"Shopify {shop}", f"SHOPIFY {shop}")
-            )
+            others = (shop.removeprefix("#"), f"Shopify {shop}", f"SHOPIFY {shop}")
+            shop = dirt.spelling(f"{key}/shop", shop, others)
         elif order.channel is Channel.AMAZON:
-            shop = dirt.pick(f"{key}/shop", (shop, f"Amazon {shop}", f"AMAZON: {shop}"))
+            shop = dirt.spelling(f"{key}/shop", shop, (f"Amazon {shop}", f"AMAZON: {shop}"))
         # A business order reaches the warehouse through the ERP alone.
         is_direct = order.channel is Channel.B2B
         if order.erp_number is None or (not is_direct and dirt.chance(f"{key}/shop-number", 0.1)):

@@ -275,13 +275,13 @@ class Twin:
             return None
         match order.channel:
             case Channel.SHOPIFY:
-                return dirt.pick(
-                    key, (number, f"SHOPIFY {number}", f"Shopify {number}", f"Shopify order {number}")
+                return dirt.spelling(
+                    key, number, (f"SHOPIFY {number}", f"Shopify {number}", f"Shopify order {number}")
                 )
             case Channel.AMAZON:
-                return dirt.pick(key, (number, f"Amazon {number}", f"AMAZON {number} "))
+                return dirt.spelling(key, number, (f"Amazon {number}", f"AMAZON {number} "))
             case _:
-                return dirt.pick(key, (number, number, f"PO {number}", number.lower()))
+                return dirt.spelling(key, number, (number, f"PO {number}", number.lower()))
 
     def _put_line(self, order: Order, line: OrderLine, at: datetime) -> None:
         product = _number(line.product_id)

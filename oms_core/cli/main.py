@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,6 +54,14 @@ app.add_typer(release_app, name="release")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(sources_app, name="sources")
 app.add_typer(sandbox_app, name="sandbox")
+
+
+class DirtLevel(StrEnum):
+    """How much the sandbox company's systems distort the truth."""
+
+    NONE = "none"
+    NORMAL = "normal"
+    HEAVY = "heavy"
 
 
 def _pull_table(results: Sequence[PullResult]) -> Table:
@@ -227,6 +236,7 @@ def run(
 def demo(
     orders: Annotated[int, typer.Option(help="Orders the sandbox company has.", min=1)] = 2000,
     seed: Annotated[int, typer.Option(help="Same seed, same company.")] = 7,
+    dirt: Annotated[DirtLevel, typer.Option(help="How dirty the company's systems are.")] = DirtLevel.NORMAL,
     home: Home = None,
     report: Annotated[Path | None, typer.Option(help="Write the report as JSON, too.")] = None,
     as_json: AsJson = False,
@@ -237,9 +247,13 @@ def demo(
     # Embedded defaults only: a demonstration must not reach a database or a source that somebody works with.
     base = Settings.from_environment(home).home
     values = {name: value for name, value in os.environ.items() if not name.startswith("ORDERHUB_")}
-    settings = Settings(base if home is not None else base / f"demo-{orders}-{seed}", values)
+    # Another company, another home; the one most people run keeps its plain name.
+    name = f"demo-{orders}-{seed}" + ("" if dirt is DirtLevel.NORMAL else f"-{dirt.value}")
+    settings = Settings(base if home is not None else base / name, values)
     with Live(as_json) as live:
-        found = run_demo(settings, orders=orders, seed=seed, say=live.say, progress=live.rows)
+        found = run_demo(
+            settings, orders=orders, seed=seed, dirt=dirt.value, say=live.say, progress=live.rows
+        )
     if report is not None:
         report.write_text(json.dumps(found, indent=2, default=str))
     if as_json:
@@ -421,13 +435,13 @@ def sandbox_serve(
     port: Annotated[int, typer.Option(help="Loopback port; 0 takes a free one.")] = 0,
     orders: Annotated[int, typer.Option(help="Orders the company has.", min=1)] = 2000,
     seed: Annotated[int, typer.Option(help="Same seed, same company.")] = 7,
-    dirt: Annotated[str, typer.Option(help="none, normal or heavy.")] = "normal",
+    dirt: Annotated[DirtLevel, typer.Option(help="How dirty the company's systems are.")] = DirtLevel.NORMAL,
 ) -> None:
     """Serve the sandbox company until Ctrl-C; the first line printed holds the addresses and credentials."""
     from connectors.sandbox.__main__ import main
 
     raise typer.Exit(
-        main(["--port", str(port), "--orders", str(orders), "--seed", str(seed), "--dirt", dirt])
+        main(["--port", str(port), "--orders", str(orders), "--seed", str(seed), "--dirt", dirt.value])
     )
 
 
