@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
 
@@ -14,6 +14,13 @@ from oms_core.identity.match import Row
 from oms_core.identity.stable import Assignment, assign
 
 Veto = Callable[[str, str], str | None]
+SCORED = 5  # strength of an edge that rests on a score; everything stronger is exact
+
+_VETOES: Mapping[str, Callable[[Sequence[Row]], Veto]] = {
+    "customer": match.customer_veto,
+    "sku": match.sku_veto,
+    "location": match.location_veto,
+}
 
 
 @dataclass(frozen=True)
@@ -36,12 +43,16 @@ class Known:
 
 @dataclass(frozen=True)
 class Resolved:
-    """One entity's outcome: ids, the rule behind each record's place, evidence refused, and records without an order."""
+    """One entity's outcome: ids, the rule behind each record's place, evidence refused, and records without an order.
+
+    `evidence` is every edge the run had, followed or not; stewards' own are not among it.
+    """
 
     assignment: Assignment
     rules: dict[str, str]
     refusals: list[Refusal]
     orphans: dict[str, str] = field(default_factory=dict)
+    evidence: Sequence[Edge] = ()
 
 
 def resolve(
@@ -65,37 +76,50 @@ def resolve(
     evidence = match.customer_edges(customers) + _buyers_of_one_order(orders, order, customers)
     return {
         "order": order,
-        "customer": _resolve("customer", customers, evidence, known, match.customer_veto(customers)),
-        "sku": _resolve("sku", skus, match.sku_edges(skus), known, match.sku_veto(skus)),
-        "location": _resolve(
-            "location", locations, match.location_edges(locations), known, match.location_veto(locations)
-        ),
+        "customer": _resolve("customer", customers, evidence, known),
+        "sku": _resolve("sku", skus, match.sku_edges(skus), known),
+        "location": _resolve("location", locations, match.location_edges(locations), known),
     }
 
 
-def _decided(entity: str, known: Known) -> tuple[list[Edge], list[tuple[str, str]]]:
-    decisions = known.decisions.get(entity, ())
-    same = [
-        Edge(0, min(item.left, item.right), max(item.left, item.right), "steward")
-        for item in decisions
-        if item.judgement == "same"
+def group(
+    entity: str, rows: Sequence[Row], evidence: Iterable[Edge], decisions: Iterable[Decision]
+) -> Clustering:
+    """Partition records of one entity by evidence and stewards' decisions, under the rules of that entity.
+
+    Same is a link stronger than any evidence, different a wall. Unsure is neither: a score does not join that very pair,
+    exact evidence still does.
+
+    Args:
+        entity: customer, sku, location or order.
+        rows: of the `int_` table; of orders only order documents.
+        evidence: edges between these records; edges to others are ignored.
+        decisions: those in force.
+    """
+    judged: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for item in decisions:
+        judged[item.judgement].add((min(item.left, item.right), max(item.left, item.right)))
+    same = [Edge(0, left, right, "steward") for left, right in judged["same"]]
+    followed = [
+        edge for edge in evidence if edge.strength < SCORED or (edge.left, edge.right) not in judged["unsure"]
     ]
-    apart = [(item.left, item.right) for item in decisions if item.judgement == "different"]
-    return same, apart
-
-
-def _resolve(
-    entity: str, rows: Sequence[Row], evidence: Iterable[Edge], known: Known, veto: Veto
-) -> Resolved:
-    same, apart = _decided(entity, known)
-    found = cluster(
-        (row["record_id"] for row in rows),
-        [*same, *evidence],
-        apart,
-        veto=veto,
+    records = [row["record_id"] for row in rows]
+    if entity == "order":
+        # One purchase has one document per system; a chain that would join two of them is a wrong reference.
+        exclusive = {row["record_id"]: row["source_system"] for row in rows}
+        return cluster(records, [*same, *followed], judged["different"], exclusive=exclusive)
+    return cluster(
+        records,
+        [*same, *followed],
+        judged["different"],
+        veto=_VETOES[entity](rows),
         agree=match.agreements(entity, rows),
     )
-    return _with_ids(entity, rows, found, known)
+
+
+def _resolve(entity: str, rows: Sequence[Row], evidence: Sequence[Edge], known: Known) -> Resolved:
+    found = group(entity, rows, evidence, known.decisions.get(entity, ()))
+    return replace(_with_ids(entity, rows, found, known), evidence=evidence)
 
 
 def _with_ids(
@@ -116,14 +140,7 @@ def _with_ids(
 def _resolve_orders(orders: Sequence[Row], references: Sequence[Row], known: Known) -> Resolved:
     links = match.order_links(orders, references)
     documents = [row for row in orders if row["document_role"] == "order"]
-    same, apart = _decided("order", known)
-    # One purchase has one document per system; a chain that would join two of them is a wrong reference.
-    found = cluster(
-        (row["record_id"] for row in documents),
-        [*same, *links.edges],
-        apart,
-        exclusive={row["record_id"]: row["source_system"] for row in documents},
-    )
+    found = group("order", documents, links.edges, known.decisions.get("order", ()))
     resolved = _with_ids("order", documents, found, known, links.orphans)
     members = dict(resolved.assignment.members)
     for record, (target, rule) in links.hangers.items():
@@ -132,7 +149,7 @@ def _resolve_orders(orders: Sequence[Row], references: Sequence[Row], known: Kno
     assignment = Assignment(
         members, resolved.assignment.born, resolved.assignment.retired, resolved.assignment.events
     )
-    return Resolved(assignment, resolved.rules, resolved.refusals, links.orphans)
+    return replace(resolved, assignment=assignment, evidence=links.edges)
 
 
 def _buyers_of_one_order(orders: Sequence[Row], resolved: Resolved, customers: Sequence[Row]) -> list[Edge]:
