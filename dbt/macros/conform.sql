@@ -58,7 +58,7 @@
             ('tax_number', 'text'), ('street', 'text'), ('city', 'text'), ('region', 'text'), ('postcode', 'text'),
             ('country', 'text'), ('language', 'text'), ('marketplace_buyer_id', 'text'), ('loyalty_tier', 'text'),
             ('customer_segment', 'text'), ('preference_tags', 'text'), ('marketing_consent', 'boolean'),
-            ('created_at', 'instant'),
+            ('created_at', 'instant'), ('parent_key', 'text'),
         ],
         'sku_records': [
             ('sku_code', 'text'), ('title', 'text'), ('brand', 'text'), ('mpn', 'text'), ('gtin', 'text'),

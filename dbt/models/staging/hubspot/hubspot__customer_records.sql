@@ -31,6 +31,7 @@ customers as (
         contacts.language,
         contacts.loyalty_tier,
         contacts.customer_segment,
+        contacts.company_id,
         contacts.preference_tags,
         -- Not having unsubscribed is no consent: only a recorded legal basis is.
         case
@@ -69,6 +70,7 @@ customers as (
         null as language,
         null as loyalty_tier,
         customer_segment,
+        null as company_id,
         null as preference_tags,
         null as marketing_consent,
         _source,
@@ -115,4 +117,5 @@ present as (
     'preference_tags': 'preference_tags',
     'marketing_consent': 'marketing_consent',
     'created_at': 'created_at',
+    'parent_key': record_id('hubspot', 'companies', 'company_id'),
 }) }}

@@ -35,4 +35,5 @@ with partners as (
     'country': 'country_iso2',
     'language': 'lang',
     'created_at': 'created_at',
+    'parent_key': record_id('odoo', 'partners', 'parent_id'),
 }) }}
