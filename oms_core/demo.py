@@ -91,10 +91,11 @@ def run_demo(
             settings, values={**settings.values, **values, "ORDERHUB_FILE_DROP_INBOX": str(inbox)}
         )
         pulling = time.perf_counter()
-        results = pipeline.pull(settings, progress=progress)
-        pulled_in = time.perf_counter() - pulling
-        say(f"{sum(item.pulled for item in results):,} records pulled in {pulled_in:.1f} s")
-        unified = pipeline.unify(settings, force=True, say=say)
+        with pipeline.open_builder(settings) as builder:
+            results = pipeline.pull(settings, progress=progress, builder=builder)
+            pulled_in = time.perf_counter() - pulling
+            say(f"{sum(item.pulled for item in results):,} records pulled in {pulled_in:.1f} s")
+            unified = pipeline.unify(settings, force=True, builder=builder, say=say)
         with urllib.request.urlopen(f"{url}/_sandbox/truth", timeout=60) as answer:  # noqa: S310 - loopback, our own
             truth = [json.loads(line) for line in answer.read().decode().splitlines() if line]
     return _report(settings, results, unified, truth, pulled_in, time.perf_counter() - started)

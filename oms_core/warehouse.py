@@ -1,7 +1,7 @@
 """The warehouse dbt builds in: a DuckDB file or a PostgreSQL database, one writer at a time.
 
-`load` copies landed batches into `landing.<source>__<stream>` tables; `build` runs dbt; `read` and `replace` move Arrow
-tables out and in. Timestamps are naive UTC inside.
+`load` copies landed batches into `landing.<source>__<stream>` tables; `read` and `replace` move Arrow tables out and in; dbt
+(`oms_core.builder`) makes the rest. Timestamps are naive UTC inside.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import io
-import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,9 +24,6 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from psycopg import sql
 
-_log = logging.getLogger(__name__)
-
-DBT_PROJECT = Path(__file__).resolve().parent.parent / "dbt"
 _LOADED = "_loaded_batches"
 # DuckDB would take most of the machine; beyond this it spills to a folder beside its file.
 DUCKDB_MEMORY = os.environ.get("ORDERHUB_DUCKDB_MEMORY", "1GB")
@@ -45,16 +41,6 @@ class Load:
     table: str
     path: Path
     excluded: Sequence[tuple[str, int, int | None]] = ()
-
-
-@dataclass(frozen=True)
-class BuildResult:
-    """What dbt did: nodes run, and the sentences of what failed or warned."""
-
-    node_count: int
-    failures: list[str]
-    warnings: list[str]
-    seconds: float
 
 
 class Warehouse(Protocol):
@@ -457,102 +443,3 @@ def _copy(connection: psycopg.Connection[Any], schema: str, table: str, rows: pa
     )
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(buffer.getbuffer())
-
-
-def build(warehouse: Warehouse, home: Path, select: Sequence[str]) -> BuildResult:
-    """Run `dbt build` on part of the project, with its data tests.
-
-    Args:
-        warehouse: where to.
-        home: dbt's own files go to `home/dbt`.
-        select: dbt selectors, such as ["staging", "intermediate"].
-
-    Raises:
-        WarehouseError: a model could not be built; tests that fail are in the result.
-    """
-    # A test runs once everything it looks at is built.
-    chosen = [
-        "--indirect-selection",
-        "buildable",
-        "--exclude-resource-type",
-        "unit_test",
-        "--select",
-        *select,
-    ]
-    return _run_dbt(warehouse, home, ["build", *chosen])
-
-
-def run_unit_tests(warehouse: Warehouse, home: Path) -> BuildResult:
-    """Run dbt's unit tests. They need the models built, since dbt reads column types from there, but no data."""
-    return _run_dbt(warehouse, home, ["test", "--select", "test_type:unit"])
-
-
-def _run_dbt(warehouse: Warehouse, home: Path, command: Sequence[str]) -> BuildResult:
-    started = time.perf_counter()
-    environment = warehouse.dbt_environment()
-    target = environment.pop("ORDERHUB_DBT_TARGET")
-    folder = home / "dbt"
-    folder.mkdir(parents=True, exist_ok=True)
-    environment |= {
-        "ORDERHUB_DBT_TARGET_PATH": str(folder / "target"),
-        "DBT_TARGET_PATH": str(folder / "target"),
-        "DBT_LOG_PATH": str(folder / "logs"),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-    }
-    arguments = [
-        *command, "--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target", target,
-        "--log-level", "none", "--log-level-file", "info", "--no-use-colors",
-    ]  # fmt: skip
-    with _environment(environment):
-        # dbt takes seconds to import; only a build pays for it.
-        from dbt.cli.main import dbtRunner
-
-        try:
-            outcome = dbtRunner().invoke(arguments)
-        finally:
-            _close_dbt_log()
-        if outcome.exception is not None:
-            raise WarehouseError(
-                f"dbt stopped: {outcome.exception}. Its log is {folder / 'logs' / 'dbt.log'}"
-            )
-    failures, warnings, broken = [], [], []
-    results: Any = outcome.result
-    for item in results:
-        status, name = str(item.status), item.node.name
-        if status in ("error", "fail"):
-            sentence = f"{name}: {(item.message or status).strip()}"
-            failures.append(sentence)
-            if item.node.resource_type in ("model", "seed"):
-                broken.append(sentence)
-        elif status == "warn":
-            warnings.append(f"{name}: {(item.message or status).strip()}")
-    if broken:
-        raise WarehouseError(
-            f"dbt could not build {'; '.join(broken)}. Its log is {folder / 'logs' / 'dbt.log'}"
-        )
-    return BuildResult(len(list(results)), failures, warnings, time.perf_counter() - started)
-
-
-def _close_dbt_log() -> None:
-    """dbt leaves its log file open after an invocation."""
-    from dbt_common.events.event_manager_client import get_event_manager
-
-    manager: Any = get_event_manager()
-    for logger in manager.loggers:
-        for handler in list(getattr(logger._python_logger, "handlers", ())):
-            handler.close()
-            logger._python_logger.removeHandler(handler)
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

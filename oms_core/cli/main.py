@@ -217,12 +217,13 @@ def run(
     for path in [*(file or []), *([mapping] if mapping else [])]:
         pipeline.drop(settings, path)
     names = list(sources or (["file_drop"] if file else []))
-    with Live(as_json) as live:
-        results = pipeline.pull(settings, names, full=full, progress=live.rows)
-    if not as_json:
-        _show_pull(results, as_json=False)
-    with Live(as_json) as live:
-        result = pipeline.unify(settings, say=live.say)
+    with pipeline.open_builder(settings) as builder:
+        with Live(as_json) as live:
+            results = pipeline.pull(settings, names, full=full, progress=live.rows, builder=builder)
+        if not as_json:
+            _show_pull(results, as_json=False)
+        with Live(as_json) as live:
+            result = pipeline.unify(settings, builder=builder, say=live.say)
     if as_json:
         print_json({"pull": [vars(item) for item in results], "unify": _unify_report(result)})
     else:

@@ -20,7 +20,7 @@ from oms_core.cli.main import app
 from oms_core.demo import run_demo
 from oms_core.settings import Settings
 from oms_core.store.embedded import SUPERUSER, EmbeddedServer
-from oms_core.warehouse import open_warehouse, run_unit_tests
+from oms_core.warehouse import open_warehouse
 
 pytestmark = pytest.mark.slow
 
@@ -89,8 +89,8 @@ def test_exact_evidence_finds_the_orders_and_makes_few_wrong_links(demo: Demo) -
 
 
 def test_the_money_and_time_logic_passes_its_unit_tests(demo: Demo) -> None:
-    warehouse = open_warehouse(demo.settings.home, None)
-    result = run_unit_tests(warehouse, demo.settings.home)
+    with pipeline.open_builder(demo.settings) as builder:
+        result = builder.run_unit_tests()
     assert result.failures == []
     assert result.node_count >= 10
 
