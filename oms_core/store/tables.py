@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -22,7 +23,7 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 STATE_SCHEMA = "orderhub"
 HISTORY_SCHEMA = "release_history"
@@ -32,6 +33,7 @@ READER_ROLE = "orderhub_reader"
 ENTITIES = ("customer", "sku", "location", "order")
 JUDGEMENTS = ("same", "different", "unsure")
 EVENT_KINDS = ("born", "merged", "split", "moved", "retired")
+SURVIVORSHIP_RULES = ("source_priority", "most_recent", "most_frequent", "most_complete")
 
 metadata = MetaData(schema=STATE_SCHEMA)
 
@@ -149,4 +151,30 @@ identity_events = Table(
     _one_of("entity", ENTITIES),
     _one_of("kind", EVENT_KINDS),
     Index("identity_events_by_golden_id", "entity", "golden_id"),
+)
+
+survivorship_rules = Table(
+    "survivorship_rules",
+    metadata,
+    Column("version", BigInteger, Identity(always=True), primary_key=True, comment="of two that stand, the later holds"),
+    Column("entity", Text, nullable=False),
+    Column("attribute_group", Text, nullable=False, comment="or one attribute, which then overrides its group's rule"),
+    Column("rule", Text, comment="null: only must_agree is said"),
+    Column("sources", ARRAY(Text), comment="kinds of system and single systems, most trusted first"),
+    Column("must_agree", Boolean, comment="whether sources that differ contradict each other; null: not said"),
+    Column("set_by", Text, nullable=False),
+    Column("set_at", _INSTANT, nullable=False, server_default=text("now()")),
+    Column("reason", Text, nullable=False),
+    Column("withdrawn_at", _INSTANT),
+    Column("withdrawn_by", Text),
+    Column("withdrawn_reason", Text),
+    _one_of("entity", ENTITIES),
+    _one_of("rule", SURVIVORSHIP_RULES),
+    CheckConstraint("(rule IS NULL) = (sources IS NULL)", name="rule_has_its_order"),
+    CheckConstraint("rule IS NOT NULL OR must_agree IS NOT NULL", name="rule_says_something"),
+    CheckConstraint(
+        "(withdrawn_at IS NULL) = (withdrawn_by IS NULL) AND (withdrawn_at IS NULL) = (withdrawn_reason IS NULL)",
+        name="withdrawal_is_whole",
+    ),
+    Index("survivorship_rules_standing", "entity", "attribute_group", postgresql_where=text("withdrawn_at IS NULL")),
 )

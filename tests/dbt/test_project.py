@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from oms_core.identity.contradiction import COMPARABLE
+from oms_core.identity.survivorship import UNITS
+
 PROJECT = Path(__file__).resolve().parents[2] / "dbt"
 SOURCE_FOLDERS = sorted(path.name for path in (PROJECT / "models" / "staging").iterdir() if path.is_dir())
 
@@ -142,15 +145,19 @@ def test_survivorship_rules_are_total_orders_over_known_kinds() -> None:
         assert len({row["rule"] for row in rows}) == 1, group
 
 
-def test_every_rule_group_that_a_model_uses_has_rules() -> None:
-    ruled = {row["attribute_group"] for row in seed("survivorship_rules")}
-    used = {
-        name
-        for path in (PROJECT / "models" / "marts").rglob("*.sql")
-        for name in re.findall(r"'rules': '(\w+)'", path.read_text())
-    }
-    assert used <= ruled
-    assert {row["event_type"] for row in seed("event_types") if row["attribute"]} <= ruled
+def test_every_unit_that_survives_has_a_shipped_rule() -> None:
+    ruled = {(row["entity"], row["attribute_group"]) for row in seed("survivorship_rules")}
+    assert ruled == {(entity, unit.group) for entity, units in UNITS.items() for unit in units}
+    steps = {row["event_type"]: row["attribute"] for row in seed("event_types") if row["attribute"]}
+    by_name = {unit.name: unit for unit in UNITS["order"]}
+    assert {step: by_name[step].attributes[0] for step in steps} == steps
+
+
+def test_sources_must_agree_only_where_values_can_be_compared() -> None:
+    for row in seed("survivorship_agreements"):
+        assert row["attribute"] in COMPARABLE[row["entity"]], row
+    for entity, comparisons in COMPARABLE.items():
+        assert set(comparisons) <= {name for unit in UNITS[entity] for name in unit.attributes}, entity
 
 
 def test_every_folder_of_staging_is_a_known_source_system() -> None:

@@ -1,6 +1,6 @@
 -- A payment that was refunded later was paid first; a source without a status says so by the time of payment.
 with payments as (
-{{ counted_children('payments', 'payments') }}
+{{ counted_children('payments') }}
 )
 
 select {{ contracted({

@@ -1,5 +1,5 @@
 with refunds as (
-{{ counted_children('refunds', 'refunds') }}
+{{ counted_children('refunds') }}
 )
 
 select {{ contracted({'refund_id': 'record_id'}) }}

@@ -1,5 +1,5 @@
 with returned as (
-{{ counted_children('returns', 'returns') }}
+{{ counted_children('returns') }}
 )
 
 select {{ contracted({'return_id': 'returned.record_id', 'sku_id': 'skus.sku_id'}, 'returned') }}

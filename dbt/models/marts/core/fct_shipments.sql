@@ -1,5 +1,5 @@
 with shipments as (
-{{ counted_children('shipments', 'shipments') }}
+{{ counted_children('shipments') }}
 )
 
 select {{ contracted({'shipment_id': 'shipments.record_id', 'from_location_id': 'locations.location_id'}, 'shipments') }}

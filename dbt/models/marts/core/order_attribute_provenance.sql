@@ -108,11 +108,11 @@ located as (
     left join {{ ref('fct_order_events') }} as events on steps.record_id = events.event_id
     left join {{ ref('int_order_records') }} as records on steps.record_id = records.record_id
     left join (
-        select attribute_group, min(rule) as rule
-        from {{ ref('survivorship_rules') }}
+        select unit, min(rule) as rule
+        from {{ source('identity', 'survivorship_rules') }}
         where entity = 'order'
-        group by attribute_group
-    ) as rules on steps.event_type = rules.attribute_group
+        group by unit
+    ) as rules on steps.event_type = rules.unit
 
     {%- for attribute, group in customer_attributes.items() %}
     union all
