@@ -30,6 +30,7 @@ from connectors.errors import ConnectorError
 from connectors.extract import Progress, PullResult, pull_source, require_stream
 from connectors.files import pull_files
 from connectors.landing import Landing
+from oms_core.builder import DBT_PROJECT, Builder
 from oms_core.conservation import Conservation, LandedCount, StreamShape, measure
 from oms_core.identity import rules, state
 from oms_core.identity.resolve import Resolved, resolve
@@ -38,7 +39,7 @@ from oms_core.release.read import current_release
 from oms_core.release.tables import RELEASED_TABLES
 from oms_core.settings import Settings
 from oms_core.store.postgres import Database
-from oms_core.warehouse import DBT_PROJECT, Load, Warehouse, build, open_warehouse, sole_writer
+from oms_core.warehouse import Load, Warehouse, open_warehouse, sole_writer
 
 Say = Callable[[str], None]
 
@@ -99,9 +100,17 @@ def code_version() -> str:
 
 
 def peak_rss_mb() -> float:
-    """Peak resident memory of this process so far, MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1024 if sys.platform != "darwin" else peak / 1024**2
+    """Peak resident memory of this process so far and that of its largest ended child, added, MB.
+
+    An upper bound: the two need not have peaked together.
+    """
+    peaks = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(peaks) / (1024 if sys.platform != "darwin" else 1024**2)
+
+
+def open_builder(settings: Settings) -> Builder:
+    """dbt for this installation's warehouse; a run that pulls before it unifies gives one to both."""
+    return Builder(open_warehouse(settings.home, settings.warehouse_url), settings.home)
 
 
 # pull
@@ -160,6 +169,7 @@ def pull(
     until: datetime | None = None,
     full: bool = False,
     progress: Progress | None = None,
+    builder: Builder | None = None,
 ) -> list[PullResult]:
     """Pull sources side by side, each source's streams one after another.
 
@@ -170,6 +180,7 @@ def pull(
         since, until: aware UTC bounds of a back-fill.
         full: ignore cursors and read everything again.
         progress: called after each page, from several threads.
+        builder: started once rows come, so that dbt is ready when they have landed.
 
     Returns:
         One result per stream or file. What failed carries its error; the others went on.
@@ -188,9 +199,15 @@ def pull(
     landing = Landing(settings.landing)
     landing.sweep()
 
+    def seen(source: str, stream: str, rows: int) -> None:
+        if builder is not None and rows:
+            builder.start()
+        if progress is not None:
+            progress(source, stream, rows)
+
     def one(source: Source) -> list[PullResult]:
         if source.exports:
-            return pull_files(source, settings.inbox, landing, progress=progress, again=full)
+            return pull_files(source, settings.inbox, landing, progress=seen, again=full)
         return pull_source(
             source,
             landing,
@@ -199,7 +216,7 @@ def pull(
             since=since,
             until=until,
             full=full,
-            progress=progress,
+            progress=seen,
         )
 
     try:
@@ -400,6 +417,7 @@ def unify(
     force: bool = False,
     recheck_held: bool = False,
     largest_drop: float | None = None,
+    builder: Builder | None = None,
     say: Say = lambda _: None,
 ) -> UnifyResult:
     """From landing to release: gate 1, load, build, identify, build, gate 2, conserve, publish.
@@ -409,6 +427,7 @@ def unify(
         force: build even if nothing changed since the last release.
         recheck_held: let gate 1 judge held batches again.
         largest_drop: share of orders or lines a release may lose against the last one, 0 to 1; 0.05 by default.
+        builder: dbt, perhaps started already; one of its own by default.
         say: told each step in a short sentence.
 
     Raises:
@@ -417,8 +436,14 @@ def unify(
     """
     seconds: dict[str, float] = {}
     landing = Landing(settings.landing)
-    with contextlib.closing(landing), sole_writer(settings.home, say=say):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.closing(landing))
+        dbt = builder or stack.enter_context(open_builder(settings))
+        stack.enter_context(sole_writer(settings.home, say=say))
         with _timed(seconds, "gate 1"):
+            landing.pass_unchanged()
+            if landing.batches(gate="pending"):
+                dbt.start()  # it gets ready while the gate judges
             gates = [open_gate(landing, settings, say, recheck_held=recheck_held)]
         with Database.from_environment(settings.home, settings.values) as database:
             with _timed(seconds, "store"):
@@ -433,13 +458,14 @@ def unify(
                     False, before["release_id"], before["orders"], before["orphans"], gates, None, [], seconds
                 )
             drop: dict[str, Any] = {} if largest_drop is None else {"largest_drop": largest_drop}
-            return _unify(settings, landing, database, gates, mark, before, seconds, say, drop)
+            return _unify(settings, landing, database, dbt, gates, mark, before, seconds, say, drop)
 
 
 def _unify(
     settings: Settings,
     landing: Landing,
     database: Database,
+    dbt: Builder,
     gates: list[GateOutcome],
     mark: str,
     before: Mapping[str, Any],
@@ -452,7 +478,7 @@ def _unify(
         rows = load(landing, warehouse)
     say(f"{rows:,} rows loaded into the warehouse")
     with _timed(seconds, "staging"):
-        first = build(warehouse, settings.home, ["resource_type:seed", "staging", "intermediate"])
+        first = dbt.build(["resource_type:seed", "staging", "intermediate"])
     _refuse(first.failures, "staging does not pass its tests")
     say(f"staging built: {first.node_count} models and tests")
     with _timed(seconds, "identity"):
@@ -460,7 +486,8 @@ def _unify(
     orphans = len(outcome["order"].orphans)
     say(", ".join(f"{len(set(o.assignment.members.values())):,} {entity}s" for entity, o in outcome.items()))
     with _timed(seconds, "marts"):
-        second = build(warehouse, settings.home, ["marts"])
+        second = dbt.build(["marts"])
+    dbt.dismiss()
     _refuse(second.failures, "the marts do not pass their tests")
     say(f"marts built: {second.node_count} models and tests")
     with _timed(seconds, "gate 2"):
