@@ -1,0 +1,422 @@
+"""What to compare and what to block on, from the columns that a prepared table has. Pure; the counting is the caller's.
+
+A field of a known kind has levels of its own; any other column gets levels by its content. Conditions are SQL in the part of
+the language that DuckDB, PostgreSQL and Spark share: =, <=, levenshtein, substr, length, abs, least, greatest, coalesce.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from oms_core.identity.model import Comparison, Kind, Level
+from oms_core.identity.prepare import CODES
+
+# Stated priors, used as they are where there is nothing to learn from and as a few pairs' worth of evidence elsewhere.
+# m: how often two records of one entity agree so far; u: how often two of different entities do.
+_SAME, _CLOSE, _NEAR, _LOOSE = (0.80, 0.01), (0.08, 0.005), (0.04, 0.01), (0.03, 0.02)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Comparisons with stated priors, blocking rules, and what was left out, in sentences."""
+
+    comparisons: tuple[Comparison, ...]
+    blocks: tuple[tuple[str, ...], ...]
+    most_in_block: int
+    kinds: Mapping[str, Kind]
+    left_out: tuple[str, ...] = ()
+
+
+def _level(
+    label: str, test: str, prior: tuple[float, float], frequency: str | None = None, neutral: bool = False
+) -> Level:
+    return Level(label=label, test=test, m=prior[0], u=prior[1], frequency=frequency, neutral=neutral)
+
+
+def _rest(levels: Sequence[Level], label: str = "different") -> tuple[Level, ...]:
+    """Add the level of what is left, and bring the priors to a sum of one."""
+    m, u = sum(level.m for level in levels), sum(level.u for level in levels)
+    scale = min(1.0, 0.97 / m)
+    scaled = [level.model_copy(update={"m": level.m * scale}) for level in levels]
+    return (*scaled, Level(label=label, test="", m=1 - m * scale, u=1 - u))
+
+
+def _missing(*columns: str) -> str:
+    return " or ".join(f"{column}_l is null or {column}_r is null" for column in columns)
+
+
+def _equal(column: str) -> str:
+    return f"{column}_l = {column}_r"
+
+
+def _within(column: str, edits: int, shortest: int = 0) -> str:
+    test = f"levenshtein({column}_l, {column}_r) <= {edits}"
+    # Lengths are cheap; the distance is not.
+    test = f"abs(length({column}_l) - length({column}_r)) <= {edits} and {test}"
+    if shortest:
+        test = f"least(length({column}_l), length({column}_r)) >= {shortest} and {test}"
+    return test
+
+
+def _begins(column: str, shortest: int = 1) -> str:
+    """One value is the beginning of the other."""
+    left, right = f"{column}_l", f"{column}_r"
+    size = f"least(length({left}), length({right}))"
+    return f"{size} >= {shortest} and substr({left}, 1, {size}) = substr({right}, 1, {size})"
+
+
+def _slip(column: str) -> str:
+    """One sign mistyped, lost, added, or two signs swapped."""
+    swapped = f"{column}_signs_l = {column}_signs_r and levenshtein({column}_l, {column}_r) <= 2"
+    return f"({_within(column, 1)}) or ({swapped})"
+
+
+def _given_name(have: Collection[str]) -> Comparison:
+    name = "given_name"
+    levels = [_level("same", _equal(name), _SAME, name)]
+    if "surname" in have:
+        crossed = "given_name_l = surname_r or surname_l = given_name_r"
+        levels.append(_level("given and family name swapped", crossed, (0.01, 0.001), neutral=True))
+    levels += [
+        _level("one letter differs", _within(name, 1, 3), _CLOSE),
+        _level("one begins the other", _begins(name), _NEAR),
+        _level("two letters differ", _within(name, 2, 5), _NEAR),
+        _level("sounds alike", _equal("given_name_sound"), _LOOSE),
+    ]
+    return Comparison(
+        field=name, columns=_used(name, levels, have), unknown=_missing(name), levels=_rest(levels)
+    )
+
+
+def _surname(have: Collection[str]) -> Comparison:
+    name = "surname"
+    levels = [_level("same", _equal(name), _SAME, name)]
+    if "given_name" in have:
+        crossed = "given_name_l = surname_r or surname_l = given_name_r"
+        levels.append(_level("given and family name swapped", crossed, (0.01, 0.001)))
+    levels += [
+        _level("one letter differs", _within(name, 1, 3), _CLOSE),
+        _level("two letters differ", _within(name, 2, 5), _NEAR),
+        _level("one begins the other", _begins(name, 3), _NEAR),
+        _level("sounds alike", _equal("surname_sound"), _LOOSE),
+    ]
+    return Comparison(
+        field=name, columns=_used(name, levels, have), unknown=_missing(name), levels=_rest(levels)
+    )
+
+
+def _company(have: Collection[str]) -> Comparison:
+    name = "company_name"
+    levels = [
+        _level("same", _equal(name), _SAME, name),
+        _level("same words", _equal("company_words"), _CLOSE),
+        _level(
+            "spelt almost alike",
+            f"levenshtein({name}_l, {name}_r) * 8 <= least(length({name}_l), length({name}_r))",
+            _CLOSE,
+        ),
+        _level("one begins the other", _begins(name, 5), _NEAR),
+        _level(
+            "spelt alike",
+            f"levenshtein({name}_l, {name}_r) * 4 <= least(length({name}_l), length({name}_r))",
+            _NEAR,
+        ),
+    ]
+    return Comparison(
+        field=name, columns=_used(name, levels, have), unknown=_missing(name), levels=_rest(levels)
+    )
+
+
+def _date(name: str) -> Comparison:
+    left, right = f"{name}_l", f"{name}_r"
+    turned = f"substr({left}, 1, 4) = substr({right}, 1, 4) and substr({left}, 5, 2) = substr({right}, 7, 2) and substr({left}, 7, 2) = substr({right}, 5, 2)"
+    slip = f"({_within(name, 1)}) or ({name}_signs_l = {name}_signs_r and levenshtein({left}, {right}) <= 2)"
+    parts = [
+        f"substr({left}, {at}, {size}) = substr({right}, {at}, {size})"
+        for at, size in ((1, 4), (5, 2), (7, 2))
+    ]
+    two_of_three = " or ".join(
+        f"({parts[first]} and {parts[second]})" for first, second in ((0, 1), (0, 2), (1, 2))
+    )
+    levels = [
+        _level("same", _equal(name), (0.85, 0.0005), name),
+        _level("day and month swapped", turned, (0.01, 0.0005)),
+        _level("one digit differs or two are swapped", slip, (0.07, 0.002)),
+        _level("two of year, month and day the same", two_of_three, (0.03, 0.005)),
+        _level("two digits differ", _within(name, 2), (0.02, 0.03)),
+    ]
+    columns = (name, f"{name}_signs")
+    return Comparison(field=name, columns=columns, unknown=_missing(name), levels=_rest(levels))
+
+
+def _code(name: str) -> Comparison:
+    levels = [
+        _level("same", _equal(name), (0.88, 0.0005), name),
+        _level("one sign differs or two are swapped", _slip(name), (0.07, 0.001)),
+        _level("two signs differ", _within(name, 2, 6), (0.02, 0.005)),
+    ]
+    return Comparison(
+        field=name, columns=(name, f"{name}_signs"), unknown=_missing(name), levels=_rest(levels)
+    )
+
+
+def _email(have: Collection[str]) -> Comparison:
+    levels = [
+        _level("same", _equal("email"), _SAME, "email"),
+        _level("same name before the @", _equal("email_name"), _CLOSE),
+        _level("almost the same mailbox", _within("email", 2, 8), _CLOSE),
+        _level("name before the @ almost the same", _within("email_name", 2, 6), _NEAR),
+    ]
+    return Comparison(
+        field="email", columns=("email", "email_name"), unknown=_missing("email"), levels=_rest(levels)
+    )
+
+
+def _place(have: Collection[str]) -> Comparison:
+    """Postcode, city and region are one piece of evidence: who shares the first shares the others."""
+    if {"postcode", "city"} <= set(have):
+        near_code, near_city = _within("postcode", 1), _within("city", 2, 5)
+        levels = [
+            _level(
+                "postcode and city the same",
+                f"{_equal('postcode')} and {_equal('city')}",
+                (0.7, 0.001),
+                "postcode",
+            ),
+            _level("same postcode, city almost", f"{_equal('postcode')} and {near_city}", (0.05, 0.0002)),
+            _level(
+                "same city, postcode almost", f"{_equal('city')} and ({_slip('postcode')})", (0.05, 0.002)
+            ),
+            _level("same postcode", _equal("postcode"), (0.06, 0.001)),
+            _level("same city", _equal("city"), (0.06, 0.01)),
+            _level("both almost the same", f"{near_code} and {near_city}", (0.02, 0.001)),
+            _level("city almost the same", near_city, (0.01, 0.002)),
+            _level("postcode almost the same", near_code, (0.01, 0.01)),
+        ]
+        unknown = "(postcode_l is null or postcode_r is null) and (city_l is null or city_r is null)"
+        return Comparison(
+            field="place",
+            columns=("postcode", "postcode_signs", "city"),
+            unknown=unknown,
+            levels=_rest(levels),
+        )
+    if "postcode" in have:
+        levels = [
+            _level("same postcode", _equal("postcode"), _SAME, "postcode"),
+            _level("postcode almost the same", _slip("postcode"), _CLOSE),
+        ]
+        return Comparison(
+            field="place",
+            columns=("postcode", "postcode_signs"),
+            unknown=_missing("postcode"),
+            levels=_rest(levels),
+        )
+    levels = [
+        _level("same city", _equal("city"), _SAME, "city"),
+        _level("city almost the same", _within("city", 2, 5), _CLOSE),
+        _level("one begins the other", _begins("city", 4), _NEAR),
+    ]
+    return Comparison(field="place", columns=("city",), unknown=_missing("city"), levels=_rest(levels))
+
+
+def _words(name: str, shortest: int = 4) -> Comparison:
+    left, right = f"{name}_l", f"{name}_r"
+    least = f"least(length({left}), length({right}))"
+    levels = [
+        _level("same", _equal(name), _SAME, name),
+        _level("one letter differs", _within(name, 1, shortest), _CLOSE),
+        _level("two letters differ", _within(name, 2, shortest + 2), _CLOSE),
+        _level("one begins the other", _begins(name, shortest), _NEAR),
+        _level("a quarter differs", f"levenshtein({left}, {right}) * 4 <= {least}", _NEAR),
+    ]
+    return Comparison(field=name, columns=(name,), unknown=_missing(name), levels=_rest(levels))
+
+
+def _number_of_street(name: str) -> Comparison:
+    levels = [
+        _level("same", _equal(name), _SAME, name),
+        _level("one digit differs", _within(name, 1, 2), _CLOSE),
+    ]
+    return Comparison(field=name, columns=(name,), unknown=_missing(name), levels=_rest(levels))
+
+
+def _few(name: str) -> Comparison:
+    """A column of few different values, such as a state or a country."""
+    levels = [
+        _level("same", _equal(name), (0.9, 0.2), name),
+        _level("one letter differs", _within(name, 1, 2), (0.03, 0.01)),
+    ]
+    return Comparison(field=name, columns=(name,), unknown=_missing(name), levels=_rest(levels))
+
+
+def _number(name: str) -> Comparison:
+    left, right = f"{name}_l", f"{name}_r"
+    size = f"greatest(abs({left}), abs({right}))"
+    levels = [
+        _level("same", _equal(name), (0.7, 0.02)),
+        _level("within 1 %", f"abs({left} - {right}) <= 0.01 * {size}", (0.1, 0.02)),
+        _level("within 10 %", f"abs({left} - {right}) <= 0.1 * {size}", (0.1, 0.1)),
+    ]
+    return Comparison(field=name, columns=(name,), unknown=_missing(name), levels=_rest(levels))
+
+
+def _used(name: str, levels: Sequence[Level], have: Collection[str]) -> tuple[str, ...]:
+    """The columns of `have` that the levels' tests mention, `name` first."""
+    tests = " ".join(level.test for level in levels)
+    return tuple(
+        dict.fromkeys([name, *(column for column in sorted(have) if f"{column}_l" in _tokens(tests))])
+    )
+
+
+def _tokens(text: str) -> set[str]:
+    return set("".join(sign if sign.isalnum() or sign == "_" else " " for sign in text).split())
+
+
+def comparisons(columns: Sequence[str], kinds: Mapping[str, Kind]) -> tuple[Comparison, ...]:
+    """Comparisons with stated priors for the columns of a prepared table.
+
+    Args:
+        columns: names of its columns that hold at least two different values.
+        kinds: content of those without a name of their own.
+    """
+    have = set(columns)
+    found: list[Comparison] = []
+    known: dict[str, Callable[[], Comparison]] = {
+        "given_name": lambda: _given_name(have),
+        "surname": lambda: _surname(have),
+        "company_name": lambda: _company(have),
+        "date_of_birth": lambda: _date("date_of_birth"),
+        "phone": lambda: _code("phone"),
+        "email": lambda: _email(have),
+        "street_number": lambda: _number_of_street("street_number"),
+        "street_name": lambda: _words("street_name"),
+        "address_2": lambda: _words("address_2"),
+        "region": lambda: _few("region"),
+        "country": lambda: _few("country"),
+    }
+    known |= {name: (lambda name=name: _code(name)) for name in CODES}
+    for name, make in known.items():
+        if name in have:
+            found.append(make())
+    if have & {"postcode", "city"}:
+        found.append(_place(have))
+    for name, kind in kinds.items():
+        if name in have:
+            found.append({"text": _words, "number": _number, "date": _date, "code": _code}[kind](name))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Form:
+    """One thing to block on: a column, the field it stands for, how often it survives an error in the field, and how many
+    pairs of records agree on it by count."""
+
+    column: str
+    field: str
+    survives: float
+    pairs: float
+    known: float  # share of records that have it
+
+
+def forms(columns: Collection[str], comparison_fields: Collection[str]) -> list[tuple[str, str, float]]:
+    """Columns that a plan may block on: (column, field, probability that it survives one error in the field)."""
+    found = []
+    for column in sorted(columns):
+        base = column
+        survives = 0.0
+        for suffix, left in (("_sound", 0.5), ("_head", 0.5), ("_tail", 0.5)):
+            if column.endswith(suffix):
+                base, survives = column.removesuffix(suffix), left
+        if column.endswith("_signs"):
+            base, survives = column.removesuffix("_signs"), 0.2
+        if column == "company_words":
+            base, survives = "company_name", 0.3
+        if column == "email_name":
+            base, survives = "email", 0.4
+        if column == "email_name_head":
+            base, survives = "email", 0.6
+        if column == "name_either_way":
+            base, survives = "surname", 0.05
+        field = "place" if base in ("postcode", "city") else base
+        if field in comparison_fields:
+            found.append((column, base, survives))
+    return found
+
+
+def choose_blocks(
+    candidates: Sequence[Form],
+    count: Callable[[tuple[str, ...]], float],
+    records: int,
+    *,
+    budget: float,
+    most_rules: int = 14,
+    seed: int = 4,
+) -> list[tuple[str, ...]]:
+    """Sets of columns that together bring nearly all matches into few pairs.
+
+    Simulates 4,000 matching pairs whose fields each stay, change a little, change altogether or are missing, independently;
+    then takes, one after another, the rule that catches most of those not yet caught per pair it costs.
+
+    Args:
+        candidates: what can be blocked on.
+        count: number of pairs that agree on a set of columns.
+        records: number of records.
+        budget: pairs in total.
+    """
+    if not candidates:
+        return []
+    simulated = 4000
+    generator = np.random.default_rng(seed)
+    fields = sorted({form.field for form in candidates})
+    state = {}
+    for field in fields:
+        known = max(form.known for form in candidates if form.field == field)
+        draw = generator.random(simulated)
+        lost = 1 - known**2
+        # same, slightly wrong, altogether different or missing
+        state[field] = np.where(
+            draw < lost,
+            2,
+            np.where(draw < lost + (1 - lost) * 0.2, 1, np.where(draw < lost + (1 - lost) * 0.27, 2, 0)),
+        )
+    caught_by = {}
+    for form in candidates:
+        kept = generator.random(simulated) < form.survives
+        caught_by[form.column] = (state[form.field] == 0) | ((state[form.field] == 1) & kept)
+    all_pairs = max(records * (records - 1) / 2, 1.0)
+    by_column = {form.column: form for form in candidates}
+    rules: dict[tuple[str, ...], float] = {(form.column,): form.pairs for form in candidates}
+    for at, first in enumerate(candidates):
+        for second in candidates[at + 1 :]:
+            if first.field != second.field:
+                # Fields are taken as independent until a rule is about to be taken; then it is counted.
+                rules[first.column, second.column] = first.pairs * second.pairs / all_pairs
+    counted: set[tuple[str, ...]] = set()
+    chosen: list[tuple[str, ...]] = []
+    caught = np.zeros(simulated, dtype=bool)
+    left = budget
+    while rules and len(chosen) < most_rules:
+        scored = []
+        for rule, pairs in rules.items():
+            gain = np.logical_and.reduce([caught_by[column] for column in rule] + [~caught]).sum() / simulated
+            if gain > 0 and pairs <= left:
+                scored.append((gain / (pairs / max(records, 1) + 0.3), rule))
+        if not scored:
+            break
+        _, best = max(scored)
+        if best not in counted:
+            rules[best] = float(count(best))
+            counted.add(best)
+            continue
+        gain = np.logical_and.reduce([caught_by[column] for column in best] + [~caught]).sum() / simulated
+        if gain < 0.0005:
+            break
+        chosen.append(best)
+        left -= rules.pop(best)
+        caught |= np.logical_and.reduce([caught_by[column] for column in best])
+        rules = {rule: pairs for rule, pairs in rules.items() if not set(best) <= set(rule)}
+    assert all(column in by_column for rule in chosen for column in rule)
+    return chosen
