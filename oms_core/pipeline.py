@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -327,8 +327,18 @@ def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
         name: warehouse.read(f"select {columns} from intermediate.{name}").to_pylist()
         for name, columns in _IDENTITY_COLUMNS.items()
     }
+    comparable = {
+        "customer": rows["int_customer_records"],
+        "sku": rows["int_sku_records"],
+        "location": rows["int_location_records"],
+        "order": [row for row in rows["int_order_records"] if row["document_role"] == "order"],
+    }
     with database.begin() as connection:
-        known = state.recall(connection)
+        state.lock(connection)
+        changes = {entity: state.compare(connection, entity, found) for entity, found in comparable.items()}
+        known = replace(
+            state.recall(connection), rewritten={entity: found.rewritten for entity, found in changes.items()}
+        )
         outcome = resolve(
             rows["int_customer_records"],
             rows["int_sku_records"],
@@ -337,7 +347,7 @@ def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
             rows["int_order_references"],
             known,
         )
-        state.remember(connection, outcome, known, state.now())
+        state.remember(connection, outcome, known, state.now(), changes)
         tables = {f"{entity}_xref": state.crosswalk(connection, entity) for entity in sorted(outcome)}
         tables["survivorship_rules"] = rules.rule_table(rules.effective(connection))
     tables["order_orphans"] = state.orphan_table(outcome["order"].orphans)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 
 from oms_core.identity import match
 from oms_core.identity.cluster import Clustering, Edge, Refusal, cluster
 from oms_core.identity.match import Row
-from oms_core.identity.stable import Assignment, assign
+from oms_core.identity.stable import Assignment, Memory, assign
 
 Veto = Callable[[str, str], str | None]
 SCORED = 5  # strength of an edge that rests on a score; everything stronger is exact
@@ -34,11 +34,16 @@ class Decision:
 
 @dataclass(frozen=True)
 class Known:
-    """What earlier runs left: record -> golden id, golden id -> birth, and standing decisions, per entity."""
+    """What earlier runs left, and what is known of today's records beside their rows, per entity.
 
-    members: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    born_at: Mapping[str, Mapping[str, datetime]] = field(default_factory=dict)
+    `memory`: ids and where records are at home. `decisions`: stewards' standing judgements. `rewritten`: records that
+    became somebody else since the last run -> what tells so. `rewritten_at`: when an earlier run last found that.
+    """
+
+    memory: Mapping[str, Memory] = field(default_factory=dict)
     decisions: Mapping[str, Sequence[Decision]] = field(default_factory=dict)
+    rewritten: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    rewritten_at: Mapping[str, Mapping[str, datetime]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def resolve(
         Outcome by entity: order, customer, sku, location.
     """
     order = _resolve_orders(orders, references, known)
-    evidence = match.customer_edges(customers) + _buyers_of_one_order(orders, order, customers)
+    evidence = match.customer_edges(customers) + _buyers_of_one_order(orders, order, customers, known)
     return {
         "order": order,
         "customer": _resolve("customer", customers, evidence, known),
@@ -117,54 +122,83 @@ def group(
     )
 
 
+def contradictions(entity: str, left: Row, right: Row) -> list[str]:
+    """What speaks against two records being one, so that weaker evidence than a steward's does not join them."""
+    if entity == "order":
+        system = left["source_system"]
+        return [f"both are order documents of {system}"] if system == right["source_system"] else []
+    rows = [left, right]
+    found = [_VETOES[entity](rows)(left["record_id"], right["record_id"])]
+    for name, values in match.agreements(entity, rows).items():
+        if len(set(values.values())) > 1:
+            found.append(f"their {name}s differ")
+    return list(dict.fromkeys(filter(None, found)))
+
+
 def _resolve(entity: str, rows: Sequence[Row], evidence: Sequence[Edge], known: Known) -> Resolved:
     found = group(entity, rows, evidence, known.decisions.get(entity, ()))
     return replace(_with_ids(entity, rows, found, known), evidence=evidence)
 
 
 def _with_ids(
-    entity: str, rows: Sequence[Row], found: Clustering, known: Known, orphans: dict[str, str] | None = None
+    entity: str,
+    rows: Sequence[Row],
+    found: Clustering,
+    known: Known,
+    hangers: Mapping[str, tuple[str, str]] | None = None,
 ) -> Resolved:
-    born_at = known.born_at.get(entity, {})
+    hangers = hangers or {}
+    judged: dict[str, list[tuple[str, str]]] = {"same": [], "different": [], "unsure": []}
+    for item in known.decisions.get(entity, ()):
+        judged[item.judgement].append((item.left, item.right))
     assignment = assign(
         entity,
         found.clusters,
-        {row["record_id"]: row["_first_seen_at"] for row in rows},
-        known.members.get(entity, {}),
-        born_at,
-        taken=born_at,
+        {row["record_id"]: _first_seen(row) for row in rows},
+        known.memory.get(entity, Memory()),
+        rewritten=known.rewritten.get(entity, {}),
+        same=judged["same"],
+        apart=judged["different"],
+        hangers={record: target for record, (target, _) in hangers.items()},
     )
-    return Resolved(assignment, found.rules, found.refusals, orphans or {})
+    rules = {**found.rules, **{record: rule for record, (_, rule) in hangers.items()}}
+    return Resolved(assignment, rules, found.refusals)
+
+
+def _first_seen(row: Row) -> datetime:
+    """When a record first landed, aware UTC; the warehouse's own times are naive."""
+    instant: datetime = row["_first_seen_at"]
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 
 
 def _resolve_orders(orders: Sequence[Row], references: Sequence[Row], known: Known) -> Resolved:
     links = match.order_links(orders, references)
     documents = [row for row in orders if row["document_role"] == "order"]
     found = group("order", documents, links.edges, known.decisions.get("order", ()))
-    resolved = _with_ids("order", documents, found, known, links.orphans)
-    members = dict(resolved.assignment.members)
-    for record, (target, rule) in links.hangers.items():
-        members[record] = members[target]
-        resolved.rules[record] = rule
-    assignment = Assignment(
-        members, resolved.assignment.born, resolved.assignment.retired, resolved.assignment.events
-    )
-    return replace(resolved, assignment=assignment, evidence=links.edges)
+    resolved = _with_ids("order", documents, found, known, links.hangers)
+    return replace(resolved, orphans=links.orphans, evidence=links.edges)
 
 
-def _buyers_of_one_order(orders: Sequence[Row], resolved: Resolved, customers: Sequence[Row]) -> list[Edge]:
+def _buyers_of_one_order(
+    orders: Sequence[Row], resolved: Resolved, customers: Sequence[Row], known: Known
+) -> list[Edge]:
     """Customer records that two systems name on one order are one customer, unless one stands for many.
 
     A collective account ("web shop customers") would chain everybody together: records that meet more than one partner
-    of one other system are left out.
+    of one other system are left out. So is an order older than the day its customer record was rewritten: somebody
+    else bought there.
     """
-    known = {row["record_id"] for row in customers}
+    rewritten, rewritten_at = known.rewritten.get("customer", {}), known.rewritten_at.get("customer", {})
+    present = {row["record_id"] for row in customers}
     system = {row["record_id"]: row["source_system"] for row in customers}
     by_order: dict[str, set[str]] = defaultdict(set)
     for row in orders:
-        order_id = resolved.assignment.members.get(row["record_id"])
-        if order_id is not None and row["customer_key"] in known and row["document_role"] == "order":
-            by_order[order_id].add(row["customer_key"])
+        order_id, buyer = resolved.assignment.members.get(row["record_id"]), row["customer_key"]
+        if order_id is None or buyer not in present or row["document_role"] != "order":
+            continue
+        if buyer in rewritten or (buyer in rewritten_at and _first_seen(row) <= rewritten_at[buyer]):
+            continue
+        by_order[order_id].add(buyer)
     partners: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for group in by_order.values():
         for left in group:

@@ -1,35 +1,116 @@
-"""Golden ids that do not move: given today's clusters and yesterday's ids, who keeps which id, and what happened."""
+"""Golden ids that do not move: given today's clusters and what is remembered, who has which id, and what happened.
+
+Rules, in the order they decide:
+
+1. Every record that was ever seen is at home in one id: the one it was born with, or the one it parted into. A merge
+   changes nobody's home, so that it can be undone. A record that joins while its cluster holds records of several homes
+   belongs to no side, until the cluster is of one home again.
+2. An id is claimed by every cluster with records at home in it, or linked to it in the last run. It goes to the cluster
+   with most records at home, then most linked records, then its birth record.
+3. A cluster that wins several ids in force keeps the oldest; the others retire with a redirect to it. A cluster that
+   wins none takes back the oldest retired id it wins: that undoes a merge, and brings a deleted record its id back.
+4. Everything else is born from the cluster's first record by landing.
+5. A record that was rewritten into somebody else claims nothing.
+
+Ids are as old as the first landing of the record they are born from, so that merges keep the id a rebuild from landing
+would bear; a part is never older than the id it parted from.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 
 PREFIXES = {"customer": "CUS", "sku": "SKU", "location": "LOC", "order": "ORD"}
+
+NEW = "new record"
+BACK = "record back"
+GONE = "record gone"
+EVIDENCE_GONE = "evidence gone"
+OTHER_EVIDENCE = "other evidence"
+STEWARD = "steward"
+REWRITTEN = "rewritten"
+EMPTY = "no record left"
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenId:
+    """What is remembered of an id: its birth and, retired, the id that took over.
+
+    `seen_at` is when the birth record first landed; an id that parted from another counts no earlier than that one.
+    """
+
+    born_from: str
+    seen_at: datetime
+    born_at: datetime
+    is_retired: bool = False
+    redirect_to: str | None = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What earlier runs left of one entity.
+
+    `members`: record -> id, links in force. `homes`: record -> id it is at home in, of every record ever seen, None
+    where it belongs to no side. `ids`: every id ever born, retired ones too.
+    """
+
+    members: Mapping[str, str] = field(default_factory=dict)
+    homes: Mapping[str, str | None] = field(default_factory=dict)
+    ids: Mapping[str, GoldenId] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class IdentityEvent:
-    """Something that happened to an id: born, merged, split, moved, retired. `other_id` as the kind explains."""
+    """Something that happened, with its reason.
+
+    kind        golden_id          record_id   other_id
+    born        the new id         its first   -
+    revived     the id again       -           -
+    split       the part's id      -           the id it parted from
+    joined      its id             the record  -
+    moved       its id now         the record  the id it left
+    left        the id it left     the record  -
+    merged      the retired id     -           the id that took over
+    retired     the retired id     -           -
+
+    The events of a run come in this order of kinds, but for `joined`, `moved` and `left`, which come by record. `born`,
+    `joined`, `moved` and `left` together tell every link; a record of `born` has no `joined` of its own.
+    """
 
     kind: str
     golden_id: str
     record_id: str | None = None
     other_id: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Birth:
+    """The record an id is born from, and the instant it is as old as."""
+
+    record_id: str
+    seen_at: datetime
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """Ids for all clusters: record -> golden id, ids born (id -> first record), ids retired (id -> redirect or None)."""
+    """Ids for all clusters, and what changed.
+
+    `members`: record -> id, of every record. `homes`: records whose home changed. `born`, `retired` (id -> redirect or
+    None; an id retired before is in it when its redirect changed) and `revived` ids; events in a fixed order.
+    """
 
     members: dict[str, str]
-    born: dict[str, str]
-    retired: dict[str, str | None]
-    events: list[IdentityEvent]
+    born: dict[str, Birth] = field(default_factory=dict)
+    retired: dict[str, str | None] = field(default_factory=dict)
+    revived: list[str] = field(default_factory=list)
+    homes: dict[str, str | None] = field(default_factory=dict)
+    events: list[IdentityEvent] = field(default_factory=list)
 
 
 def birth_id(entity: str, record_id: str, attempt: int = 0) -> str:
@@ -43,81 +124,263 @@ def assign(
     entity: str,
     clusters: Iterable[frozenset[str]],
     first_seen: Mapping[str, datetime],
-    previous: Mapping[str, str],
-    born_at: Mapping[str, datetime],
-    taken: Iterable[str] = (),
+    memory: Memory,
+    *,
+    rewritten: Mapping[str, str] | None = None,
+    same: Collection[tuple[str, str]] = (),
+    apart: Collection[tuple[str, str]] = (),
+    hangers: Mapping[str, str] | None = None,
 ) -> Assignment:
-    """Give every cluster an id.
-
-    A cluster keeps the id that most of its members had (ties: the older id, then the smaller text). An id wanted by two
-    clusters stays with the one that holds more of its former members. Everything else is born from the cluster's first
-    record.
+    """Give every cluster an id. Linear in the number of records; neither their order nor the clusters' matters.
 
     Args:
         entity: customer, sku, location or order.
         clusters: today's partition; order does not matter.
         first_seen: record id -> when it first landed, aware UTC.
-        previous: record id -> golden id it had.
-        born_at: golden id -> birth, for every id in `previous`.
-        taken: ids that were ever used, so that a new one does not meet a retired one.
-
-    Returns:
-        Members of all clusters, births, retirements with redirects, and the events in a fixed order.
+        memory: what earlier runs left.
+        rewritten: records that became somebody else since the last run -> what tells so.
+        same, apart: pairs stewards judged; they only name the reason of a change.
+        hangers: records outside the partition -> the record whose id they share; they claim nothing.
     """
+    rewritten, hangers = rewritten or {}, hangers or {}
     ordered = sorted(clusters, key=min)
-    # Claims from the largest share down, so that a split keeps the id on the larger part.
-    claims = []
-    for number, group in enumerate(ordered):
-        shares = Counter(previous[record] for record in group if record in previous)
-        for golden_id, share in shares.items():
-            claims.append((-share, born_at[golden_id], golden_id, number))
-    kept: dict[int, str] = {}
-    given: set[str] = set()
-    for _, _, golden_id, number in sorted(claims):
-        if number not in kept and golden_id not in given:
-            kept[number] = golden_id
-            given.add(golden_id)
+    winners = _winners(ordered, memory, rewritten, first_seen)
+    kept = _keep(winners, memory.ids)
 
-    used = {*taken, *born_at, *given}
+    used = set(memory.ids)
     members: dict[str, str] = {}
-    born: dict[str, str] = {}
-    events: list[IdentityEvent] = []
+    homes: dict[str, str | None] = {}
+    born: dict[str, Birth] = {}
     for number, group in enumerate(ordered):
-        golden_id = kept.get(number, "")
-        if not golden_id:
-            first = min(group, key=lambda record: (first_seen[record], record))
-            attempt = 0
-            golden_id = birth_id(entity, first)
-            while golden_id in used:
-                attempt += 1
-                golden_id = birth_id(entity, first, attempt)
+        golden_id = kept.get(number)
+        if golden_id is None:
+            golden_id, birth = _bear(entity, group, first_seen, memory, used)
             used.add(golden_id)
-            born[golden_id] = first
-            events.append(IdentityEvent("born", golden_id, first))
+            born[golden_id] = birth
+            kept[number] = golden_id
         for record in group:
             members[record] = golden_id
+    in_force = set(kept.values())
+    for number, group in enumerate(ordered):
+        _settle(group, kept[number], memory.homes, in_force, born, rewritten, homes)
+    for record, target in hangers.items():
+        members[record] = members[target]
 
-    survivors = set(members.values())
-    heirs: dict[str, Counter[str]] = {}
-    for record, golden_id in previous.items():
-        if record in members:
-            heirs.setdefault(golden_id, Counter())[members[record]] += 1
-    retired: dict[str, str | None] = {}
-    for golden_id in sorted(set(previous.values())):
-        new_ids = heirs.get(golden_id, Counter())
-        if golden_id in survivors:
-            for other in sorted(set(new_ids) - {golden_id}):
-                if other in born:
-                    events.append(IdentityEvent("split", other, other_id=golden_id))
+    revived = sorted(
+        golden_id for golden_id in in_force if golden_id in memory.ids and memory.ids[golden_id].is_retired
+    )
+    retired = _retire(winners, kept, in_force, memory.ids)
+    events = _events(members, born, revived, retired, memory, rewritten, [*same, *apart])
+    return Assignment(members, born, retired, revived, homes, events)
+
+
+def _age(golden_id: str, known: GoldenId) -> tuple[datetime, datetime, str, str]:
+    return known.seen_at, known.born_at, known.born_from, golden_id
+
+
+def _winners(
+    ordered: list[frozenset[str]],
+    memory: Memory,
+    rewritten: Mapping[str, str],
+    first_seen: Mapping[str, datetime],
+) -> dict[str, int]:
+    """Id -> number of the cluster with the largest claim on it, of every id that anybody claims."""
+    members, homes = memory.members, memory.homes
+    winners: dict[str, int] = {}
+    contested: set[str] = set()
+    for number, group in enumerate(ordered):
+        for record in group:
+            if record in rewritten:
+                continue
+            home, linked = homes.get(record), members.get(record)
+            if home is not None and winners.setdefault(home, number) != number:
+                contested.add(home)
+            if linked is not None and linked != home and winners.setdefault(linked, number) != number:
+                contested.add(linked)
+    if not contested:
+        return winners
+
+    claims: dict[str, dict[int, list[int]]] = {golden_id: {} for golden_id in contested}
+    for number, group in enumerate(ordered):
+        for record in group:
+            if record in rewritten:
+                continue
+            home, linked = homes.get(record), members.get(record)
+            if home in contested:
+                assert home is not None
+                claim = claims[home].setdefault(number, [0, 0, 0])
+                claim[0] += 1
+                claim[2] += memory.ids[home].born_from == record
+            if linked in contested:
+                assert linked is not None
+                claims[linked].setdefault(number, [0, 0, 0])[1] += 1
+    for golden_id, found in claims.items():
+        winners[golden_id] = min(
+            found,
+            key=lambda number: (
+                [-count for count in found[number]],
+                min((first_seen[record], record) for record in ordered[number]),
+            ),
+        )
+    return winners
+
+
+def _keep(winners: Mapping[str, int], ids: Mapping[str, GoldenId]) -> dict[int, str]:
+    """Cluster number -> the oldest id in force that it wins or, winning none, the oldest retired one."""
+    kept: dict[int, str] = {}
+    for is_retired in (False, True):
+        served = set(kept)
+        for golden_id, number in winners.items():
+            if ids[golden_id].is_retired is not is_retired or number in served:
+                continue
+            rival = kept.get(number)
+            if rival is None or _age(golden_id, ids[golden_id]) < _age(rival, ids[rival]):
+                kept[number] = golden_id
+    return kept
+
+
+def _bear(
+    entity: str,
+    group: frozenset[str],
+    first_seen: Mapping[str, datetime],
+    memory: Memory,
+    used: Collection[str],
+) -> tuple[str, Birth]:
+    first = min(group, key=lambda record: (first_seen[record], record))
+    attempt = 0
+    golden_id = birth_id(entity, first)
+    while golden_id in used:
+        attempt += 1
+        golden_id = birth_id(entity, first, attempt)
+    left = {memory.members[record] for record in group if record in memory.members}
+    return golden_id, Birth(first, max([first_seen[first], *(memory.ids[former].seen_at for former in left)]))
+
+
+def _settle(
+    group: frozenset[str],
+    golden_id: str,
+    homes: Mapping[str, str | None],
+    in_force: Collection[str],
+    born: Mapping[str, Birth],
+    rewritten: Mapping[str, str],
+    changed: dict[str, str | None],
+) -> None:
+    """Say where the records of one cluster are at home from now on."""
+    if golden_id in born:
+        changed.update(dict.fromkeys(group, golden_id))
+        return
+    waiting = []  # records without a side, and whether somebody else here has another home
+    is_mixed = False
+    for record in group:
+        home = None if record in rewritten else homes.get(record)
+        if home is None:
+            waiting.append(record)
+        elif home == golden_id:
             continue
-        if new_ids:
-            redirect = min(new_ids, key=lambda other: (-new_ids[other], other))
-            retired[golden_id] = redirect
-            events.append(IdentityEvent("merged", golden_id, other_id=redirect))
+        elif home in in_force:  # it lives on without this record, which so is at home here
+            changed[record] = golden_id
         else:
-            retired[golden_id] = None
-            events.append(IdentityEvent("retired", golden_id))
-    for record in sorted(set(members) & set(previous)):
-        if members[record] != previous[record]:
-            events.append(IdentityEvent("moved", members[record], record, previous[record]))
-    return Assignment(members, born, retired, events)
+            is_mixed = True
+    settled = None if is_mixed else golden_id
+    for record in waiting:
+        if record not in homes or homes[record] != settled:
+            changed[record] = settled
+
+
+def _retire(
+    winners: Mapping[str, int],
+    kept: Mapping[int, str],
+    in_force: Collection[str],
+    ids: Mapping[str, GoldenId],
+) -> dict[str, str | None]:
+    """Ids that retire, with the id of the cluster that won them, and retired ones whose redirect leads astray."""
+    retired: dict[str, str | None] = {
+        golden_id: kept[winners[golden_id]] if golden_id in winners else None
+        for golden_id, known in ids.items()
+        if not known.is_retired and golden_id not in in_force
+    }
+    for golden_id, number in winners.items():
+        if not ids[golden_id].is_retired or golden_id in in_force:
+            continue
+        end: str | None = golden_id
+        while end is not None and end not in in_force:
+            end = retired[end] if end in retired else ids[end].redirect_to
+        if end != kept[number]:
+            retired[golden_id] = kept[number]
+    return dict(sorted(retired.items()))
+
+
+def _events(
+    members: Mapping[str, str],
+    born: Mapping[str, Birth],
+    revived: list[str],
+    retired: Mapping[str, str | None],
+    memory: Memory,
+    rewritten: Mapping[str, str],
+    judged: Iterable[tuple[str, str]],
+) -> list[IdentityEvent]:
+    before = memory.members
+    moved = sorted(
+        record for record, golden_id in members.items() if before.get(record, golden_id) != golden_id
+    )
+    joined = sorted(record for record in members if record not in before)
+    gone = sorted(record for record in before if record not in members)
+    # Two records that changed from one id to two, or from two to one, as a steward judged.
+    decided: set[tuple[str, str]] = set()
+    for left, right in judged:
+        if left in before and right in before and left in members and right in members:
+            was_one, is_one = before[left] == before[right], members[left] == members[right]
+            if was_one != is_one:
+                decided |= {(before[left], members[left]), (before[right], members[right])}
+
+    def begins(golden_id: str) -> bool:
+        return golden_id in born or memory.ids[golden_id].is_retired
+
+    def why(former: str, golden_id: str) -> str:
+        if (former, golden_id) in decided:
+            return STEWARD
+        return EVIDENCE_GONE if begins(golden_id) and retired.get(former) != golden_id else OTHER_EVIDENCE
+
+    parts: dict[str, set[str]] = {}  # id that began to hold again -> ids its records come from
+    reasons: dict[str, str] = {}
+    for record in moved:
+        former, golden_id = before[record], members[record]
+        if record in rewritten:
+            reasons.setdefault(golden_id, f"{REWRITTEN}: {rewritten[record]}")
+        elif begins(golden_id) and retired.get(former) != golden_id:
+            parts.setdefault(golden_id, set()).add(former)
+    for golden_id, formers in parts.items():
+        reasons[golden_id] = min(why(former, golden_id) for former in formers)
+
+    events = [
+        IdentityEvent("born", golden_id, birth.record_id, reason=reasons.get(golden_id, NEW))
+        for golden_id, birth in sorted(born.items())
+    ]
+    events += [
+        IdentityEvent("revived", golden_id, reason=reasons.get(golden_id, BACK)) for golden_id in revived
+    ]
+    events += [
+        IdentityEvent("split", golden_id, other_id=former, reason=why(former, golden_id))
+        for golden_id in sorted(parts)
+        for former in sorted(parts[golden_id])
+        if former not in retired
+    ]
+    first = {birth.record_id for birth in born.values()}
+    for record in sorted(chain(moved, joined, gone)):
+        if record not in members:
+            events.append(IdentityEvent("left", before[record], record, reason=GONE))
+        elif record not in before:
+            if record not in first:
+                reason = BACK if record in memory.homes else NEW
+                events.append(IdentityEvent("joined", members[record], record, reason=reason))
+        else:
+            former, golden_id = before[record], members[record]
+            reason = f"{REWRITTEN}: {rewritten[record]}" if record in rewritten else why(former, golden_id)
+            events.append(IdentityEvent("moved", golden_id, record, former, reason))
+    for golden_id, redirect in retired.items():
+        if redirect is not None:
+            reason = STEWARD if (golden_id, redirect) in decided else OTHER_EVIDENCE
+            events.append(IdentityEvent("merged", golden_id, other_id=redirect, reason=reason))
+        else:
+            events.append(IdentityEvent("retired", golden_id, reason=EMPTY))
+    return events

@@ -32,7 +32,7 @@ READER_ROLE = "orderhub_reader"
 
 ENTITIES = ("customer", "sku", "location", "order")
 JUDGEMENTS = ("same", "different", "unsure")
-EVENT_KINDS = ("born", "merged", "split", "moved", "retired")
+EVENT_KINDS = ("born", "revived", "split", "joined", "moved", "left", "merged", "retired")
 SURVIVORSHIP_RULES = ("source_priority", "most_recent", "most_frequent", "most_complete")
 
 metadata = MetaData(schema=STATE_SCHEMA)
@@ -108,11 +108,27 @@ golden_ids = Table(
     Column("golden_id", Text, primary_key=True),
     Column("born_at", _INSTANT, nullable=False),
     Column("born_from_record_id", Text, nullable=False),
+    Column(
+        "born_from_seen_at",
+        _INSTANT,
+        comment="first landing of that record, or of the id it parted from; null: not known, counts from its birth",
+    ),
     Column("retired_at", _INSTANT),
     Column("redirect_to", Text, comment="the id that took over; null when none did"),
     _one_of("entity", ENTITIES),
     CheckConstraint("redirect_to IS NULL OR retired_at IS NOT NULL", name="only_retired_ids_redirect"),
     CheckConstraint("redirect_to <> golden_id", name="no_redirect_to_itself"),
+)
+
+identity_records = Table(
+    "identity_records",
+    metadata,
+    Column("entity", Text, primary_key=True),
+    Column("record_id", Text, primary_key=True),
+    Column("home_id", Text, comment="the id it is at home in; null: joined a merged id, belongs to no side"),
+    Column("identifying", Text, comment="JSON of the values that tell who it is, as last seen"),
+    Column("rewritten_at", _INSTANT, comment="when it was last found to have become somebody else"),
+    _one_of("entity", ENTITIES),
 )
 
 identity_decisions = Table(
@@ -148,6 +164,7 @@ identity_events = Table(
     Column("record_id", Text),
     Column("other_id", Text, comment="merged: the survivor; split, moved: the former id"),
     Column("at", _INSTANT, nullable=False),
+    Column("reason", Text, comment="null in rows older than the column"),
     _one_of("entity", ENTITIES),
     _one_of("kind", EVENT_KINDS),
     Index("identity_events_by_golden_id", "entity", "golden_id"),
