@@ -39,7 +39,14 @@ _MOST_LINES = 1000
 
 
 class FileError(Exception):
-    """A file cannot be read or written; the message says which, why, and what to do."""
+    """A file cannot be read or written; the message says which, why, and what to do.
+
+    `is_call`: another file name or option is wanted, rather than another file.
+    """
+
+    def __init__(self, message: str, *, is_call: bool = False) -> None:
+        super().__init__(message)
+        self.is_call = is_call
 
 
 @dataclass(frozen=True)
@@ -69,10 +76,10 @@ def read(path: Path, encoding: str | None = None) -> Records:
     try:
         raw = path.read_bytes()
     except IsADirectoryError as error:
-        raise FileError(f"{path} is a folder; name a CSV or Parquet file") from error
+        raise FileError(f"{path} is a folder; name a CSV or Parquet file", is_call=True) from error
     except OSError as error:
         raise FileError(
-            f"{path} cannot be read: {error.strerror}; check the name and its permissions"
+            f"{path} cannot be read: {error.strerror}; check the name and its permissions", is_call=True
         ) from error
     packed = raw[:2] == b"\x1f\x8b"
     if packed:
@@ -183,11 +190,12 @@ def _decode(path: Path, raw: bytes, encoding: str | None, notes: list[str]) -> t
             return raw.decode(encoding).removeprefix("\ufeff"), encoding
         except LookupError as error:
             raise FileError(
-                f"--encoding {encoding!r} is unknown; try utf-8, gb18030, cp1252 or shift_jis"
+                f"--encoding {encoding!r} is unknown; try utf-8, gb18030, cp1252 or shift_jis", is_call=True
             ) from error
         except UnicodeDecodeError as error:
             raise FileError(
-                f"{path} is not {encoding}: byte {error.start} does not fit; leave --encoding out"
+                f"{path} is not {encoding}: byte {error.start} does not fit; leave --encoding out",
+                is_call=True,
             ) from error
     for mark, name in ((b"\xef\xbb\xbf", "UTF-8"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16")):
         if raw.startswith(mark) and name == "UTF-16":
