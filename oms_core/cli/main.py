@@ -23,7 +23,7 @@ from connectors import registry
 from connectors.extract import PullResult
 from connectors.landing import Landing
 from oms_core import pipeline
-from oms_core.cli import resolve
+from oms_core.cli import resolve, rules
 from oms_core.cli.terminal import (
     AsJson,
     Home,
@@ -55,6 +55,7 @@ app.add_typer(release_app, name="release")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(sources_app, name="sources")
 app.add_typer(sandbox_app, name="sandbox")
+app.add_typer(rules.app, name="rules")
 app.command(epilog=resolve.EPILOG)(resolve.resolve)
 
 
