@@ -14,6 +14,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -34,6 +35,8 @@ ENTITIES = ("customer", "sku", "location", "order")
 JUDGEMENTS = ("same", "different", "unsure")
 EVENT_KINDS = ("born", "revived", "split", "joined", "moved", "left", "merged", "retired")
 SURVIVORSHIP_RULES = ("source_priority", "most_recent", "most_frequent", "most_complete")
+TASK_OUTCOMES = ("same", "different", "unsure", "gone")
+API_ROLES = ("steward",)
 
 metadata = MetaData(schema=STATE_SCHEMA)
 
@@ -99,6 +102,8 @@ identity_members = Table(
         "identity_members_now", "entity", "record_id", unique=True, postgresql_where=text("valid_to IS NULL")
     ),
     Index("identity_members_by_golden_id", "entity", "golden_id"),
+    # Record ids without their stream: "shopify:5123", as somebody knows a record who knows a system and a key.
+    Index("identity_members_by_source_key", "entity", text("regexp_replace(record_id, ':[^:]*:', ':')")),
 )
 
 golden_ids = Table(
@@ -144,6 +149,7 @@ identity_decisions = Table(
     Column("reason", Text, nullable=False),
     Column("withdrawn_at", _INSTANT),
     Column("withdrawn_by", Text),
+    Column("withdrawn_reason", Text),
     _one_of("entity", ENTITIES),
     _one_of("judgement", JUDGEMENTS),
     CheckConstraint("left_record_id < right_record_id", name="pair_is_ordered"),
@@ -173,12 +179,25 @@ identity_events = Table(
 survivorship_rules = Table(
     "survivorship_rules",
     metadata,
-    Column("version", BigInteger, Identity(always=True), primary_key=True, comment="of two that stand, the later holds"),
+    Column(
+        "version",
+        BigInteger,
+        Identity(always=True),
+        primary_key=True,
+        comment="of two that stand, the later holds",
+    ),
     Column("entity", Text, nullable=False),
-    Column("attribute_group", Text, nullable=False, comment="or one attribute, which then overrides its group's rule"),
+    Column(
+        "attribute_group",
+        Text,
+        nullable=False,
+        comment="or one attribute, which then overrides its group's rule",
+    ),
     Column("rule", Text, comment="null: only must_agree is said"),
     Column("sources", ARRAY(Text), comment="kinds of system and single systems, most trusted first"),
-    Column("must_agree", Boolean, comment="whether sources that differ contradict each other; null: not said"),
+    Column(
+        "must_agree", Boolean, comment="whether sources that differ contradict each other; null: not said"
+    ),
     Column("set_by", Text, nullable=False),
     Column("set_at", _INSTANT, nullable=False, server_default=text("now()")),
     Column("reason", Text, nullable=False),
@@ -193,5 +212,123 @@ survivorship_rules = Table(
         "(withdrawn_at IS NULL) = (withdrawn_by IS NULL) AND (withdrawn_at IS NULL) = (withdrawn_reason IS NULL)",
         name="withdrawal_is_whole",
     ),
-    Index("survivorship_rules_standing", "entity", "attribute_group", postgresql_where=text("withdrawn_at IS NULL")),
+    Index(
+        "survivorship_rules_standing",
+        "entity",
+        "attribute_group",
+        postgresql_where=text("withdrawn_at IS NULL"),
+    ),
+)
+
+identity_values = Table(
+    "identity_values",
+    metadata,
+    Column("entity", Text, primary_key=True),
+    Column("record_id", Text, primary_key=True),
+    Column("first_seen_at", _INSTANT, nullable=False, comment="when it first landed"),
+    Column("fields", JSONB, nullable=False, comment="values identity looked at in the last run; no nulls"),
+    Column("orders", BigInteger, nullable=False, comment="orders that count for this record"),
+    Column("open_orders", BigInteger, nullable=False, comment="those of them still to be fulfilled"),
+    Column("revenue", JSONB, nullable=False, comment="{currency: [orders, net amount as text]}"),
+    _one_of("entity", ENTITIES),
+)
+
+identity_evidence = Table(
+    "identity_evidence",
+    metadata,
+    Column("entity", Text, primary_key=True),
+    Column("left_record_id", Text, primary_key=True),
+    Column("right_record_id", Text, primary_key=True),
+    Column("rule", Text, primary_key=True),
+    Column("strength", BigInteger, nullable=False, comment="1 is strongest"),
+    Column("probability", Double, comment="of a scored pair"),
+    Column("refused", Text, comment="why the last run did not follow it; null: followed, or not needed"),
+    _one_of("entity", ENTITIES),
+    Index("identity_evidence_by_right", "entity", "right_record_id"),
+)
+
+identity_tasks = Table(
+    "identity_tasks",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("entity", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("left_record_id", Text),
+    Column("right_record_id", Text),
+    Column("golden_id", Text),
+    Column("attribute", Text),
+    Column("probability", Double),
+    Column("evidence", JSONB, nullable=False),
+    Column("fingerprint", Text, nullable=False, comment="SHA-256 of what the question rests on"),
+    Column("orders", BigInteger, nullable=False),
+    Column("open_orders", BigInteger, nullable=False),
+    Column("revenue", JSONB, nullable=False, comment="{currency: [orders, net amount as text]}"),
+    Column("opened_at", _INSTANT, nullable=False),
+    Column("reopened_at", _INSTANT),
+    Column("closed_at", _INSTANT),
+    Column("outcome", Text, comment="same, different, unsure; gone: its cause disappeared"),
+    Column("decision_id", BigInteger, ForeignKey(identity_decisions.c.id), comment="that closed it"),
+    _one_of("entity", ENTITIES),
+    _one_of("outcome", TASK_OUTCOMES),
+    CheckConstraint("(closed_at IS NULL) = (outcome IS NULL)", name="closing_is_whole"),
+    CheckConstraint("(left_record_id IS NULL) = (right_record_id IS NULL)", name="pair_is_whole"),
+    CheckConstraint("(left_record_id IS NULL) <> (golden_id IS NULL)", name="pair_or_golden_id"),
+    CheckConstraint("left_record_id < right_record_id", name="task_pair_is_ordered"),
+    Index(
+        "identity_tasks_of_pair", "entity", "left_record_id", "right_record_id",
+        unique=True, postgresql_where=text("left_record_id IS NOT NULL"),
+    ),
+    Index(
+        "identity_tasks_of_golden_id", "entity", "kind", "golden_id", "attribute",
+        unique=True, postgresql_where=text("golden_id IS NOT NULL"), postgresql_nulls_not_distinct=True,
+    ),
+)  # fmt: skip
+
+identity_models = Table(
+    "identity_models",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("entity", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("artefact", Text, nullable=False, comment="canonical JSON, what the hash is over"),
+    Column("activated_at", _INSTANT, nullable=False, server_default=text("now()")),
+    Column("activated_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _one_of("entity", ENTITIES),
+    Index("identity_models_by_entity", "entity", "id"),
+)
+
+identity_model_reports = Table(
+    "identity_model_reports",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("entity", Text, nullable=False),
+    Column("model_version", Text, nullable=False),
+    Column("model_sha256", Text, nullable=False),
+    Column("artefact", Text, nullable=False, comment="canonical JSON, what the hash is over"),
+    Column(
+        "state_sha256", Text, nullable=False, comment="of members, decisions and model it was compared with"
+    ),
+    Column("report", JSONB, nullable=False),
+    Column("made_at", _INSTANT, nullable=False, server_default=text("now()")),
+    Column("made_by", Text, nullable=False),
+    _one_of("entity", ENTITIES),
+    Index("identity_model_reports_of_model", "entity", "model_sha256", "state_sha256"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("name", Text, nullable=False, comment="whose; decisions made with the key carry it"),
+    Column("key_sha256", LargeBinary, nullable=False, comment="the key itself is stored nowhere"),
+    Column("made_at", _INSTANT, nullable=False, server_default=text("now()")),
+    Column("made_by", Text, nullable=False),
+    Column("revoked_at", _INSTANT),
+    Column("revoked_by", Text),
+    _one_of("role", API_ROLES),
+    CheckConstraint("(revoked_at IS NULL) = (revoked_by IS NULL)", name="revocation_is_whole"),
+    Index("api_keys_in_force", "role", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
 )

@@ -16,6 +16,9 @@ ALTER TABLE orderhub.golden_ids ADD COLUMN born_from_seen_at timestamptz;
 COMMENT ON COLUMN orderhub.golden_ids.born_from_seen_at IS
     'first landing of that record, or of the id it parted from; null: not known, counts from its birth';
 
+CREATE INDEX identity_members_by_source_key
+    ON orderhub.identity_members (entity, regexp_replace(record_id, ':[^:]*:', ':'));
+
 CREATE TABLE orderhub.identity_records (
     entity text NOT NULL CONSTRAINT entity_is_known CHECK (entity IN ('customer', 'sku', 'location', 'order')),
     record_id text NOT NULL,
@@ -54,6 +57,7 @@ ALTER TABLE orderhub.identity_events ADD CONSTRAINT kind_is_known
     CHECK (kind IN ('born', 'merged', 'split', 'moved', 'retired'));
 ALTER TABLE orderhub.identity_events DROP COLUMN reason;
 DROP TABLE orderhub.identity_records;
+DROP INDEX orderhub.identity_members_by_source_key;
 ALTER TABLE orderhub.golden_ids DROP COLUMN born_from_seen_at;
 """
 
