@@ -182,7 +182,7 @@ def test_a_decision_names_what_it_has_seen(database: Database) -> None:
     run(database)
     pair = ANN["record_id"], ANNA["record_id"]
     first = decide(database, *pair, "unsure")
-    with pytest.raises(ConflictError, match="decision 1: .* are unsure, says mia"):
+    with pytest.raises(ConflictError, match=r"decision 1: .* are unsure, says mia"):
         decide(database, *pair, "same", by="tom")
     with pytest.raises(ConflictError):
         decide(database, *pair, "same", by="tom", seen=0)
@@ -211,7 +211,7 @@ def test_contradictions_are_refused_with_their_chain(database: Database) -> None
     a, b, c, d = (row["record_id"] for row in PEOPLE)
     decide(database, a, b, "same")
     decide(database, b, c, "same")
-    with pytest.raises(ContradictionError, match="decision 2: .*; decision 1: ") as caught:
+    with pytest.raises(ContradictionError, match=r"decision 2: .*; decision 1: ") as caught:
         decide(database, a, c, "different")
     assert [item.id for item in caught.value.chain] == [2, 1]
     decide(database, c, d, "unsure")
@@ -262,7 +262,7 @@ def test_shipments_follow_their_reference_and_are_not_judged(database: Database)
         state.remember(connection, outcome, known, T0)
         evidence.keep_records(connection, "order", [order, picking])
     with pytest.raises(
-        DecisionRefusedError, match="judge an order document of ORD-.*, such as shop:orders:1"
+        DecisionRefusedError, match=r"judge an order document of ORD-.*, such as shop:orders:1"
     ):
         with database.begin() as connection:
             steward.decide(
