@@ -61,6 +61,10 @@ class DuckDB:
             self.con = connection.cursor()
             self.con.execute(f"create schema {self._schema}")
             self.con.execute(f"set search_path = '{self._schema}'")
+        self.con.execute(
+            "create or replace temp macro words_alike(a, b) as 2.0::double * len(list_intersect(string_split(a, ' '), "
+            "string_split(b, ' '))) / (len(list_distinct(string_split(a, ' '))) + len(list_distinct(string_split(b, ' '))))"
+        )
 
     def load(self, name: str, table: pa.Table) -> None:
         self.con.register("arriving", table)
@@ -97,6 +101,12 @@ class PostgreSQL:
         # As Splink's own PostgresAPI defines it; its term-frequency weights use it.
         self.con.exec_driver_sql(
             "create function log2(n float8) returns float8 as $$ select ln(n) / ln(2::float8) $$ language sql immutable"
+        )
+        self.con.exec_driver_sql(
+            "create function words_alike(a text, b text) returns float8 as $$ select 2.0::float8 * (select count(*) from ("
+            "select unnest(string_to_array(a, ' ')) intersect select unnest(string_to_array(b, ' '))) s) / ("
+            "(select count(distinct x) from unnest(string_to_array(a, ' ')) x) + "
+            "(select count(distinct x) from unnest(string_to_array(b, ' ')) x)) $$ language sql immutable"
         )
         self.con.commit()
 
@@ -145,6 +155,11 @@ class Spark:
 
     def __init__(self, session: Any) -> None:
         self.session = session
+        session.sql(
+            "create or replace temporary function words_alike(a string, b string) returns double return 2.0d * "
+            "size(array_intersect(split(a, ' '), split(b, ' '))) / "
+            "(size(array_distinct(split(a, ' '))) + size(array_distinct(split(b, ' '))))"
+        )
         self._made: list[str] = []
 
     def load(self, name: str, table: pa.Table) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oms_core.identity.model import Comparison, Kind, Level
 from oms_core.identity.prepare import CODES
@@ -110,20 +111,16 @@ def _surname(have: Collection[str]) -> Comparison:
 
 def _company(have: Collection[str]) -> Comparison:
     name = "company_name"
+    left, right = f"{name}_l", f"{name}_r"
+    least = f"least(length({left}), length({right}))"
     levels = [
         _level("same", _equal(name), _SAME, name),
         _level("same words", _equal("company_words"), _CLOSE),
-        _level(
-            "spelt almost alike",
-            f"levenshtein({name}_l, {name}_r) * 8 <= least(length({name}_l), length({name}_r))",
-            _CLOSE,
-        ),
+        _level("spelt almost alike", _all(f"{least} >= 6", f"levenshtein({left}, {right}) * 8 <= {least}"), _CLOSE),
         _level("one begins the other", _begins(name, 5), _NEAR),
-        _level(
-            "spelt alike",
-            f"levenshtein({name}_l, {name}_r) * 4 <= least(length({name}_l), length({name}_r))",
-            _NEAR,
-        ),
+        _level("most words the same", f"words_alike({left}, {right}) >= 0.6", _NEAR),
+        _level("spelt alike", _all(f"{least} >= 6", f"levenshtein({left}, {right}) * 4 <= {least}"), _NEAR),
+        _level("a word in common", f"words_alike({left}, {right}) > 0", (0.03, 0.05)),
     ]
     return Comparison(
         field=name, columns=_used(name, levels, have), unknown=_missing(name), levels=_rest(levels)
@@ -175,70 +172,67 @@ def _email(have: Collection[str]) -> Comparison:
     )
 
 
-def _place(have: Collection[str]) -> Comparison:
-    """Postcode, city and region are one piece of evidence: who shares the first shares the others."""
-    if {"postcode", "city"} <= set(have):
-        near_code, near_city = _within("postcode", 1), _within("city", 2, 5)
-        levels = [
-            _level(
-                "postcode and city the same",
-                f"{_equal('postcode')} and {_equal('city')}",
-                (0.7, 0.001),
-                "postcode",
-            ),
-            _level("same postcode, city almost", f"{_equal('postcode')} and {near_city}", (0.05, 0.0002)),
-            _level(
-                "same city, postcode almost", f"{_equal('city')} and ({_slip('postcode')})", (0.05, 0.002)
-            ),
-            _level("same postcode", _equal("postcode"), (0.06, 0.001)),
-            _level("same city", _equal("city"), (0.06, 0.01)),
-            _level("both almost the same", f"{near_code} and {near_city}", (0.02, 0.001)),
-            _level("city almost the same", near_city, (0.01, 0.002)),
-            _level("postcode almost the same", near_code, (0.01, 0.01)),
-        ]
-        unknown = "(postcode_l is null or postcode_r is null) and (city_l is null or city_r is null)"
-        return Comparison(
-            field="place",
-            columns=("postcode", "postcode_signs", "city"),
-            unknown=unknown,
-            levels=_rest(levels),
-        )
-    if "postcode" in have:
-        levels = [
-            _level("same postcode", _equal("postcode"), _SAME, "postcode"),
-            _level("postcode almost the same", _slip("postcode"), _CLOSE),
-        ]
-        return Comparison(
-            field="place",
-            columns=("postcode", "postcode_signs"),
-            unknown=_missing("postcode"),
-            levels=_rest(levels),
-        )
-    levels = [
-        _level("same city", _equal("city"), _SAME, "city"),
-        _level("city almost the same", _within("city", 2, 5), _CLOSE),
-        _level("one begins the other", _begins("city", 4), _NEAR),
-    ]
-    return Comparison(field="place", columns=("city",), unknown=_missing("city"), levels=_rest(levels))
+def _any(*tests: str) -> str:
+    return "(" + " or ".join(f"({test})" for test in tests if test) + ")"
 
 
-def _words(name: str, shortest: int = 4) -> Comparison:
+def _all(*tests: str) -> str:
+    return " and ".join(f"({test})" for test in tests)
+
+
+def _address(have: Collection[str]) -> Comparison:
+    """Number, street, postcode and city are one piece of evidence: who shares one of them tends to share the others, and
+    two shops in one building share them all."""
+    street, number = "street_name" in have, "street_number" in have and "street_name" in have
+    code, city = "postcode" in have, "city" in have
+    same_number = _equal("street_number")
+    same_street = _equal("street_name")
+    alike = _any(same_street, _within("street_name", 2, 6), _begins("street_name", 6))
+    same_place = _any(_equal("postcode") if code else "", _equal("city") if city else "")
+    near_city = _any(_within("city", 2, 5), _begins("city", 4))
+    near_place = _any(_slip("postcode") if code else "", near_city if city else "")
+    place = code or city
+    levels = []
+    if number and place:
+        levels.append(_level("number, street and place the same", _all(same_number, same_street, same_place), (0.4, 1e-4)))
+        almost = _all(same_number, alike, _any(same_place, near_place))
+        levels.append(_level("number, street and place almost the same", almost, (0.1, 1e-4)))
+    if number:
+        levels.append(_level("number and street the same, another place", _all(same_number, alike), (0.05, 1e-4)))
+    if street and place:
+        unknown = "street_number_l is null or street_number_r is null"
+        if number:
+            test = _all(alike, same_place, unknown)
+            levels.append(_level("street and place the same, number unknown", test, (0.05, 5e-4)))
+        levels.append(_level("street and place the same", _all(alike, same_place), (0.05, 5e-4)))
+    if number and place:
+        levels.append(_level("number and place the same", _all(same_number, same_place), (0.05, 5e-4)))
+    if street:
+        levels.append(_level("same street, another place", alike, (0.03, 1e-3), None))
+    if code and city:
+        levels.append(_level("postcode and city the same", _all(_equal("postcode"), _equal("city")), (0.1, 1e-3)))
+    if code:
+        levels.append(_level("same postcode", _equal("postcode"), (0.05, 1e-3), "postcode"))
+    if city:
+        levels.append(_level("same city", _equal("city"), (0.05, 1e-2), "city"))
+    if place:
+        levels.append(_level("postcode or city almost the same", near_place, (0.04, 1e-2)))
+    columns = ["street_number"] * number + ["street_name"] * street
+    columns += ["postcode", "postcode_signs"] * code + ["city"] * city
+    unknown = _all(*(_missing(column) for column in columns if column not in ("street_number", "postcode_signs")))
+    return Comparison(field="address", columns=tuple(columns), unknown=unknown, levels=_rest(levels))
+
+
+def _words(name: str) -> Comparison:
     left, right = f"{name}_l", f"{name}_r"
-    least = f"least(length({left}), length({right}))"
+    longest, least = f"greatest(length({left}), length({right}))", f"least(length({left}), length({right}))"
+    spelt = f"{longest} <= 40 and {_within(name, 2, 6)}"
     levels = [
         _level("same", _equal(name), _SAME, name),
-        _level("one letter differs", _within(name, 1, shortest), _CLOSE),
-        _level("two letters differ", _within(name, 2, shortest + 2), _CLOSE),
-        _level("one begins the other", _begins(name, shortest), _NEAR),
-        _level("a quarter differs", f"levenshtein({left}, {right}) * 4 <= {least}", _NEAR),
-    ]
-    return Comparison(field=name, columns=(name,), unknown=_missing(name), levels=_rest(levels))
-
-
-def _number_of_street(name: str) -> Comparison:
-    levels = [
-        _level("same", _equal(name), _SAME, name),
-        _level("one digit differs", _within(name, 1, 2), _CLOSE),
+        _level("spelt almost alike", spelt, _CLOSE),
+        _level("nearly all words the same", f"{least} >= 6 and words_alike({left}, {right}) >= 0.8", _CLOSE),
+        _level("one begins the other", _begins(name, 6), _NEAR),
+        _level("most words the same", f"{least} >= 6 and words_alike({left}, {right}) >= 0.5", _NEAR),
     ]
     return Comparison(field=name, columns=(name,), unknown=_missing(name), levels=_rest(levels))
 
@@ -291,8 +285,6 @@ def comparisons(columns: Sequence[str], kinds: Mapping[str, Kind]) -> tuple[Comp
         "date_of_birth": lambda: _date("date_of_birth"),
         "phone": lambda: _code("phone"),
         "email": lambda: _email(have),
-        "street_number": lambda: _number_of_street("street_number"),
-        "street_name": lambda: _words("street_name"),
         "address_2": lambda: _words("address_2"),
         "region": lambda: _few("region"),
         "country": lambda: _few("country"),
@@ -301,8 +293,8 @@ def comparisons(columns: Sequence[str], kinds: Mapping[str, Kind]) -> tuple[Comp
     for name, make in known.items():
         if name in have:
             found.append(make())
-    if have & {"postcode", "city"}:
-        found.append(_place(have))
+    if have & {"postcode", "city", "street_name"}:
+        found.append(_address(have))
     for name, kind in kinds.items():
         if name in have:
             found.append({"text": _words, "number": _number, "date": _date, "code": _code}[kind](name))
@@ -311,14 +303,16 @@ def comparisons(columns: Sequence[str], kinds: Mapping[str, Kind]) -> tuple[Comp
 
 @dataclass(frozen=True)
 class Form:
-    """One thing to block on: a column, the field it stands for, how often it survives an error in the field, and how many
-    pairs of records agree on it by count."""
+    """One thing to block on: a column, the field it stands for, how often it survives an error in the field, how many pairs
+    of records agree on it in blocks that are not too large, and the share of all records that are in such blocks or alone."""
 
     column: str
     field: str
     survives: float
     pairs: float
     known: float  # share of records that have it
+    kept: float
+    agreeing: float  # share of all pairs that agree on it
 
 
 def forms(columns: Collection[str], comparison_fields: Collection[str]) -> list[tuple[str, str, float]]:
@@ -340,15 +334,15 @@ def forms(columns: Collection[str], comparison_fields: Collection[str]) -> list[
             base, survives = "email", 0.6
         if column == "name_either_way":
             base, survives = "surname", 0.05
-        field = "place" if base in ("postcode", "city") else base
-        if field in comparison_fields:
+        parts = ("postcode", "city", "street_name", "street_number")
+        if ("address" if base in parts else base) in comparison_fields:
             found.append((column, base, survives))
     return found
 
 
 def choose_blocks(
     candidates: Sequence[Form],
-    count: Callable[[tuple[str, ...]], float],
+    count: Callable[[tuple[str, ...]], tuple[float, float]],
     records: int,
     *,
     budget: float,
@@ -362,7 +356,8 @@ def choose_blocks(
 
     Args:
         candidates: what can be blocked on.
-        count: number of pairs that agree on a set of columns.
+        count: for a set of columns, pairs that agree on all, and the share of the records that know all which are in blocks
+            not too large.
         records: number of records.
         budget: pairs in total.
     """
@@ -387,36 +382,42 @@ def choose_blocks(
         kept = generator.random(simulated) < form.survives
         caught_by[form.column] = (state[form.field] == 0) | ((state[form.field] == 1) & kept)
     all_pairs = max(records * (records - 1) / 2, 1.0)
-    by_column = {form.column: form for form in candidates}
-    rules: dict[tuple[str, ...], float] = {(form.column,): form.pairs for form in candidates}
+    rules: dict[tuple[str, ...], tuple[float, float]] = {
+        (form.column,): (form.pairs, form.kept) for form in candidates
+    }
     for at, first in enumerate(candidates):
         for second in candidates[at + 1 :]:
             if first.field != second.field:
                 # Fields are taken as independent until a rule is about to be taken; then it is counted.
-                rules[first.column, second.column] = first.pairs * second.pairs / all_pairs
-    counted: set[tuple[str, ...]] = set()
+                rules[first.column, second.column] = (first.agreeing * second.agreeing * all_pairs, 1.0)
+    counted: set[tuple[str, ...]] = {(form.column,) for form in candidates}
     chosen: list[tuple[str, ...]] = []
-    caught = np.zeros(simulated, dtype=bool)
+    # Probability, per simulated match, that no rule has caught it.
+    missed = np.ones(simulated)
     left = budget
+
+    def catches(rule: tuple[str, ...]) -> NDArray[np.float64]:
+        return np.logical_and.reduce([caught_by[column] for column in rule]) * rules[rule][1]
+
     while rules and len(chosen) < most_rules:
-        scored = []
-        for rule, pairs in rules.items():
-            gain = np.logical_and.reduce([caught_by[column] for column in rule] + [~caught]).sum() / simulated
-            if gain > 0 and pairs <= left:
-                scored.append((gain / (pairs / max(records, 1) + 0.3), rule))
-        if not scored:
+        worth = [
+            ((catches(rule) @ missed) / simulated / (pairs / max(records, 1) + 0.3), rule)
+            for rule, (pairs, _) in rules.items()
+            if pairs <= left
+        ]
+        if not worth:
             break
-        _, best = max(scored)
+        _, best = max(worth)
         if best not in counted:
-            rules[best] = float(count(best))
+            rules[best] = count(best)
             counted.add(best)
             continue
-        gain = np.logical_and.reduce([caught_by[column] for column in best] + [~caught]).sum() / simulated
-        if gain < 0.0005:
+        caught = catches(best)
+        if (caught @ missed) / simulated < 0.0005:
             break
         chosen.append(best)
-        left -= rules.pop(best)
-        caught |= np.logical_and.reduce([caught_by[column] for column in best])
-        rules = {rule: pairs for rule, pairs in rules.items() if not set(best) <= set(rule)}
-    assert all(column in by_column for rule in chosen for column in rule)
-    return chosen
+        left -= rules[best][0]
+        missed = missed * (1 - caught)
+        rules = {rule: found for rule, found in rules.items() if rule != best}
+    # A rule whose columns are part of another's brings all of that one's pairs.
+    return [rule for rule in chosen if not any(set(other) < set(rule) for other in chosen)]

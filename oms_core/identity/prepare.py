@@ -52,7 +52,8 @@ NOT_IDENTIFYING = frozenset(
         "first_landed_at", "extra", "location_type", "timezone",
     }
 )  # fmt: skip
-_LONGEST = 60  # PostgreSQL measures edit distance on 255 bytes at most
+_LONGEST = 60
+_LONGEST_TEXT = 240  # PostgreSQL measures edit distance on 255 bytes at most
 
 _NOTHING = "'', 'null', 'none', 'nan', 'n a', 'na', 'unknown', 'unbekannt', 'not available', 'not known', 'nil', 'missing', 'tbd', 'wu'"
 _TITLES = "mr|mrs|ms|miss|mx|dr|prof|sir|herr|frau|monsieur|madame|mme|sr|jr|ii|iii|iv|esq|phd|md"
@@ -162,9 +163,9 @@ def _fold(text: str) -> str:
     return f"trim(regexp_replace(strip_accents(replace(replace({plain}, '''', ''), '’', '')), '[^a-z0-9]+', ' ', 'g'))"
 
 
-def _known(text: str) -> str:
+def _known(text: str, longest: int = _LONGEST) -> str:
     """SQL: null where the text says that nothing is known."""
-    return f"case when {text} in ({_NOTHING}) then null else left({text}, {_LONGEST}) end"
+    return f"case when {text} in ({_NOTHING}) then null else left({text}, {longest}) end"
 
 
 def _name_fold(text: str) -> str:
@@ -529,7 +530,7 @@ class _Preparation:
             return _Column(slug, slug, _date("value", self._month_first(slug)))
         if kind == "code":
             return _Column(slug, slug, _code("value"))
-        return _Column(slug, slug, _known(_fold("value")))
+        return _Column(slug, slug, _known(_fold("value"), _LONGEST_TEXT))
 
     def _derive(self, columns: list[_Column], kinds: Mapping[str, Kind]) -> pa.Table:
         """The prepared table; columns whose values repeat are derived once per distinct value."""
@@ -608,8 +609,8 @@ def _keys(columns: list[str], kinds: Mapping[str, Kind]) -> dict[str, str]:
         elif name in ("company_name", "address_2", "street_name", "city", "email_name"):
             keys[f"{name}_head"] = f"left({name}, 5)"
         elif name in halved:
-            keys[f"{name}_head"] = f"left({name}, greatest(length({name}) // 2, 1))"
-            keys[f"{name}_tail"] = f"right({name}, greatest(length({name}) // 2, 1))"
+            keys[f"{name}_head"] = f"left({name}, least(greatest(length({name}) // 2, 1), 20))"
+            keys[f"{name}_tail"] = f"right({name}, least(greatest(length({name}) // 2, 1), 20))"
         if name in ordered:
             keys[f"{name}_signs"] = _letters(name)
     if {"given_name", "surname"} <= set(columns):

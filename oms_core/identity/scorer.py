@@ -114,22 +114,27 @@ def _plan(engine: DuckDB, records: pa.Table, columns: Sequence[str], scale: int 
         c.field for c in comparisons
     }
     candidates = []
-    growth = max(1.0, (scale or 0) / total) ** 2
+    growth = max(1.0, (scale or 0) / total)
     most = 300
 
-    def count(rule: tuple[str, ...]) -> float:
+    def sizes(rule: tuple[str, ...]) -> tuple[float, float, float]:
+        """Pairs in blocks not too large, the share of records outside those too large, and the share of pairs that agree."""
         known_all = " and ".join(f"{column} is not null" for column in rule)
-        size = f"count(*) * {growth**0.5}"
-        found = engine.con.execute(
-            f"""select coalesce(sum(case when {size} <= {most} then size * (size - 1) / 2 * {growth} else 0 end), 0)
-            from (select count(*)::double as size from nodes where {known_all} group by {", ".join(rule)} having size > 1)
-            """.replace(size, f"size * {growth**0.5}")
-        ).fetchall()
-        return float(found[0][0])
+        row = engine.con.execute(
+            f"""select coalesce(sum(pairs) filter (fits), 0), coalesce(sum(size) filter (fits), 0), coalesce(sum(size), 0),
+                coalesce(sum(pairs), 0)
+            from (select size, size * (size - 1) / 2 as pairs, size * {growth} <= {most} as fits from
+                (select count(*)::double as size from nodes where {known_all} group by {", ".join(rule)}))"""
+        ).fetchall()[0]
+        return float(row[0]) * growth**2, row[1] / max(row[2], 1.0), row[3] / max(total * (total - 1) / 2, 1)
 
     for column, base, survives in planning.forms([c for c in usable if kinds.get(c) != "number"], fields):
-        pairs = count((column,))
-        candidates.append(planning.Form(column, base, survives, pairs, known[column]))
+        pairs, kept, agreeing = sizes((column,))
+        candidates.append(planning.Form(column, base, survives, pairs, known[column], kept, agreeing))
+
+    def count(rule: tuple[str, ...]) -> tuple[float, float]:
+        return sizes(rule)[:2]
+
     target = max(records.num_rows, scale or 0)
     blocks = planning.choose_blocks(candidates, count, target, budget=_pairs_budget(target))
     return Plan(comparisons, tuple(blocks), most, kinds, tuple(left_out))
