@@ -13,8 +13,8 @@ from oms_core.identity import evidence, resolve, steward
 from oms_core.identity.cluster import Edge
 from oms_core.identity.compare import Comparison, compare
 from oms_core.identity.evidence import Record
-from oms_core.identity.queue import Worth
 from oms_core.identity.stable import Assignment, GoldenId, IdentityEvent, Memory, assign
+from oms_core.identity.worth import Worth
 from oms_core.store.tables import golden_ids, identity_records
 
 

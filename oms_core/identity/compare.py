@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from oms_core.identity.queue import Worth
+from oms_core.identity.worth import Worth
 
 _MOST_EXAMPLES = 20
 
@@ -78,7 +78,7 @@ def compare(
 
     Args:
         before, after: record id -> golden id.
-        worth: record id -> what hangs on it; see `queue.worth_of_records`.
+        worth: record id -> what hangs on it; see `worth.worth_by_record`.
 
     Returns:
         What changes, and what hangs on the records that move.

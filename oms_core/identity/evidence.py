@@ -29,7 +29,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
 
 from oms_core.identity.match import Row
-from oms_core.identity.queue import PAIR_KINDS, REFUSED, Link, Task, Worth
+from oms_core.identity.queue import PAIR_KINDS, REFUSED, Link, Task
+from oms_core.identity.worth import Worth
 from oms_core.store.copy_text import copy_rows
 from oms_core.store.tables import (
     STATE_SCHEMA,
@@ -88,7 +89,7 @@ def keep_records(
         connection: inside the run's transaction.
         entity: customer, sku, location or order.
         rows: of the `int_` table, all of them. Columns beginning with `_` are not kept.
-        worth: record id -> what hangs on it; see `queue.worth_of_records`.
+        worth: record id -> what hangs on it; see `worth.worth_by_record`.
     """
     known = worth or {}
     nothing = Worth()
@@ -385,7 +386,7 @@ def tasks(
     task_id: int | None = None,
     is_open: bool | None = True,
 ) -> list[Standing]:
-    """Tasks, oldest first; `queue.rank` orders them by worth.
+    """Tasks, oldest first; `worth.rank` orders them by worth.
 
     Args:
         entity, kind, task_id: only these.

@@ -14,9 +14,10 @@ from oms_core.identity import evidence, normalise, resolve, steward
 from oms_core.identity.blast import Blast, blast, row
 from oms_core.identity.errors import UnknownNameError
 from oms_core.identity.evidence import Record, Standing
-from oms_core.identity.queue import Link, Worth
+from oms_core.identity.queue import Link
 from oms_core.identity.steward import Happening, Judged, Named
 from oms_core.identity.waterfall import Step
+from oms_core.identity.worth import Worth
 
 Weigh = Callable[[str, Record, Record], Sequence[Step]]
 
