@@ -32,7 +32,7 @@ from connectors.files import pull_files
 from connectors.landing import Landing
 from oms_core.builder import DBT_PROJECT, Builder
 from oms_core.conservation import Conservation, LandedCount, StreamShape, measure
-from oms_core.identity import rules, state
+from oms_core.identity import conflicts, rules, state
 from oms_core.identity.resolve import Resolved, resolve
 from oms_core.release.publish import Batch, Publication, publish
 from oms_core.release.read import current_release
@@ -349,9 +349,14 @@ def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
         )
         state.remember(connection, outcome, known, state.now(), changes)
         tables = {f"{entity}_xref": state.crosswalk(connection, entity) for entity in sorted(outcome)}
-        tables["survivorship_rules"] = rules.rule_table(rules.effective(connection))
+        believed = rules.effective(connection)
+    tables["survivorship_rules"] = rules.rule_table(believed)
     tables["order_orphans"] = state.orphan_table(outcome["order"].orphans)
     warehouse.replace("identity", tables)
+    contradictions = conflicts.find(warehouse, believed)
+    with database.begin() as connection:
+        conflicts.raise_tasks(connection, contradictions, state.now())
+    warehouse.replace("identity", {"survivorship_conflicts": conflicts.conflict_table(contradictions)})
     return outcome
 
 

@@ -10,7 +10,7 @@
                 'full_name': ('full_name', 'text'), 'given_name': ('given_name', 'text'),
                 'family_name': ('family_name', 'text'), 'company_name': ('company_name', 'text')}},
             'type': {'anchor': 'customer_type', 'attributes': {'customer_type': ('customer_type', 'text')}},
-            'email': {'anchor': 'email', 'attributes': {'email': ('email', 'text')}},
+            'email': {'anchor': 'email', 'last': is_relay_address('email'), 'attributes': {'email': ('email', 'text')}},
             'phone': {'anchor': 'coalesce(phone_e164, phone)', 'attributes': {
                 'phone': ('phone', 'text'), 'phone_e164': ('phone_e164', 'text')}},
             'tax_number': {'anchor': 'tax_number', 'attributes': {'tax_number': ('tax_number', 'text')}},
@@ -57,3 +57,11 @@
         },
     }[entity]) }}
 {% endmacro %}
+
+
+{#- SQL condition: an address that a marketplace or a log-in service hands out instead of the person's own mailbox. -#}
+{% macro is_relay_address(expression) -%}
+    ({% for domain in ['marketplace.amazon.', 'relay.', 'privaterelay.', 'noreply.', 'guest.'] -%}
+    lower({{ expression }}) like '%@{{ domain }}%'{{ ' or ' if not loop.last }}
+    {%- endfor %})
+{%- endmacro %}

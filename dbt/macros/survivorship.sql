@@ -41,7 +41,8 @@
   One row per golden id: each unit whole from the one record that survives for it.
 
   relation: records with source_system, record_id, source_updated_at and the id column; rows without an id are left out.
-  units: as in golden_units, with an optional where: SQL condition. Gives the id, every attribute, and <unit>_record_id,
+  units: as in golden_units, with an optional where (SQL condition, else the record cannot answer) and last (SQL condition,
+  then it answers only where no other record can). Gives the id, every attribute, and <unit>_record_id,
   <unit>_rule and <unit>_rule_version, which say where the unit came from (null when no record could answer).
 
   A listed source answers before one that is not. Then the rule decides; what it leaves even goes by priority, then by
@@ -80,6 +81,9 @@ ranked as (
             partition by {{ id }}
             order by
                 case when {{ can_answer(unit) }} then 0 else 1 end,
+                {%- if unit.last %}
+                case when {{ unit.last }} then 1 else 0 end,
+                {%- endif %}
                 case when {{ name }}_priority is null then 1 else 0 end,
                 case {{ name }}__rule
                     when 'most_frequent' then -coalesce({{ name }}__votes.vote_count, 0)

@@ -116,7 +116,7 @@ def _column(attribute: str, columns: Sequence[str]) -> str | None:
 
 def _under(home: Path, model: str, values: str) -> str:
     """The SQL that built a model, reading other rules."""
-    places = sorted((home / "dbt" / "target" / "compiled").glob(f"*/models/marts/**/{model}.sql"))
+    places = sorted((home / "dbt" / "target" / "compiled").glob(f"*/models/marts/*/{model}.sql"))
     if not places:
         raise RuleError(f"nothing was built in {home} yet: run orderhub unify once, then try again")
     query, count = _RULES.subn(lambda _: values, places[0].read_text(encoding="utf-8"))

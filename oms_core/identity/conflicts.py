@@ -1,0 +1,105 @@
+"""Contradictions between trusted sources, from warehouse to stewards: looked for, listed, and put into the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import Connection
+
+from oms_core.identity import evidence
+from oms_core.identity.contradiction import COMPARABLE, Contradiction, columns, contradictions
+from oms_core.identity.queue import CONTRADICTION, Task
+from oms_core.identity.survivorship import InForce
+from oms_core.warehouse import Warehouse
+
+
+def find(warehouse: Warehouse, rules: Sequence[InForce]) -> list[Contradiction]:
+    """Look through the records of the warehouse, with the crosswalks it holds.
+
+    Args:
+        warehouse: with schemas `intermediate` and `identity`.
+        rules: the rule of every unit.
+    """
+    found: list[Contradiction] = []
+    for entity in COMPARABLE:
+        with warehouse.stream(_query(entity, columns(entity, rules))) as reader:
+            rows: Iterator[dict[str, Any]] = (row for batch in reader for row in batch.to_pylist())
+            found += contradictions(entity, rows, rules)
+    return found
+
+
+def _query(entity: str, names: Sequence[str]) -> str:
+    """Records of those golden ids about which any two values differ as written: few of all."""
+    linked = (
+        f"from identity.{entity}_xref as xref inner join intermediate.int_{entity}_records as records "
+        "on xref.record_id = records.record_id where xref.valid_to is null"
+        + (" and records.document_role = 'order'" if entity == "order" else "")
+    )
+    differing = " or ".join(f"count(distinct records.{name}) > 1" for name in COMPARABLE[entity])
+    listed = ", ".join(f"records.{name}" for name in names)
+    return (
+        f"select xref.{entity}_id as golden_id, records.record_id, records.source_system, records.source_updated_at, "
+        f"{listed} {linked} and xref.{entity}_id in (select xref.{entity}_id {linked} group by xref.{entity}_id "
+        f"having {differing}) order by xref.{entity}_id, records.record_id"
+    )
+
+
+def conflict_table(found: Sequence[Contradiction]) -> pa.Table:
+    """Contradictions as the warehouse lists them, one row per record that takes part.
+
+    Columns: entity, golden_id, attribute, cause, record_id, source_system, value, normal_value.
+    """
+    rows = [
+        (item.entity, item.golden_id, item.attribute, item.cause, told.record_id, told.source_system, told.value, told.normal)
+        for item in found
+        for told in item.told
+    ]  # fmt: skip
+    names = (
+        "entity", "golden_id", "attribute", "cause", "record_id", "source_system", "value", "normal_value",
+    )  # fmt: skip
+    return pa.table(
+        {name: pa.array([row[place] for row in rows], pa.string()) for place, name in enumerate(names)}
+    )
+
+
+def raise_tasks(
+    connection: Connection, found: Sequence[Contradiction], at: datetime
+) -> dict[str, evidence.QueueChange]:
+    """Ask the stewards: one task per contradiction; a task whose contradiction is gone closes by itself.
+
+    Args:
+        connection: inside a transaction, after the run's members were written.
+        found: everything the run found.
+        at: time of the run, aware UTC.
+
+    Returns:
+        What changed in the queue, by entity.
+    """
+    changes = {}
+    for entity in COMPARABLE:
+        tasks = [
+            Task(
+                entity,
+                CONTRADICTION,
+                golden_id=item.golden_id,
+                attribute=item.attribute,
+                evidence={
+                    "cause": item.cause,
+                    "told": [
+                        {
+                            "record_id": told.record_id,
+                            "source_system": told.source_system,
+                            "value": told.value,
+                        }
+                        for told in item.told
+                    ],
+                },
+            )
+            for item in found
+            if item.entity == entity
+        ]
+        changes[entity] = evidence.open_tasks(connection, entity, tasks, at, kinds=(CONTRADICTION,))
+    return changes
