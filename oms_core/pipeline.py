@@ -29,7 +29,11 @@ from connectors.declare import Source, stream_schemas
 from connectors.errors import ConnectorError
 from connectors.extract import Progress, PullResult, pull_source, require_stream
 from connectors.files import pull_files
+from connectors.integrity import batch_digests, faulty_pages
 from connectors.landing import Landing
+from oms_core.audit import log
+from oms_core.audit.checkpoint import Signer, Verifier, stored
+from oms_core.audit.verify import LandingCheck, Verdict, take_checkpoint, verify
 from oms_core.builder import DBT_PROJECT, Builder
 from oms_core.conservation import Conservation, LandedCount, StreamShape, measure
 from oms_core.identity import conflicts, rules, state
@@ -406,24 +410,69 @@ def balance(landing: Landing, warehouse: Warehouse) -> Conservation:
 
 
 def release(
-    landing: Landing, warehouse: Warehouse, database: Database, say: Say = lambda _: None
+    settings: Settings, landing: Landing, warehouse: Warehouse, database: Database, say: Say = lambda _: None
 ) -> Publication:
-    """Publish the built marts as the next release."""
+    """Publish the built marts as the next release, and sign how the audit log is then.
+
+    Raises:
+        AuditError: the log no longer begins with what was signed before; the release stands, unsigned.
+    """
     built = set(warehouse.tables("marts"))
     with contextlib.ExitStack() as stack:
         marts: dict[str, pa.Table | pa.RecordBatchReader] = {}
         for name in RELEASED_TABLES:
             if name in built:
                 marts[name] = stack.enter_context(warehouse.stream(f"select * from marts.{name}"))
-        return publish(
+        passed = landing.batches(gate="passed")
+        digests = batch_digests(landing, [item.batch_id for item in passed])
+        publication = publish(
             database,
             marts,
             batches=[
-                Batch(item.source, item.stream, item.batch_id) for item in landing.batches(gate="passed")
+                Batch(item.source, item.stream, item.batch_id, digests[item.batch_id]) for item in passed
             ],
             code_version=code_version(),
+            actor=settings.actor,
             progress=say,
         )
+    sign(settings, database)
+    return publication
+
+
+def sign(settings: Settings, database: Database) -> Path | None:
+    """Sign how the audit log is now; the checkpoint's file, or None while the log is empty.
+
+    Raises:
+        AuditError: the log no longer begins with what was signed before.
+    """
+    with database.begin() as connection:
+        signer = Signer.open(settings.signing_key, log.origin(connection))
+        return take_checkpoint(connection, signer, settings.checkpoints)
+
+
+def verify_all(
+    settings: Settings, database: Database, folder: Path | None, key: str | None, say: Say = lambda _: None
+) -> Verdict:
+    """Check log, releases, landing and checkpoints against each other.
+
+    Args:
+        settings, database: where things are.
+        folder: of checkpoints; the configured one by default.
+        key: verifier key the checkpoints must bear; that of this installation by default.
+        say: told each step.
+    """
+    if key is None and not settings.signing_key.exists():
+        raise CallError(
+            f"there is no signing key at {settings.signing_key}, so nothing says whose checkpoints to trust: name the "
+            "verifier key with --key (orderhub audit key prints it where the log is written)"
+        )
+    with database.begin() as connection:
+        name = log.origin(connection)
+    verifier = Verifier.read(key) if key else Signer.open(settings.signing_key, name).verifier
+    landing = Landing(settings.landing)
+    with contextlib.closing(landing):
+        check = LandingCheck(lambda ids: batch_digests(landing, ids), lambda: faulty_pages(landing))
+        return verify(database, stored(folder or settings.checkpoints), verifier, check, say)
 
 
 def unify(
@@ -515,7 +564,7 @@ def _unify(
         conservation = balance(landing, warehouse)
     _refuse(conservation.faults, "the conservation law is broken")
     with _timed(seconds, "release"):
-        publication = release(landing, warehouse, database, say)
+        publication = release(settings, landing, warehouse, database, say)
     orders = warehouse.read("select count(*) as n from marts.fct_orders").to_pylist()[0]["n"]
     (settings.home / "last_run.json").write_text(
         json.dumps(

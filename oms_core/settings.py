@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,3 +43,24 @@ class Settings:
     def data_docs(self) -> Path:
         """Where great-expectations writes its pages."""
         return self.home / "data_docs"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where signed checkpoints of the audit log are written; ORDERHUB_CHECKPOINTS, better on another machine."""
+        named = self.values.get("ORDERHUB_CHECKPOINTS")
+        return Path(named).expanduser() if named else self.home / "checkpoints"
+
+    @property
+    def signing_key(self) -> Path:
+        """The private key that signs checkpoints; ORDERHUB_AUDIT_KEY."""
+        named = self.values.get("ORDERHUB_AUDIT_KEY")
+        return Path(named).expanduser() if named else self.home / "audit" / "signing.pem"
+
+    @property
+    def actor(self) -> str:
+        """Who acts, for the audit log: ORDERHUB_ACTOR, else the account of this process."""
+        try:
+            account = getpass.getuser()
+        except (KeyError, OSError):  # a container may run as a number without a name
+            account = f"uid {os.getuid()}"
+        return self.values.get("ORDERHUB_ACTOR") or account

@@ -90,6 +90,100 @@ def proves_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
     return last == 0 and found == root
 
 
+def proves_growth(before: int, size: int, path: Sequence[bytes], root_before: bytes, root: bytes) -> bool:
+    """Whether `path` shows that the tree of `size` leaves begins with the tree of `before` leaves.
+
+    Source: RFC 9162, section 2.1.4.2.
+    """
+    if not 0 < before <= size:
+        return False
+    if before == size:
+        return not path and root_before == root
+    steps = list(path)
+    if before & (before - 1) == 0:
+        steps.insert(0, root_before)
+    if not steps:
+        return False
+    first, last = before - 1, size - 1
+    while first & 1:
+        first >>= 1
+        last >>= 1
+    old = new = steps[0]
+    for beside in steps[1:]:
+        if last == 0:
+            return False
+        if first & 1 or first == last:
+            old, new = node_hash(beside, old), node_hash(beside, new)
+            while not first & 1 and first:
+                first >>= 1
+                last >>= 1
+        else:
+            new = node_hash(new, beside)
+        first >>= 1
+        last >>= 1
+    return last == 0 and old == root_before and new == root
+
+
+def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
+    """The ranges of leaves [start, end) whose trees make up the inclusion proof of a leaf, from the bottom up."""
+    ranges = []
+    start, end = 0, size
+    while end - start > 1:
+        split = start + _split(end - start)
+        if index < split:
+            ranges.append((split, end))
+            end = split
+        else:
+            ranges.append((start, split))
+            start = split
+    return ranges[::-1]
+
+
+def consistency_ranges(before: int, size: int) -> list[tuple[int, int]]:
+    """The ranges of leaves [start, end) whose trees prove that a tree grew out of its first `before` leaves."""
+    ranges = []
+    start, end, is_whole = 0, size, True
+    while before != end:
+        split = start + _split(end - start)
+        if before <= split:
+            ranges.append((split, end))
+            end = split
+        else:
+            ranges.append((start, split))
+            start, is_whole = split, False
+    if not is_whole:
+        ranges.append((start, end))
+    return ranges[::-1]
+
+
+def cover(start: int, end: int) -> list[tuple[int, int]]:
+    """A range of leaves as whole subtrees, from the left: (level, position) spans leaves [position << level, …).
+
+    `start` is where an RFC 6962 subtree may begin, so the subtrees only become smaller.
+    """
+    nodes = []
+    while start < end:
+        level = (end - start).bit_length() - 1
+        nodes.append((level, start >> level))
+        start += 1 << level
+    return nodes
+
+
+def joined(hashes: Sequence[bytes]) -> bytes:
+    """Root over whole subtrees of falling size, as `cover` gives them; SHA-256 of nothing for none."""
+    if not hashes:
+        return hashlib.sha256(b"").digest()
+    found = hashes[-1]
+    for left in reversed(hashes[:-1]):
+        found = node_hash(left, found)
+    return found
+
+
+def _split(size: int) -> int:
+    """The largest power of two below `size`."""
+    return 1 << (size - 1).bit_length() - 1
+
+
 def _checked(leaf_hashes: bytes) -> bytes:
     if len(leaf_hashes) % HASH_BYTES:
         raise ValueError(f"{len(leaf_hashes)} bytes are not a whole number of {HASH_BYTES}-byte hashes")

@@ -23,7 +23,7 @@ from connectors import registry
 from connectors.extract import PullResult
 from connectors.landing import Landing
 from oms_core import pipeline
-from oms_core.cli import resolve, rules
+from oms_core.cli import audit, resolve, rules
 from oms_core.cli.terminal import (
     AsJson,
     Home,
@@ -57,6 +57,7 @@ app.add_typer(sources_app, name="sources")
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(rules.app, name="rules")
 app.command(epilog=resolve.EPILOG)(resolve.resolve)
+app.add_typer(audit.app, name="audit")
 
 
 class DirtLevel(StrEnum):

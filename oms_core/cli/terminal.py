@@ -18,6 +18,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from connectors.errors import ConnectorError
 from oms_core import pipeline
+from oms_core.audit.log import AuditError
 from oms_core.release.errors import ReleaseError
 from oms_core.settings import Settings
 from oms_core.store.errors import StoreError
@@ -50,7 +51,14 @@ def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except pipeline.CallError as error:
             fail(str(error), 2)
-        except (ConnectorError, pipeline.PipelineError, WarehouseError, StoreError, ReleaseError) as error:
+        except (
+            ConnectorError,
+            pipeline.PipelineError,
+            WarehouseError,
+            StoreError,
+            ReleaseError,
+            AuditError,
+        ) as error:
             fail(str(error))
         except KeyboardInterrupt:
             fail("stopped; nothing half done was kept", 130)

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as insert_or_ignore
 from sqlalchemy.exc import DBAPIError
 
+from oms_core.audit import log
 from oms_core.audit.merkle import tree_root
 from oms_core.release import history
 from oms_core.release.errors import BusyError, RejectedError, ReleaseError
@@ -59,6 +60,7 @@ class Batch:
     source_system: str
     stream: str
     batch_id: str
+    digest: str | None = None  # of its files and pages, for the audit log
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def publish(
     *,
     batches: Iterable[Batch],
     code_version: str,
+    actor: str = "orderhub",
     wait_seconds: float = 60,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Publication:
@@ -102,6 +105,7 @@ def publish(
             up.
         batches: the landed batches behind the marts; those of earlier releases may be among them.
         code_version: of the code that built the marts.
+        actor: who publishes, for the audit log.
         wait_seconds: how long to wait for another publication to end.
         progress: told each step in a short sentence.
 
@@ -139,7 +143,7 @@ def publish(
             )
         if previous and not has_new_columns and not any(t.inserted_count or t.closed_count for t in tables):
             return _unchanged(connection, previous)
-        publication = _seal(connection, release_id, code_version, batches, tables)
+        publication = _seal(connection, release_id, code_version, actor, batches, tables)
         progress(f"release {release_id} sealed, {publication.merkle_root.hex()}")
         for offer in offers:  # last, since readers wait for a view that is being replaced
             if not history.is_shown_whole(connection, offer.table.name):
@@ -380,6 +384,7 @@ def _seal(
     connection: Connection,
     release_id: int,
     code_version: str,
+    actor: str,
     batches: Iterable[Batch],
     tables: list[PublishedTable],
 ) -> Publication:
@@ -405,6 +410,7 @@ def _seal(
             for table in tables
         ],
     )
+    given = list(batches)
     rows = [
         {
             "source_system": b.source_system,
@@ -412,10 +418,29 @@ def _seal(
             "batch_id": b.batch_id,
             "release_id": release_id,
         }
-        for b in batches
+        for b in given
     ]
     if rows:
         connection.execute(insert_or_ignore(release_batches).on_conflict_do_nothing(), rows)
+    first_in_this = select(release_batches.c.batch_id).where(release_batches.c.release_id == release_id)
+    new: set[str] = set(connection.execute(first_in_this).scalars())
+    log.append(
+        connection,
+        [
+            log.Happening(
+                log.RELEASE_PUBLISHED,
+                actor,
+                f"release/{release_id}",
+                {
+                    "merkle_root": root.hex(),
+                    "code_version": code_version,
+                    "batches": sorted(
+                        [b.source_system, b.stream, b.batch_id, b.digest] for b in given if b.batch_id in new
+                    ),
+                },
+            )
+        ],
+    )
     return Publication(release_id, True, published_at, root, tuple(tables))
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     text,
@@ -331,4 +332,26 @@ api_keys = Table(
     _one_of("role", API_ROLES),
     CheckConstraint("(revoked_at IS NULL) = (revoked_by IS NULL)", name="revocation_is_whole"),
     Index("api_keys_in_force", "role", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("origin", Text, primary_key=True, comment="name of the log, as its checkpoints bear it; one row"),
+)
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False, comment="0, 1, 2 … without gaps"),
+    Column("entry", Text, nullable=False, comment="canonical JSON (RFC 8785)"),
+    Column("leaf_hash", LargeBinary, nullable=False, comment="SHA-256 of 0x00 and the entry's UTF-8"),
+)
+
+audit_nodes = Table(
+    "audit_nodes",
+    metadata,
+    Column("level", SmallInteger, primary_key=True, comment="the node spans 2^level leaves; 4 and up"),
+    Column("position", BigInteger, primary_key=True),
+    Column("hash", LargeBinary, nullable=False),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import URL
 
-from oms_core.release.publish import Publication, publish
+from oms_core.release.publish import Batch, Publication, publish
 from oms_core.store.embedded import SUPERUSER, EmbeddedServer
 from oms_core.store.postgres import Database
 
@@ -148,9 +148,11 @@ _SMALL: dict[str, list[dict[str, Any]]] = {
 def publish_small() -> Callable[..., Publication]:
     """Publishes a small company's marts: `publish_small(database, table=rows, …)` replaces tables or adds to them."""
 
-    def run(database: Database, **replaced: list[dict[str, Any]]) -> Publication:
+    def run(
+        database: Database, batches: Sequence[Batch] = (), **replaced: list[dict[str, Any]]
+    ) -> Publication:
         marts = {name: _typed(name, rows) for name, rows in {**_SMALL, **replaced}.items()}
-        return publish(database, marts, batches=[], code_version="test")
+        return publish(database, marts, batches=batches, code_version="test")
 
     return run
 

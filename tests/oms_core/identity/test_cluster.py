@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oms_core.identity.cluster import Edge, cluster
 from oms_core.identity.accuracy import pairwise
+from oms_core.identity.cluster import Edge, cluster
 from oms_core.identity.stable import Assignment, assign, birth_id
 
 QUICK = settings(max_examples=120, deadline=None, database=None)
