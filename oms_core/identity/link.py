@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from oms_core.identity import files, recognise
 from oms_core.identity.accuracy import Accuracy, connected
 from oms_core.identity.assignment import one_to_one as assign
+from oms_core.identity.conform import conform
 from oms_core.identity.recognise import Column, ColumnError, Entity
 from oms_core.identity.threshold import Costs, thresholds
 from oms_core.identity.truth import read_truth
@@ -32,8 +33,11 @@ Probabilities = npt.NDArray[np.float64]
 _MOST_EQUAL = 5
 # All pairs of a cluster up to this size are listed; of a larger one those that were compared.
 _MOST_LISTED = 60
-# Two catalogues count as free of duplicates where fewer than this share of the records have a double in their own file.
-_FEW_DOUBLES = 0.02
+# Two files count as free of duplicates where fewer than this share of the records have a double in their own file. What
+# one to one loses is at most that share; what it wins among variants of one article is far more.
+_FEW_DOUBLES = 0.1
+# What is said about an article and changes without another article being meant.
+_SAID_ABOUT = frozenset({"record_id", "description", "price"})
 
 
 class LinkError(Exception):
@@ -223,8 +227,7 @@ def _understand(
             "record_id": pc.binary_join_element_wise(mark, own, ":"),
             "source_system": pa.array([mark] * count, pa.string()),
         }
-        for column in found.columns:
-            columns[_free(column.canonical or column.name, columns)] = records.table[column.name]
+        columns |= conform(records.table, found.columns, entity)
         tables.append(pa.table(columns))
         all_ids.append(own)
         notes = (*records.notes, *found.notes)
@@ -236,12 +239,6 @@ def _understand(
     table = pa.concat_tables(tables, promote_options="default")
     sides = np.repeat(np.arange(len(read)), [len(own) for own in all_ids])
     return tuple(sources), _Evidence(table, tuple(all_ids), sides.astype(np.int64))
-
-
-def _free(name: str, taken: Mapping[str, object]) -> str:
-    while name in taken:
-        name += "_"
-    return name
 
 
 def _per_file(read: Sequence[files.Records], mapping: Mapping[str, str]) -> list[dict[str, str]]:
@@ -275,39 +272,80 @@ def _match(
     if evidence.records < 2 or (linking and len(set(evidence.sides.tolist())) < 2):
         notes.append("there are no two records to compare: every record stays alone")
         return none, bool(one_to_one)
-    groups = _equal_groups(evidence)
+    most = 1 if linking else _MOST_EQUAL
+    groups = _equal_groups(evidence, most)
     kept = groups.kept
     if len(kept) < evidence.records:
+        others = "another of their file" if most == 1 else f"{most} or more others"
         notes.append(
-            f"{evidence.records - len(kept):,} records equal {_MOST_EQUAL} or more others in every column: they go where "
-            "those go, without being compared one by one"
+            f"{evidence.records - len(kept):,} records equal {others} in every column: they "
+            + ("stay without a partner" if one_to_one else "go where the first of those goes")
         )
     table = evidence.table.take(kept) if len(kept) < evidence.records else evidence.table
     say(f"comparing {len(kept):,} records")
-    free_of_doubles = False
-    if linking and one_to_one is None:
-        matches = _score(table, entity, sides=False, one_to_one=False)
-        sides = evidence.sides[kept]
-        certain = matches.take(matches.probability >= merge)
-        inside = sides[certain.left] == sides[certain.right]
-        doubles = np.unique(np.concatenate([certain.left[inside], certain.right[inside]]))
-        free_of_doubles = len(doubles) < _FEW_DOUBLES * len(kept) and len(kept) == evidence.records
-        share = f"{len(doubles):,} of {evidence.records:,} records have a double in their own file"
-        notes.append(
-            f"one to one, since the files are free of duplicates: {share}"
-            if free_of_doubles
-            else f"not one to one: {share}"
-        )
-        matches = matches.take(sides[matches.left] != sides[matches.right])
-    else:
-        matches = _score(table, entity, sides=linking, one_to_one=bool(one_to_one))
-    chosen = bool(one_to_one) or free_of_doubles
+    matches, chosen = _decide(table, evidence.sides[kept], entity, one_to_one, merge, linking, notes)
     matches = matches.take(matches.probability >= merge)
     if chosen:
         matches = matches.take(assign(matches.left, matches.right, matches.probability))
     positions = np.asarray(kept, dtype=np.int64)
     matches = _Matches(positions[matches.left], positions[matches.right], matches.probability, matches.cut)
-    return (matches if chosen else groups.follow(matches, linking)), chosen
+    return (matches if one_to_one else groups.follow(matches, linking)), chosen
+
+
+def _decide(
+    table: pa.Table,
+    sides: Positions,
+    entity: Entity,
+    one_to_one: bool | None,
+    merge: float,
+    linking: bool,
+    notes: list[str],
+) -> tuple[_Matches, bool]:
+    """Score, and find out whether a record can have one partner only where nobody said so.
+
+    Of people and places the scorer says which records have a double in their own file. Products of one maker differ in a
+    word, so that no score tells doubles from variants within a catalogue: doubles are what is equal there.
+    """
+    if not linking or one_to_one is not None:
+        return _score(table, entity, sides=linking, one_to_one=bool(one_to_one)), bool(one_to_one)
+    if entity == "sku":
+        doubles = _equal_in_own_file(table)
+        chosen = doubles < _FEW_DOUBLES * len(sides)
+        matches = _score(table, entity, sides=True, one_to_one=chosen)
+    else:
+        matches = _score(table, entity, sides=False, one_to_one=False)
+        inside = (sides[matches.left] == sides[matches.right]) & (matches.probability >= merge)
+        doubles = len(np.unique(np.concatenate([matches.left[inside], matches.right[inside]])))
+        chosen = doubles < _FEW_DOUBLES * len(sides)
+        matches = matches.take(sides[matches.left] != sides[matches.right])
+    share = f"{doubles:,} of {len(sides):,} records have a double in their own file"
+    notes.append(
+        f"one to one, since {share}; --many-to-many otherwise"
+        if chosen
+        else f"not one to one, since {share}; --one-to-one otherwise"
+    )
+    return matches, chosen
+
+
+def _equal_in_own_file(table: pa.Table) -> int:
+    """Records that another of the same file equals in all that names the article: all columns but text and price."""
+    hashes = _hashes(table, [name for name in table.column_names if name not in _SAID_ABOUT])
+    _, group, size = np.unique(hashes, return_inverse=True, return_counts=True)
+    return int((size[group] > 1).sum())
+
+
+def _hashes(table: pa.Table, columns: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """(n,) one number per row, equal where the columns are equal."""
+    import duckdb
+
+    con = duckdb.connect()
+    try:
+        con.register("records", table.select(columns))
+        listed = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
+        hashes: Any = con.sql(f"select hash({listed}) as equal from records").to_arrow_table()
+    finally:
+        con.close()
+    return np.asarray(hashes["equal"], dtype=np.uint64)
 
 
 def _score(table: pa.Table, entity: Entity, *, sides: bool, one_to_one: bool) -> _Matches:
@@ -385,29 +423,21 @@ class _EqualGroups:
         )
 
 
-def _equal_groups(evidence: _Evidence) -> _EqualGroups:
+def _equal_groups(evidence: _Evidence, most: int) -> _EqualGroups:
     """Find records equal in every column of evidence, file by file."""
-    import duckdb
-
     everything = np.arange(evidence.records)
     columns = [name for name in evidence.table.column_names if name != "record_id"]
-    con = duckdb.connect()
-    try:
-        con.register("records", evidence.table.select(columns))
-        listed = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
-        hashes: Any = con.sql(f"select hash({listed}) as equal from records").to_arrow_table()
-    finally:
-        con.close()
-    _, group, size = np.unique(np.asarray(hashes["equal"]), return_inverse=True, return_counts=True)
+    hashes = _hashes(evidence.table, columns)
+    _, group, size = np.unique(hashes, return_inverse=True, return_counts=True)
     nothing = np.zeros((0, 2), dtype=np.int64)
-    if size.max(initial=0) <= _MOST_EQUAL:
+    if size.max(initial=0) <= most:
         return _EqualGroups(everything, nothing, np.zeros(0, dtype=np.int64))
     # In the order of the ids, so that the order of the rows changes nothing.
     by_id = np.asarray(pc.sort_indices(evidence.table["record_id"]), dtype=np.int64)
     order = by_id[np.argsort(group[by_id], kind="stable")]
     starts = np.concatenate([[0], np.cumsum(np.bincount(group))[:-1]])
     rank = np.arange(len(order)) - starts[group[order]]
-    follows = rank >= _MOST_EQUAL
+    follows = rank >= most
     first, second = order[starts], order[np.minimum(starts + 1, len(order) - 1)]
     places = order[follows]
     followers = np.stack([places, first[group[places]]], axis=1)
