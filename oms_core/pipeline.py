@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from sqlalchemy import Connection
 
 from connectors import registry
 from connectors.declare import Source, stream_schemas
@@ -36,8 +37,11 @@ from oms_core.audit.checkpoint import Signer, Verifier, stored
 from oms_core.audit.verify import LandingCheck, Verdict, take_checkpoint, verify
 from oms_core.builder import DBT_PROJECT, Builder
 from oms_core.conservation import Conservation, LandedCount, StreamShape, measure
-from oms_core.identity import conflicts, rules, state
-from oms_core.identity.resolve import Resolved, resolve
+from oms_core.identity import conflicts, evidence, rules, state
+from oms_core.identity.model import Model
+from oms_core.identity.queue import links, pair_tasks
+from oms_core.identity.resolve import Known, Resolved, resolve
+from oms_core.identity.worth import WORTH_SQL, Worth, worth_by_record
 from oms_core.release.publish import Batch, Publication, publish
 from oms_core.release.read import current_release
 from oms_core.release.tables import RELEASED_TABLES
@@ -314,54 +318,113 @@ def load(landing: Landing, warehouse: Warehouse) -> int:
 
 _IDENTITY_COLUMNS = {
     "int_customer_records": "record_id, source_system, customer_type, full_name, company_name, email, phone, phone_e164, "
-    "tax_number, street, postcode, country, marketplace_buyer_id, _first_seen_at",
+    "tax_number, street, city, region, postcode, country, marketplace_buyer_id, parent_key, _first_seen_at",
     "int_sku_records": "record_id, source_system, sku_code, title, brand, mpn, gtin14, size_qty, size_uom, pack_qty, "
     "_first_seen_at",
     "int_location_records": "record_id, source_system, location_name, gln, location_code, street, postcode, country, "
     "_first_seen_at",
     "int_order_records": "record_id, source_system, source_key, document_role, order_number, channel, customer_key, "
-    "_first_seen_at",
+    "ordered_at, currency, net_amount, ship_to_street, ship_to_postcode, _first_seen_at",
     "int_order_references": "order_record_id, reference_type, reference_value, target_system",
+    "int_order_lines": "order_record_id, sku_key, qty, is_return",
+    "int_shipments": "order_record_id, tracking_number",
 }
 
 
 def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
-    """Resolve identities over the staged records and write the crosswalks to store and warehouse."""
-    rows = {
-        name: warehouse.read(f"select {columns} from intermediate.{name}").to_pylist()
-        for name, columns in _IDENTITY_COLUMNS.items()
-    }
-    comparable = {
-        "customer": rows["int_customer_records"],
-        "sku": rows["int_sku_records"],
-        "location": rows["int_location_records"],
-        "order": [row for row in rows["int_order_records"] if row["document_role"] == "order"],
-    }
+    """Resolve identities over the staged records, write the crosswalks to store and warehouse, fill the stewards' queue."""
+    rows = _identity_rows(warehouse)
+    at = state.now()
     with database.begin() as connection:
         state.lock(connection)
-        changes = {entity: state.compare(connection, entity, found) for entity, found in comparable.items()}
-        known = replace(
-            state.recall(connection), rewritten={entity: found.rewritten for entity, found in changes.items()}
-        )
-        outcome = resolve(
-            rows["int_customer_records"],
-            rows["int_sku_records"],
-            rows["int_location_records"],
-            rows["int_order_records"],
-            rows["int_order_references"],
-            known,
-        )
-        state.remember(connection, outcome, known, state.now(), changes)
+        known, changes = _recall(connection, rows)
+        outcome = _resolve(rows, known)
+        state.remember(connection, outcome, known, at, changes)
         tables = {f"{entity}_xref": state.crosswalk(connection, entity) for entity in sorted(outcome)}
         believed = rules.effective(connection)
     tables["survivorship_rules"] = rules.rule_table(believed)
     tables["order_orphans"] = state.orphan_table(outcome["order"].orphans)
     warehouse.replace("identity", tables)
+    # Only now does the warehouse know which documents are one order. A run that dies before this does it all again.
+    worth = worth_by_record(warehouse.read(WORTH_SQL).to_pylist())
     contradictions = conflicts.find(warehouse, believed)
     with database.begin() as connection:
-        conflicts.raise_tasks(connection, contradictions, state.now())
+        state.lock(connection)
+        for entity, resolved in outcome.items():
+            evidence.keep_records(connection, entity, rows[_RECORDS_OF[entity]], worth.get(entity))
+            evidence.keep_links(connection, entity, links(resolved.evidence, resolved.refusals))
+            tasks = pair_tasks(entity, resolved.assignment.members, resolved.refusals)
+            evidence.open_tasks(connection, entity, tasks, at)
+        conflicts.raise_tasks(connection, contradictions, at)
     warehouse.replace("identity", {"survivorship_conflicts": conflicts.conflict_table(contradictions)})
     return outcome
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a run with another model would make of the records as they are: record -> golden id, before and after.
+
+    `worth`: what hangs on each record.
+    """
+
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+    worth: Mapping[str, Worth]
+
+
+def preview(warehouse: Warehouse, connection: Connection, model: Model) -> Preview:
+    """Resolve the records the warehouse holds under a candidate model; nothing is written.
+
+    Args:
+        connection: to the store; what is recalled of identity is as of this transaction.
+        model: takes the place of the active model of its entity.
+
+    Raises:
+        PipelineError: nothing was staged and resolved yet.
+    """
+    if not {"int_customer_records", "int_order_records"} <= set(warehouse.tables("intermediate")):
+        raise PipelineError("the warehouse holds no records yet: run `orderhub run` first")
+    rows = _identity_rows(warehouse)
+    known, _ = _recall(connection, rows)
+    outcome = _resolve(rows, known)
+    worth = worth_by_record(warehouse.read(WORTH_SQL).to_pylist())
+    entity = model.entity
+    return Preview(known.memory[entity].members, outcome[entity].assignment.members, worth.get(entity, {}))
+
+
+_RECORDS_OF = {entity: f"int_{entity}_records" for entity in ("customer", "sku", "location", "order")}
+
+
+def _identity_rows(warehouse: Warehouse) -> dict[str, list[dict[str, Any]]]:
+    """Rows of the `int_` tables that identity reads, by table."""
+    return {
+        name: warehouse.read(f"select {columns} from intermediate.{name}").to_pylist()
+        for name, columns in _IDENTITY_COLUMNS.items()
+    }
+
+
+def _recall(
+    connection: Connection, rows: Mapping[str, list[dict[str, Any]]]
+) -> tuple[Known, dict[str, state.Changes]]:
+    """What earlier runs left, and which records have changed since."""
+    comparable = {entity: rows[name] for entity, name in _RECORDS_OF.items()}
+    comparable["order"] = [row for row in comparable["order"] if row["document_role"] == "order"]
+    changes = {entity: state.compare(connection, entity, found) for entity, found in comparable.items()}
+    known = state.recall(connection)
+    return replace(known, rewritten={entity: found.rewritten for entity, found in changes.items()}), changes
+
+
+def _resolve(rows: Mapping[str, list[dict[str, Any]]], known: Known) -> dict[str, Resolved]:
+    return resolve(
+        rows["int_customer_records"],
+        rows["int_sku_records"],
+        rows["int_location_records"],
+        rows["int_order_records"],
+        rows["int_order_references"],
+        known,
+        rows["int_order_lines"],
+        rows["int_shipments"],
+    )
 
 
 def check_marts(
