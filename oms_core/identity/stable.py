@@ -2,13 +2,12 @@
 
 Rules, in the order they decide:
 
-1. Every record that was ever seen is at home in one id: the one it was born with, or the one it parted into. A merge
-   changes nobody's home, so that it can be undone. A record that joins while its cluster holds records of several homes
-   belongs to no side, until the cluster is of one home again.
+1. A record is at home in the id it was born with, or in the one it parted into. A merge changes nobody's home, so that
+   it can be undone. Who joins a merged cluster, or goes over to another id while its own lives on, is at home in none.
 2. An id is claimed by every cluster with records at home in it, or linked to it in the last run. It goes to the cluster
-   with most records at home, then most linked records, then its birth record.
-3. A cluster that wins several ids in force keeps the oldest; the others retire with a redirect to it. A cluster that
-   wins none takes back the oldest retired id it wins: that undoes a merge, and brings a deleted record its id back.
+   with most records at home, then most linked records, then to what is left of it alone, then to its birth record.
+3. A cluster keeps the oldest id it wins; the others it wins retire with a redirect to it. An id that was retired is in
+   force again when it is kept: that undoes a merge, and brings a deleted record its id back.
 4. Everything else is born from the cluster's first record by landing.
 5. A record that was rewritten into somebody else claims nothing.
 
@@ -55,8 +54,8 @@ class GoldenId:
 class Memory:
     """What earlier runs left of one entity.
 
-    `members`: record -> id, links in force. `homes`: record -> id it is at home in, of every record ever seen, None
-    where it belongs to no side. `ids`: every id ever born, retired ones too.
+    `members`: record -> id, links in force. `homes`: record -> id it is at home in or None, of every record ever seen.
+    `ids`: every id ever born, retired ones too.
     """
 
     members: Mapping[str, str] = field(default_factory=dict)
@@ -160,16 +159,20 @@ def assign(
             kept[number] = golden_id
         for record in group:
             members[record] = golden_id
-    in_force = set(kept.values())
     for number, group in enumerate(ordered):
-        _settle(group, kept[number], memory.homes, in_force, born, rewritten, homes)
+        golden_id = kept[number]
+        if golden_id in born:
+            homes.update(dict.fromkeys(group, golden_id))
+        else:
+            homes.update(_settle(number, group, golden_id, memory.homes, rewritten, winners))
+    in_force = set(kept.values())
+    retired = _retire(winners, kept, in_force, memory.ids)
     for record, target in hangers.items():
         members[record] = members[target]
 
     revived = sorted(
         golden_id for golden_id in in_force if golden_id in memory.ids and memory.ids[golden_id].is_retired
     )
-    retired = _retire(winners, kept, in_force, memory.ids)
     events = _events(members, born, revived, retired, memory, rewritten, [*same, *apart])
     return Assignment(members, born, retired, revived, homes, events)
 
@@ -215,10 +218,13 @@ def _winners(
                 assert linked is not None
                 claims[linked].setdefault(number, [0, 0, 0])[1] += 1
     for golden_id, found in claims.items():
+        best = max(claim[:2] for claim in found.values())
+        tied = [number for number, claim in found.items() if claim[:2] == best]
         winners[golden_id] = min(
-            found,
+            tied,
             key=lambda number: (
-                [-count for count in found[number]],
+                any(members.get(record, golden_id) != golden_id for record in ordered[number]),
+                -found[number][2],
                 min((first_seen[record], record) for record in ordered[number]),
             ),
         )
@@ -226,16 +232,12 @@ def _winners(
 
 
 def _keep(winners: Mapping[str, int], ids: Mapping[str, GoldenId]) -> dict[int, str]:
-    """Cluster number -> the oldest id in force that it wins or, winning none, the oldest retired one."""
+    """Cluster number -> the oldest id it wins."""
     kept: dict[int, str] = {}
-    for is_retired in (False, True):
-        served = set(kept)
-        for golden_id, number in winners.items():
-            if ids[golden_id].is_retired is not is_retired or number in served:
-                continue
-            rival = kept.get(number)
-            if rival is None or _age(golden_id, ids[golden_id]) < _age(rival, ids[rival]):
-                kept[number] = golden_id
+    for golden_id, number in winners.items():
+        rival = kept.setdefault(number, golden_id)
+        if rival != golden_id and _age(golden_id, ids[golden_id]) < _age(rival, ids[rival]):
+            kept[number] = golden_id
     return kept
 
 
@@ -257,34 +259,29 @@ def _bear(
 
 
 def _settle(
+    number: int,
     group: frozenset[str],
     golden_id: str,
     homes: Mapping[str, str | None],
-    in_force: Collection[str],
-    born: Mapping[str, Birth],
     rewritten: Mapping[str, str],
-    changed: dict[str, str | None],
-) -> None:
-    """Say where the records of one cluster are at home from now on."""
-    if golden_id in born:
-        changed.update(dict.fromkeys(group, golden_id))
-        return
-    waiting = []  # records without a side, and whether somebody else here has another home
-    is_mixed = False
+    winners: Mapping[str, int],
+) -> dict[str, str | None]:
+    """Records of one cluster whose home changes, and where they are at home from now on."""
+    changed: dict[str, str | None] = {}
+    fresh = []
+    is_merged = False
     for record in group:
-        home = None if record in rewritten else homes.get(record)
-        if home is None:
-            waiting.append(record)
-        elif home == golden_id:
+        if record in rewritten or record not in homes:
+            fresh.append(record)
             continue
-        elif home in in_force:  # it lives on without this record, which so is at home here
-            changed[record] = golden_id
+        home = homes[record]
+        if home is None or home == golden_id:
+            continue
+        if winners[home] == number:
+            is_merged = True
         else:
-            is_mixed = True
-    settled = None if is_mixed else golden_id
-    for record in waiting:
-        if record not in homes or homes[record] != settled:
-            changed[record] = settled
+            changed[record] = None  # it went over by itself
+    return changed | dict.fromkeys(fresh, None if is_merged else golden_id)
 
 
 def _retire(
@@ -293,7 +290,7 @@ def _retire(
     in_force: Collection[str],
     ids: Mapping[str, GoldenId],
 ) -> dict[str, str | None]:
-    """Ids that retire, with the id of the cluster that won them, and retired ones whose redirect leads astray."""
+    """Ids that retire, with the id that their records have now, and retired ones that no longer lead to theirs."""
     retired: dict[str, str | None] = {
         golden_id: kept[winners[golden_id]] if golden_id in winners else None
         for golden_id, known in ids.items()

@@ -131,7 +131,7 @@ identity_records = Table(
     metadata,
     Column("entity", Text, primary_key=True),
     Column("record_id", Text, primary_key=True),
-    Column("home_id", Text, comment="the id it is at home in; null: joined a merged id, belongs to no side"),
+    Column("home_id", Text, comment="the id it is at home in; null: in none"),
     Column("identifying", Text, comment="JSON of the values that tell who it is, as last seen"),
     Column("rewritten_at", _INSTANT, comment="when it was last found to have become somebody else"),
     _one_of("entity", ENTITIES),

@@ -27,8 +27,7 @@ CREATE TABLE orderhub.identity_records (
     rewritten_at timestamptz,
     PRIMARY KEY (entity, record_id)
 );
-COMMENT ON COLUMN orderhub.identity_records.home_id IS
-    'the id it is at home in; null: joined a merged id, belongs to no side';
+COMMENT ON COLUMN orderhub.identity_records.home_id IS 'the id it is at home in; null: in none';
 COMMENT ON COLUMN orderhub.identity_records.identifying IS 'JSON of the values that tell who it is, as last seen';
 COMMENT ON COLUMN orderhub.identity_records.rewritten_at IS 'when it was last found to have become somebody else';
 INSERT INTO orderhub.identity_records (entity, record_id, home_id)
