@@ -14,15 +14,17 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlalchemy import Connection
 
 from connectors import registry
@@ -326,7 +328,6 @@ _IDENTITY_COLUMNS = {
     "int_order_records": "record_id, source_system, source_key, document_role, order_number, channel, customer_key, "
     "ordered_at, currency, net_amount, ship_to_street, ship_to_postcode, _first_seen_at",
     "int_order_references": "order_record_id, reference_type, reference_value, target_system",
-    "int_order_lines": "order_record_id, sku_key, qty, is_return",
     "int_shipments": "order_record_id, tracking_number",
 }
 
@@ -338,7 +339,7 @@ def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
     with database.begin() as connection:
         state.lock(connection)
         known, changes = _recall(connection, rows)
-        outcome = _resolve(rows, known)
+        outcome = _resolve(warehouse, rows, known)
         state.remember(connection, outcome, known, at, changes)
         tables = {f"{entity}_xref": state.crosswalk(connection, entity) for entity in sorted(outcome)}
         believed = rules.effective(connection)
@@ -386,7 +387,7 @@ def preview(warehouse: Warehouse, connection: Connection, model: Model) -> Previ
         raise PipelineError("the warehouse holds no records yet: run `orderhub run` first")
     rows = _identity_rows(warehouse)
     known, _ = _recall(connection, rows)
-    outcome = _resolve(rows, known)
+    outcome = _resolve(warehouse, rows, known)
     worth = worth_by_record(warehouse.read(WORTH_SQL).to_pylist())
     entity = model.entity
     return Preview(known.memory[entity].members, outcome[entity].assignment.members, worth.get(entity, {}))
@@ -414,7 +415,18 @@ def _recall(
     return replace(known, rewritten={entity: found.rewritten for entity, found in changes.items()}), changes
 
 
-def _resolve(rows: Mapping[str, list[dict[str, Any]]], known: Known) -> dict[str, Resolved]:
+def _order_lines(warehouse: Warehouse, records: Collection[str]) -> list[dict[str, Any]]:
+    """Lines of some order records; all columns that identity compares, but rows of those records alone."""
+    table = warehouse.read(
+        "select order_record_id, sku_key, qty, is_return from intermediate.int_order_lines"
+    )
+    asked = pc.is_in(table["order_record_id"], value_set=pa.array(sorted(records), pa.string()))
+    return table.filter(asked).to_pylist()
+
+
+def _resolve(
+    warehouse: Warehouse, rows: Mapping[str, list[dict[str, Any]]], known: Known
+) -> dict[str, Resolved]:
     return resolve(
         rows["int_customer_records"],
         rows["int_sku_records"],
@@ -422,8 +434,8 @@ def _resolve(rows: Mapping[str, list[dict[str, Any]]], known: Known) -> dict[str
         rows["int_order_records"],
         rows["int_order_references"],
         known,
-        rows["int_order_lines"],
         rows["int_shipments"],
+        partial(_order_lines, warehouse),
     )
 
 

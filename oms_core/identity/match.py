@@ -1,4 +1,4 @@
-"""Exact evidence that two records are one: identifiers for customers, SKUs and locations, reference chains for orders.
+"""Exact evidence that two records are one: identifiers and what they share, for customers, SKUs and locations.
 
 Each rule is a value two records share. A value shared by too many, or by records that contradict each other, proves
 nothing: a family's phone, a marketplace's relay address, a code that was given to another article.
@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations, pairwise
 from typing import Any
 
-from oms_core.identity import normalise
+from oms_core.identity import names, normalise
 from oms_core.identity.cluster import Edge
 
 Row = Mapping[str, Any]
 
 # A value that more records than this share within one source is a placeholder, not an identifier.
 _MOST_SHARERS = 12
-_SHORTEST_KEY = 10
 _MOST_IN_FULL = 12
+# More names than this at one phone, mailbox or postcode are a crowd, in which a likeness of names means nothing.
+_MOST_FORMS = 24
+_MOST_NAMES_OF_ONE = 12
+_MOST_NAMES_AT_MAILBOX = 3
+# How many namesakes may be expected by chance for a name and a postcode to mean one person.
+_CHANCE = 0.05
 
 
 def _chain(
@@ -49,42 +54,219 @@ def _group(rows: Iterable[Row], value: Callable[[Row], Any]) -> dict[Any, list[s
 
 def customer_edges(rows: Sequence[Row]) -> list[Edge]:
     """Evidence among customer records (columns of `int_customer_records`)."""
-    shared = _values_of_many_names(rows)
-
-    def mailbox(row: Row) -> str | None:
-        address = normalise.email(row["email"])
-        return None if address in shared else address
-
-    def number(row: Row) -> str | None:
-        return normalise.phone(row["phone_e164"] or row["phone"], row["country"])
-
-    def named(row: Row) -> str | None:
-        return normalise.name(row["company_name"] or row["full_name"])
-
-    def person(row: Row) -> str | None:
-        return normalise.name(row["full_name"])
-
-    def postcode(row: Row) -> str | None:
-        return normalise.code(row["postcode"])
+    people = _People(rows)
+    people.forget_shared_mailboxes()
+    mailbox, number, named, tail = people.mailbox, people.phone, people.key, people.phone_tail
 
     def buyer(row: Row) -> tuple[str, str] | None:
         text = normalise.code(row["marketplace_buyer_id"])
         return None if text is None else (row["source_system"], text)
 
-    edges = _chain(_group(rows, lambda row: normalise.tax_number(row["tax_number"])), "tax_number", 1)
+    def both(one: Values, other: Values) -> dict[Any, list[str]]:
+        return _group(rows, lambda row: (one[row["record_id"]], other[row["record_id"]]))
+
+    edges = _chain(_group(rows, lambda row: people.tax[row["record_id"]]), "tax_number", 1)
     edges += _chain(_group(rows, buyer), "marketplace_buyer_id", 1)
-    edges += _chain(_group(rows, lambda row: (mailbox(row), number(row))), "email+phone", 2)
-    edges += _chain(_group(rows, lambda row: (mailbox(row), named(row))), "email+name", 2)
-    edges += _chain(_group(rows, lambda row: (number(row), named(row))), "phone+name", 3)
-    edges += _chain(_group(rows, lambda row: (number(row), person(row))), "phone+name", 3)
-    edges += _chain(
-        _group(rows, lambda row: (normalise.phone_tail(row["phone"]), person(row))), "phone+name", 3
-    )
-    edges += _chain(_group(rows, mailbox), "email", 4, most=_MOST_SHARERS * 4)
-    at_address = _group(rows, lambda row: (named(row), postcode(row)))
-    number_of = {row["record_id"]: normalise.house_number(row["street"]) for row in rows}
-    edges += _chain(_one_house(at_address, number_of), "name+address", 4)
+    edges += _accounts(rows, people)
+    edges += _chain(both(mailbox, number), "email+phone", 2)
+    edges += _chain(both(mailbox, named), "email+name", 2)
+    edges += _chain(both(number, named), "phone+name", 3)
+    edges += _chain(both(number, people.person), "phone+name", 3)
+    edges += _chain(both(tail, people.person), "phone+name", 3)
+    edges += _alike(_group(rows, lambda row: number[row["record_id"]]), people, "phone+similar name", 3)
+    edges += _alike(_group(rows, lambda row: tail[row["record_id"]]), people, "phone+similar name", 3)
+    edges += _one_mailbox(_group(rows, lambda row: mailbox[row["record_id"]]), people)
+    edges += _at_one_address(rows, people)
     return edges
+
+
+Values = Mapping[str, str | None]
+
+
+class _People:
+    """What customer records say about who somebody is, in normal forms; every mapping is by record id."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.named: dict[str, str | None] = {}
+        self.shared: set[str] = set()
+        self.form: dict[str, str | None] = {}
+        self.key: dict[str, str | None] = {}
+        self.person: dict[str, str | None] = {}
+        self.tax: dict[str, str | None] = {}
+        self.mailbox: dict[str, str | None] = {}
+        self.phone: dict[str, str | None] = {}
+        self.phone_tail: dict[str, str | None] = {}
+        self.postcode: dict[str, str | None] = {}
+        self.house: dict[str, str | None] = {}
+        for row in rows:
+            record, country = row["record_id"], _country(row)
+            self.named[record] = row["company_name"] or row["full_name"]
+            self.form[record] = normalise.name(self.named[record])
+            # A family's name with an initial is several people's: it counts only beside the names around it.
+            self.key[record] = None if names.is_short(self.named[record] or "") else self.form[record]
+            short = names.is_short(row["full_name"] or "")
+            self.person[record] = None if short else normalise.name(row["full_name"])
+            self.tax[record] = normalise.tax_number(row["tax_number"], country)
+            self.mailbox[record] = normalise.email(row["email"])
+            self.phone[record] = normalise.phone(row["phone_e164"] or row["phone"], country)
+            self.phone_tail[record] = normalise.phone_tail(row["phone"])
+            self.postcode[record] = normalise.code(row["postcode"])
+            self.house[record] = normalise.house_number(row["street"])
+
+    def forget_shared_mailboxes(self) -> None:
+        """An address under more than three names that cannot be one person's is a shared mailbox, and nobody's."""
+        at: dict[str, set[str]] = defaultdict(set)
+        for record, mailbox in self.mailbox.items():
+            named = self.named[record]
+            if mailbox is not None and named is not None and self.form[record] is not None:
+                at[mailbox].add(named)
+        for mailbox, spelled in at.items():
+            apart: list[str] = []
+            for name in sorted(spelled) if len(spelled) > _MOST_NAMES_AT_MAILBOX else ():
+                han = normalise.is_han(name)
+                if not any(
+                    names.compatible(name, other) or normalise.is_han(other) != han for other in apart
+                ):
+                    apart.append(name)
+            if len(apart) > _MOST_NAMES_AT_MAILBOX:
+                self.shared.add(mailbox)
+        for record, mailbox in self.mailbox.items():
+            if mailbox in self.shared:
+                self.mailbox[record] = None
+
+
+def _country(row: Row) -> str | None:
+    """The country a record is of, as stated; Chinese signs with a postcode of six digits are China's."""
+    stated: str | None = row["country"]
+    if stated is None and normalise.is_han(row.get("city") or row["street"]):
+        postcode = normalise.code(row["postcode"]) or ""
+        return "CN" if len(postcode) == 6 and postcode.isdigit() else None
+    return stated
+
+
+def _accounts(rows: Sequence[Row], people: _People) -> list[Edge]:
+    """A delivery address or contact is the customer it was entered under, unless many strangers are entered there."""
+    kind = {row["record_id"]: row["customer_type"] for row in rows}
+    children: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if row.get("parent_key") in kind:
+            children[row["parent_key"]].append(row["record_id"])
+    edges = []
+    for parent, records in children.items():
+        strangers = {people.form[record] for record in records} - {None, people.form[parent]}
+        if kind[parent] != "company" and len(strangers) > _MOST_NAMES_OF_ONE:
+            continue  # a collective account, such as "web shop customers"
+        edges += [Edge(1, min(parent, record), max(parent, record), "account") for record in records]
+    return edges
+
+
+def _forms(records: Iterable[str], people: _People) -> dict[str, tuple[str, list[str]]]:
+    """Records by the key of their names, with one spelling each."""
+    forms: dict[str, tuple[str, list[str]]] = {}
+    for record in sorted(set(records)):
+        key, spelled = people.form[record], people.named[record]
+        if key is not None and spelled is not None:
+            forms.setdefault(key, (spelled, []))[1].append(record)
+    return forms
+
+
+def _alike(groups: Mapping[Any, Sequence[str]], people: _People, rule: str, strength: int) -> list[Edge]:
+    """Edges between records of a group whose names can be one person's and nobody else's in the group."""
+    edges = []
+    for group, records in groups.items():
+        if len(records) < 2:
+            continue
+        forms = dict(_forms(records, people).values())
+        if len(forms) > _MOST_FORMS:
+            continue
+        pairs, doubtful = names.unambiguous(forms)
+        edges += _between(pairs, forms, rule, strength)
+        # A name with initials is no key by itself, but here it means one person.
+        short = {
+            (group, form): found
+            for form, found in forms.items()
+            if names.is_short(form) and form not in doubtful
+        }
+        edges += _chain(short, rule, strength)
+    return edges
+
+
+def _between(
+    pairs: Iterable[tuple[str, str]], forms: Mapping[str, Sequence[str]], rule: str, strength: int
+) -> list[Edge]:
+    edges = []
+    for one, other in pairs:
+        ones, others = forms[one], forms[other]
+        if len(ones) * len(others) > _MOST_IN_FULL**2:  # each is held together by its own name already
+            ones, others = ones[:1], others[:1]
+        edges += [
+            Edge(strength, min(left, right), max(left, right), rule) for left in ones for right in others
+        ]
+    return edges
+
+
+def _one_mailbox(groups: Mapping[Any, Sequence[str]], people: _People) -> list[Edge]:
+    """Records of one e-mail address are one customer unless their names are several people's."""
+    edges = []
+    for mailbox, records in groups.items():
+        unique = sorted(set(records))
+        if not 1 < len(unique) <= _MOST_SHARERS * 4:
+            continue
+        forms = dict(_forms(unique, people).values())
+        if len(forms) > _MOST_FORMS:
+            continue
+        if any(names.strangers(one, other) for one, other in combinations(sorted(forms), 2)):
+            edges += _between(names.unambiguous(forms)[0], forms, "email", 4)
+        else:
+            edges += _chain({mailbox: unique}, "email", 4)
+    return edges
+
+
+def _at_one_address(rows: Sequence[Row], people: _People) -> list[Edge]:
+    """One name at one postcode and house, in whatever script, is one customer.
+
+    Where a record has no house, the name must be rare enough: from how often it, or another that could stand for it,
+    occurs in other postcodes, less than one namesake in twenty is to be expected among those who live here.
+    """
+    at: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        postcode = people.postcode[row["record_id"]]
+        if postcode is not None and people.form[row["record_id"]] is not None:
+            at[postcode].append(row["record_id"])
+    spread: dict[str, set[str]] = defaultdict(set)
+    for postcode, records in at.items():
+        for record in records:
+            for sign in _short_names(people.named[record]):
+                spread[sign].add(postcode)
+    edges = []
+    for records in at.values():
+        forms = dict(_forms(records, people).values())
+        pairs, doubtful = names.unambiguous(forms) if len(forms) <= _MOST_FORMS else ([], set(forms))
+        sure = {
+            form: found for form, found in forms.items() if form not in doubtful or not names.is_short(form)
+        }
+        edges += _chain(_one_house(sure, people.house), "name+address", 4)
+        for one, other in pairs:
+            shared = set(_short_names(one)) & set(_short_names(other))
+            elsewhere = min((len(spread[sign]) - 1 for sign in shared), default=0)
+            houses = {people.house[record] for record in (*forms[one], *forms[other])} - {None}
+            if len(houses) > 1 or elsewhere * len(forms) > _CHANCE * len(at):
+                continue
+            rule = "similar name+address" if houses else "similar name+postcode"
+            edges += _between([(one, other)], forms, rule, 4)
+    return edges
+
+
+@lru_cache(maxsize=1 << 17)
+def _short_names(name: str) -> tuple[str, ...]:
+    """A name as family and initial would have it, for each word that could be the family's."""
+    words = names.words(name)
+    return tuple(
+        f"{word} {other[0]}"
+        for place, word in enumerate(words)
+        for position, other in enumerate(words)
+        if place != position and len(word) > 1
+    )
 
 
 def _one_house(
@@ -105,23 +287,56 @@ def _one_house(
     return houses
 
 
-def _values_of_many_names(rows: Sequence[Row]) -> set[str]:
-    """E-mail addresses that carry more than three different names: shared mailboxes, not persons."""
-    names: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        address, name = normalise.email(row["email"]), normalise.name(row["full_name"] or row["company_name"])
-        if address is not None and name is not None:
-            names[address].add(name)
-    return {address for address, found in names.items() if len(found) > 3}
+def buyer_edges(orders: Iterable[Row], order_ids: Mapping[str, str], customers: Sequence[Row]) -> list[Edge]:
+    """Customer records that two systems name on one order are one customer, unless one stands for many.
+
+    A collective account ("web shop customers") would chain everybody together: records that meet more than one partner
+    of one other system are left out. Whom a delivery goes to need not be who bought: its record counts only if the names
+    can be one person's.
+
+    Args:
+        orders: rows of `int_order_records`.
+        order_ids: order record -> golden order.
+        customers: rows of `int_customer_records`.
+    """
+    system = {row["record_id"]: row["source_system"] for row in customers}
+    named = {row["record_id"]: row["company_name"] or row["full_name"] for row in customers}
+    buyers: dict[str, set[str]] = defaultdict(set)
+    receivers: dict[str, set[str]] = defaultdict(set)
+    for row in orders:
+        order_id = order_ids.get(row["record_id"])
+        if order_id is not None and row["customer_key"] in system:
+            side = buyers if row["document_role"] == "order" else receivers
+            side[order_id].add(row["customer_key"])
+    partners: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for order_id, group in buyers.items():
+        group = group | receivers[order_id]
+        for left in group:
+            for right in group - {left}:
+                partners[left][system[right]].add(right)
+    collective = {
+        record for record, met in partners.items() if any(len(others) > 4 for others in met.values())
+    }
+    edges = []
+    for order_id, group in buyers.items():
+        known = sorted(group - collective)
+        edges += [Edge(3, left, right, "same_order") for left, right in pairwise(known)]
+        for left in known:
+            for right in sorted(receivers[order_id] - collective - group):
+                one, other = named[left], named[right]
+                if one and other and names.compatible(one, other):
+                    edges.append(Edge(3, min(left, right), max(left, right), "same_order"))
+    return edges
 
 
 def customer_veto(rows: Sequence[Row]) -> Callable[[str, str], str | None]:
     """Contradictions between two customer records that outweigh one shared weak identifier."""
-    tax = {row["record_id"]: normalise.tax_number(row["tax_number"]) for row in rows}
+    tax = {row["record_id"]: normalise.tax_number(row["tax_number"], _country(row)) for row in rows}
     kind = {row["record_id"]: row["customer_type"] for row in rows}
 
     def veto(left: str, right: str) -> str | None:
-        if tax[left] and tax[right] and tax[left] != tax[right]:
+        one, other = tax[left], tax[right]
+        if one and other and one != other and normalise.tax_scheme(one) == normalise.tax_scheme(other):
             return "their tax numbers differ"
         if kind[left] and kind[right] and kind[left] != kind[right]:
             return "one is a person, the other a company"
@@ -191,23 +406,16 @@ def location_veto(rows: Sequence[Row]) -> Callable[[str, str], str | None]:
     return veto
 
 
-@dataclass(frozen=True)
-class OrderLinks:
-    """How order records hang together.
-
-    `edges` join order documents; `hangers` put a fulfilment or shipment record on an order document or on another
-    hanger; `orphans` names each record that hangs on nothing, with the reason.
-    """
-
-    edges: list[Edge]
-    hangers: dict[str, tuple[str, str]]  # record id -> (record id it hangs on, rule)
-    orphans: dict[str, str]
-
-
 def agreements(entity: str, rows: Sequence[Row]) -> dict[str, dict[str, str]]:
     """Identifiers of which one golden record can have only one value: name -> record id -> value."""
+    if entity == "customer":
+        found: dict[str, dict[str, str]] = defaultdict(dict)
+        for row in rows:
+            number = normalise.tax_number(row["tax_number"], _country(row))
+            if number is not None:
+                found[f"tax number ({normalise.tax_scheme(number)})"][row["record_id"]] = number
+        return found
     read: dict[str, tuple[str, Callable[[Row], str | None]]] = {
-        "customer": ("tax number", lambda row: normalise.tax_number(row["tax_number"])),
         "sku": ("GTIN", lambda row: normalise.gtin(row["gtin14"], row["sku_code"])),
         "location": ("GLN", lambda row: normalise.code(row["gln"])),
     }
@@ -215,107 +423,3 @@ def agreements(entity: str, rows: Sequence[Row]) -> dict[str, dict[str, str]]:
         return {}
     name, value_of = read[entity]
     return {name: {row["record_id"]: value for row in rows if (value := value_of(row)) is not None}}
-
-
-def order_links(records: Sequence[Row], references: Sequence[Row]) -> OrderLinks:
-    """Follow order references across systems.
-
-    Args:
-        records: rows of `int_order_records` (record_id, source_system, document_role, order_number, source_key, channel).
-        references: rows of `int_order_references`.
-    """
-    by_id = {row["record_id"]: row for row in records}
-    by_number: dict[str, list[str]] = defaultdict(list)
-    for row in records:
-        names = set(filter(None, [normalise.order_number(row["order_number"])]))
-        key = normalise.order_number(row["source_key"])
-        # A short internal id of one system looks like another system's order number.
-        if key is not None and len(key) >= _SHORTEST_KEY:
-            names.add(key)
-        for value in names:
-            by_number[value].append(row["record_id"])
-
-    edges: set[Edge] = set()
-    hangs_on: dict[str, set[tuple[int, str, str]]] = defaultdict(set)
-    faults: dict[str, str] = {}
-    for reference in references:
-        origin = reference["order_record_id"]
-        if origin not in by_id:
-            continue
-        found, fault = _find(by_id, by_number, origin, reference)
-        if fault is not None:
-            faults.setdefault(origin, fault)
-        for position, target in found:
-            if by_id[origin]["document_role"] == "order" and by_id[target]["document_role"] == "order":
-                left, right = sorted((origin, target))
-                edges.add(Edge(1, left, right, f"reference:{reference['reference_type']}"))
-            elif by_id[origin]["document_role"] != "order":
-                hangs_on[origin].add((position, target, f"reference:{reference['reference_type']}"))
-
-    hangers: dict[str, tuple[str, str]] = {}
-    orphans: dict[str, str] = {}
-    for row in sorted(records, key=lambda item: item["record_id"]):
-        record = row["record_id"]
-        if row["document_role"] == "order":
-            continue
-        path = _path_to_order(record, by_id, hangs_on)
-        if path is not None:
-            hangers[record] = path
-        else:
-            orphans[record] = faults.get(record, "it refers to no order")
-    return OrderLinks(sorted(edges), hangers, orphans)
-
-
-def _find(
-    by_id: Mapping[str, Row], by_number: Mapping[str, list[str]], origin: str, reference: Row
-) -> tuple[list[tuple[int, str]], str | None]:
-    value = reference["reference_value"]
-    hint = reference["target_system"] or _system_named(
-        value, {row["source_system"] for row in by_id.values()}
-    )
-    own = by_id[origin]["source_system"]
-    for position, candidate in enumerate(normalise.reference_candidates(value)):
-        targets = [
-            record
-            for record in by_number.get(candidate, ())
-            if record != origin
-            and (by_id[record]["source_system"] != own or by_id[record]["document_role"] == "order")
-        ]
-        if by_id[origin]["document_role"] == "order":
-            targets = [record for record in targets if by_id[record]["source_system"] != own]
-        if hint is not None:
-            targets = [record for record in targets if by_id[record]["source_system"] == hint] or targets
-        if len(targets) == 1:
-            return [(position, targets[0])], None
-        if len({by_id[record]["source_system"] for record in targets}) == 1 and targets:
-            return [], f"{value!r} names {len(targets)} orders of one system"
-        if targets:
-            orders = [record for record in targets if by_id[record]["document_role"] == "order"]
-            if len(orders) == 1:
-                return [(position, orders[0])], None
-            return [], f"{value!r} could be an order of {len(targets)} systems"
-    return [], f"no order has the number {value!r}"
-
-
-def _system_named(value: str | None, systems: set[str]) -> str | None:
-    text = normalise.plain(value) or ""
-    named = [system for system in sorted(systems) if system in text]
-    return named[0] if len(named) == 1 else None
-
-
-def _path_to_order(
-    record: str, by_id: Mapping[str, Row], hangs_on: Mapping[str, set[tuple[int, str, str]]]
-) -> tuple[str, str] | None:
-    """Breadth first over references until an order document is met; the first rule on the way names the link."""
-    seen = {record}
-    frontier = [(target, rule) for _, target, rule in sorted(hangs_on.get(record, ()))]
-    while frontier:
-        following = []
-        for target, rule in frontier:
-            if by_id[target]["document_role"] == "order":
-                return target, rule
-            if target not in seen:
-                seen.add(target)
-                following += [(further, rule) for _, further, _ in sorted(hangs_on.get(target, ()))]
-        frontier = following
-    return None

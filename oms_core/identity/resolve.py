@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import pairwise
 
-from oms_core.identity import match
+from oms_core.identity import match, references
 from oms_core.identity.cluster import Clustering, Edge, Refusal, cluster
 from oms_core.identity.match import Row
+from oms_core.identity.references import LinesOf, OrderLinks
 from oms_core.identity.stable import Assignment, Memory, assign
 
 Veto = Callable[[str, str], str | None]
@@ -65,24 +65,42 @@ def resolve(
     skus: Sequence[Row],
     locations: Sequence[Row],
     orders: Sequence[Row],
-    references: Sequence[Row],
+    order_references: Sequence[Row],
     known: Known,
+    shipments: Sequence[Row] = (),
+    lines_of: LinesOf = lambda _: (),
 ) -> dict[str, Resolved]:
     """Resolve all four entities.
 
     Args:
-        customers, skus, locations, orders, references: rows of the `int_` tables of the same names.
+        customers, skus, locations, orders, order_references: rows of the `int_` tables of the same names.
         known: ids and decisions so far.
+        shipments: rows of `int_shipments`: a parcel's number joins those who know it.
+        lines_of: tells the `int_order_lines` of some order records; asked about those whose reference was lost.
 
     Returns:
         Outcome by entity: order, customer, sku, location.
     """
-    order = _resolve_orders(orders, references, known)
-    evidence = match.customer_edges(customers) + _buyers_of_one_order(orders, order, customers, known)
+    links = references.order_links(orders, order_references, shipments)
+    ordered = _group_orders(orders, links, known)
+    exact = match.customer_edges(customers)
+    evidence = exact + match.buyer_edges(_as_bought(orders, known), ordered, customers)
+    customer = _resolve("customer", customers, evidence, known)
+    sku = _resolve("sku", skus, match.sku_edges(skus), known)
+    more = references.corroborate(
+        orders, lines_of, links, ordered, customers, customer.assignment.members, sku.assignment.members
+    )
+    if more.edges or more.hangers:
+        links = links.with_more(more)
+        bought = exact + match.buyer_edges(
+            _as_bought(orders, known), _group_orders(orders, links, known), customers
+        )
+        if bought != evidence:
+            customer = _resolve("customer", customers, bought, known)
     return {
-        "order": order,
-        "customer": _resolve("customer", customers, evidence, known),
-        "sku": _resolve("sku", skus, match.sku_edges(skus), known),
+        "order": _resolve_orders(orders, links, known),
+        "customer": customer,
+        "sku": sku,
         "location": _resolve("location", locations, match.location_edges(locations), known),
     }
 
@@ -111,7 +129,7 @@ def group(
     records = [row["record_id"] for row in rows]
     if entity == "order":
         # One purchase has one document per system; a chain that would join two of them is a wrong reference.
-        exclusive = {row["record_id"]: row["source_system"] for row in rows}
+        exclusive = references.exclusive(rows, followed)
         return cluster(records, [*same, *followed], judged["different"], exclusive=exclusive)
     return cluster(
         records,
@@ -171,44 +189,33 @@ def _first_seen(row: Row) -> datetime:
     return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 
 
-def _resolve_orders(orders: Sequence[Row], references: Sequence[Row], known: Known) -> Resolved:
-    links = match.order_links(orders, references)
-    documents = [row for row in orders if row["document_role"] == "order"]
+def _documents(orders: Sequence[Row], links: OrderLinks) -> list[Row]:
+    return [row for row in orders if row["document_role"] == "order" and row["record_id"] not in links.merged]
+
+
+def _group_orders(orders: Sequence[Row], links: OrderLinks, known: Known) -> dict[str, str]:
+    """Order record -> one record of its order, by what is known so far; ids come last."""
+    found = group("order", _documents(orders, links), links.edges, known.decisions.get("order", ()))
+    ids = {record: min(members) for members in found.clusters for record in members}
+    return ids | {record: ids[target] for record, (target, _) in links.hangers.items()}
+
+
+def _resolve_orders(orders: Sequence[Row], links: OrderLinks, known: Known) -> Resolved:
+    documents = _documents(orders, links)
     found = group("order", documents, links.edges, known.decisions.get("order", ()))
     resolved = _with_ids("order", documents, found, known, links.hangers)
     return replace(resolved, orphans=links.orphans, evidence=links.edges)
 
 
-def _buyers_of_one_order(
-    orders: Sequence[Row], resolved: Resolved, customers: Sequence[Row], known: Known
-) -> list[Edge]:
-    """Customer records that two systems name on one order are one customer, unless one stands for many.
-
-    A collective account ("web shop customers") would chain everybody together: records that meet more than one partner
-    of one other system are left out. So is an order older than the day its customer record was rewritten: somebody
-    else bought there.
-    """
+def _as_bought(orders: Sequence[Row], known: Known) -> list[Row]:
+    """Orders that say who their customer record is today: not those older than the day it was rewritten, since somebody
+    else bought there."""
     rewritten, rewritten_at = known.rewritten.get("customer", {}), known.rewritten_at.get("customer", {})
-    present = {row["record_id"] for row in customers}
-    system = {row["record_id"]: row["source_system"] for row in customers}
-    by_order: dict[str, set[str]] = defaultdict(set)
-    for row in orders:
-        order_id, buyer = resolved.assignment.members.get(row["record_id"]), row["customer_key"]
-        if order_id is None or buyer not in present or row["document_role"] != "order":
-            continue
-        if buyer in rewritten or (buyer in rewritten_at and _first_seen(row) <= rewritten_at[buyer]):
-            continue
-        by_order[order_id].add(buyer)
-    partners: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for group in by_order.values():
-        for left in group:
-            for right in group - {left}:
-                partners[left][system[right]].add(right)
-    collective = {
-        record for record, met in partners.items() if any(len(others) > 4 for others in met.values())
-    }
-    edges = []
-    for group in by_order.values():
-        for left, right in pairwise(sorted(group - collective)):
-            edges.append(Edge(3, left, right, "same_order"))
-    return edges
+    return [
+        row
+        for row in orders
+        if row["customer_key"] not in rewritten
+        and not (
+            row["customer_key"] in rewritten_at and _first_seen(row) <= rewritten_at[row["customer_key"]]
+        )
+    ]

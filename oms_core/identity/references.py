@@ -1,0 +1,650 @@
+"""Which order documents are one purchase: reference chains across systems with their noise, split and merged orders, and
+corroborated evidence where a reference was lost.
+
+Nothing is guessed. A reference that is not found as written is looked for in the forms that people and imports turn numbers
+into, and counts only where one document alone can be meant; a document without a reference needs buyer, currency, amount,
+goods and time to agree with exactly one other.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from functools import cached_property
+from itertools import combinations
+from typing import Any
+
+from rapidfuzz.distance import OSA
+
+from oms_core.identity import normalise
+from oms_core.identity.cluster import Edge
+from oms_core.identity.names import compatible
+
+Row = Mapping[str, Any]
+
+_SHORTEST_KEY = 10
+_SHORTEST_TRACKING = 8
+# A number cut off or one sign short is looked for only if this much of it is left.
+_SHORTEST_PART, _SHORTEST_TYPED = 6, 10
+_MOST_NEIGHBOURS = 200
+# How far apart two systems may date one purchase whose reference was lost: an import that ran late.
+_WINDOW = timedelta(days=3)
+_BETWEEN = re.compile(r"\s+/\s+|[,;|+&\n、，；]|\s{2,}|\s(?:AND|UND|ET|Y)\s|和|及")
+_ABOUT = re.compile(
+    r"\b(?:ORDERS?|ORDER|ORD|NO|NR|NUM|NUMBER|PO|REF|REFERENCE|YOUR|OUR|CUSTOMER|WEB|SHOP|STORE|SALE|SALES|MARKETPLACE|BESTELLUNG"
+    r"|AUFTRAG|COMMANDE|PEDIDO|N°)\b|订单号?|訂單號?|单号|单|[#№:.]"
+)
+_PART_OF = re.compile(r"[-/._]\d{1,2}$|[-/._]?[A-D]$|\(\d{1,2}\)$")
+_PART = " (part)"
+_ALIKE = str.maketrans("OIL", "011")
+_RUN = re.compile(r"\d+|[A-Z]+")
+
+
+@dataclass(frozen=True)
+class OrderLinks:
+    """How order records hang together.
+
+    `edges` join order documents; `hangers` put a fulfilment or shipment record on an order document; `orphans` names each
+    record that hangs on nothing, with the reason. `merged` are order documents that stand for several orders and so for
+    none of them; they are among the orphans.
+    """
+
+    edges: list[Edge]
+    hangers: dict[str, tuple[str, str]]  # record id -> (record id it hangs on, rule)
+    orphans: dict[str, str]
+    merged: frozenset[str] = frozenset()
+
+    def with_more(self, more: Corroborated) -> OrderLinks:
+        """These links and those that agreement adds; what hangs now is an orphan no longer."""
+        return OrderLinks(
+            sorted({*self.edges, *more.edges}),
+            {**self.hangers, **more.hangers},
+            {record: reason for record, reason in self.orphans.items() if record not in more.hangers},
+            self.merged,
+        )
+
+
+@dataclass(frozen=True)
+class _Hit:
+    """What a reference names: `strength` as edges count it, `nth` for how directly it was said."""
+
+    target: str
+    strength: int
+    nth: int
+    rule: str
+    text: str = ""
+
+
+@dataclass
+class _Numbers:
+    """Every number any document is known by, and the forms people turn numbers into."""
+
+    exact: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    @cached_property
+    def _codes(self) -> dict[str, list[str]]:
+        return self._by(lambda number: normalise.code(number) or "")
+
+    @cached_property
+    def _skeletons(self) -> dict[str, list[str]]:
+        return self._by(_skeleton)
+
+    def _by(self, form: Any) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for number in self.exact:
+            if key := form(number):
+                found[key].append(number)
+        return found
+
+    @cached_property
+    def _sorted(self) -> tuple[list[str], list[str]]:
+        return sorted(self._codes), sorted(code[::-1] for code in self._codes)
+
+    @cached_property
+    def _halves(self) -> dict[tuple[int, str], list[str]]:
+        halves: dict[tuple[int, str], list[str]] = defaultdict(list)
+        for code in self._codes:
+            if len(code) >= _SHORTEST_TYPED:
+                halves[0, code[:5]].append(code)
+                halves[1, code[-5:]].append(code)
+        return halves
+
+    def noisy(self, candidate: str) -> Iterator[tuple[str, list[str]]]:
+        """Numbers a candidate may be another form of, closest form first: (what happened to it, numbers)."""
+        code = normalise.code(candidate) or ""
+        yield "punctuation", self._codes.get(code, [])
+        if (base := _PART_OF.sub("", candidate)) != candidate and len(base) >= 4:
+            yield "suffix", [base] if base in self.exact else []
+        yield "look-alike", self._skeletons.get(_skeleton(candidate), [])
+        digits = sum(sign.isdigit() for sign in code)
+        if len(code) >= _SHORTEST_PART and digits >= 5:
+            yield "cut off", [number for found in self._longer(code) for number in self._codes[found]]
+        if len(code) >= _SHORTEST_TYPED - 1 and digits >= 5:
+            yield "mistyped", [number for found in self._one_off(code) for number in self._codes[found]]
+
+    def _longer(self, code: str) -> list[str]:
+        """Numbers that begin or end with a code."""
+        forwards, backwards = self._sorted
+        found: list[str] = []
+        for names, part, turned in ((forwards, code, False), (backwards, code[::-1], True)):
+            at = bisect_left(names, part)
+            while at < len(names) and names[at].startswith(part) and len(found) < 2:
+                found.append(names[at][::-1] if turned else names[at])
+                at += 1
+        return found
+
+    def _one_off(self, code: str) -> list[str]:
+        """Numbers that differ by one sign left out or two swapped; one sign for another is another number."""
+        near = [*self._halves.get((0, code[:5]), ()), *self._halves.get((1, code[-5:]), ())]
+        if len(near) > _MOST_NEIGHBOURS:
+            return []
+        return sorted(
+            {
+                other
+                for other in near
+                if other != code
+                and (len(other) == len(code) + 1 or sorted(other) == sorted(code))
+                and OSA.distance(code, other, score_cutoff=1) == 1
+            }
+        )
+
+
+def _skeleton(number: str) -> str:
+    """A number with look-alike signs as one and without the noughts that begin its runs of digits."""
+    text = (normalise.order_number(number) or "").translate(_ALIKE)
+    return "-".join(run.lstrip("0") or "0" for run in _RUN.findall(text))
+
+
+def reference_chunks(value: str | None) -> list[tuple[list[str], list[str]]]:
+    """The references one text holds: for each, what it may say as a whole, and words of it that may be numbers.
+
+    'SO26-1001 / Shopify #1001' holds two; 'rush 2000' holds one, whose word 2000 is a number only if nothing better is.
+    """
+    text = unicodedata.normalize("NFKC", value or "").upper().strip()
+    found = []
+    for chunk in _BETWEEN.split(text):
+        whole = normalise.order_number(chunk)
+        if whole is None:
+            continue
+        bare = normalise.order_number(_ABOUT.sub(" ", chunk))
+        wholes = [form for form in (whole, bare) if form]
+        found.append((list(dict.fromkeys(wholes)), normalise.reference_candidates(chunk)))
+    return found
+
+
+def order_links(
+    records: Sequence[Row], references: Sequence[Row], shipments: Sequence[Row] = ()
+) -> OrderLinks:
+    """Follow order references across systems.
+
+    Args:
+        records: rows of `int_order_records` (record_id, source_system, document_role, order_number, source_key, channel;
+            currency and net_amount where known).
+        references: rows of `int_order_references`.
+        shipments: rows of `int_shipments` (order_record_id, tracking_number): a parcel's number joins those who know it.
+    """
+    chain = _Chain(records)
+    chain.follow(references)
+    chain.follow_parcels(shipments)
+    return chain.links()
+
+
+class _Chain:
+    """The references of one run, as they are found."""
+
+    def __init__(self, records: Sequence[Row]) -> None:
+        self.rows = {row["record_id"]: row for row in records}
+        self.systems = sorted({row["source_system"] for row in records})
+        self.numbers = _Numbers()
+        for row in records:
+            names = {normalise.order_number(row["order_number"])}
+            key = normalise.order_number(row["source_key"])
+            # A short internal id of one system looks like another system's order number.
+            if key is not None and len(key) >= _SHORTEST_KEY:
+                names.add(key)
+            for value in sorted(filter(None, names)):
+                self.numbers.exact[value].append(row["record_id"])
+        self.hits: dict[str, dict[str, _Hit]] = defaultdict(dict)
+        self.faults: dict[str, str] = {}
+
+    def is_order(self, record: str) -> bool:
+        return bool(self.rows[record]["document_role"] == "order")
+
+    def add(self, origin: str, hit: _Hit) -> None:
+        known = self.hits[origin].get(hit.target)
+        if known is None or (hit.strength, hit.nth) < (known.strength, known.nth):
+            self.hits[origin][hit.target] = hit
+
+    def follow(self, references: Sequence[Row]) -> None:
+        for reference in references:
+            origin = reference["order_record_id"]
+            if origin not in self.rows:
+                continue
+            found, fault = self._read(origin, reference)
+            if fault is not None and not found:
+                self.faults.setdefault(origin, fault)
+            for hit in found:
+                self.add(origin, hit)
+
+    def _read(self, origin: str, reference: Row) -> tuple[list[_Hit], str | None]:
+        value, rule = reference["reference_value"], f"reference:{reference['reference_type']}"
+        hint = reference["target_system"] or self._named(value)
+        whole = normalise.order_number(value)
+        if whole is None:
+            return [], f"no order has the number {value!r}"
+        target, fault = self._lookup(origin, self.numbers.exact.get(whole, ()), hint, value)
+        if target is not None:
+            return [_Hit(target, 1, 0, rule)], None
+        chunks = reference_chunks(value)
+        found: list[_Hit] = []
+        for nth, (wholes, _) in enumerate(chunks):
+            for candidate in wholes:
+                target, why = self._lookup(origin, self.numbers.exact.get(candidate, ()), hint, value)
+                fault = fault or why
+                if target is not None:
+                    found.append(_Hit(target, 1, nth, rule, value))
+                    break
+        if found:
+            return found, None
+        for _, words in chunks:
+            for candidate in words:
+                target, why = self._lookup(origin, self.numbers.exact.get(candidate, ()), hint, value)
+                fault = fault or why
+                if target is not None:
+                    return [_Hit(target, 1, 9, rule)], None
+                if why is not None:
+                    return [], why
+        if fault is not None:
+            return [], fault
+        for wholes, _ in chunks:
+            for candidate in wholes:
+                hit = self._noisy(origin, candidate, hint, rule, value)
+                if hit is not None:
+                    return [hit], None
+        return [], f"no order has the number {value!r}"
+
+    def _noisy(self, origin: str, candidate: str, hint: str | None, rule: str, value: str) -> _Hit | None:
+        for noise, numbers in self.numbers.noisy(candidate):
+            targets = [record for number in numbers for record in self.numbers.exact[number]]
+            target, _ = self._lookup(origin, targets, hint, value)
+            if target is None:
+                if self._possible(origin, targets):
+                    return None  # several could be meant; no wilder form makes that better
+                continue
+            if noise in ("cut off", "mistyped") and self._amounts_differ(origin, target):
+                return None
+            return _Hit(target, 2, 20, f"{rule} ({noise})")
+        return None
+
+    def _amounts_differ(self, left: str, right: str) -> bool:
+        one, other = _money(self.rows[left]), _money(self.rows[right])
+        return one is not None and other is not None and one != other
+
+    def _possible(self, origin: str, targets: Iterable[str]) -> list[str]:
+        own, is_order = self.rows[origin]["source_system"], self.is_order(origin)
+        return [
+            record
+            for record in dict.fromkeys(targets)
+            if record != origin
+            and (self.rows[record]["source_system"] != own or (not is_order and self.is_order(record)))
+        ]
+
+    def _lookup(
+        self, origin: str, targets: Iterable[str], hint: str | None, value: str
+    ) -> tuple[str | None, str | None]:
+        """The one document meant, or why there is none; neither where no document has the number."""
+        possible = self._possible(origin, targets)
+        if hint is not None:
+            possible = [
+                record for record in possible if self.rows[record]["source_system"] == hint
+            ] or possible
+        if len(possible) == 1:
+            return possible[0], None
+        if len({self.rows[record]["source_system"] for record in possible}) == 1:
+            return None, f"{value!r} names {len(possible)} orders of one system"
+        if possible:
+            orders = [record for record in possible if self.is_order(record)]
+            if len(orders) == 1:
+                return orders[0], None
+            return None, f"{value!r} could be an order of {len(possible)} systems"
+        return None, None
+
+    def _named(self, value: str | None) -> str | None:
+        text = normalise.plain(value) or ""
+        named = [system for system in self.systems if system in text]
+        return named[0] if len(named) == 1 else None
+
+    def follow_parcels(self, shipments: Sequence[Row]) -> None:
+        """Records that know one parcel by its tracking number name each other, after everything they name themselves."""
+        parcels: dict[str, set[str]] = defaultdict(set)
+        for row in shipments:
+            number = normalise.code(row["tracking_number"])
+            if (
+                number is not None
+                and len(number) >= _SHORTEST_TRACKING
+                and row["order_record_id"] in self.rows
+            ):
+                parcels[number].add(row["order_record_id"])
+        for records in parcels.values():
+            # A number that several documents of one system know is used again, or is one parcel for several orders.
+            systems = [self.rows[record]["source_system"] for record in records]
+            if len(set(systems)) < len(systems):
+                continue
+            for left, right in combinations(sorted(records), 2):
+                for origin, target in ((left, right), (right, left)):
+                    if not self.is_order(origin):
+                        self.add(origin, _Hit(target, 2, 50, "tracking_number"))
+
+    def links(self) -> OrderLinks:
+        self._name_back()
+        merged = self._merged()
+        parts = self._parts(merged)
+        edges: set[Edge] = set()
+        for origin, hits in self.hits.items():
+            if self.is_order(origin) and origin not in merged:
+                edges |= {
+                    _edge(
+                        hit.strength,
+                        origin,
+                        hit.target,
+                        f"{hit.rule}{_PART}" if origin in parts else hit.rule,
+                    )
+                    for hit in hits.values()
+                    if self.is_order(hit.target) and hit.target not in merged
+                }
+        hangers: dict[str, tuple[str, str]] = {}
+        orphans = {
+            record: f"it stands for {len(found)} orders: {', '.join(found)}"
+            for record, found in merged.items()
+        }
+        for record in sorted(self.rows):
+            if self.is_order(record):
+                continue
+            reached = self._reach(record, merged)
+            if not reached:
+                met = [self.rows[target]["order_number"] for target in self.hits[record] if target in merged]
+                missing = f"{met[0]} stands for several orders" if met else "it refers to no order"
+                orphans[record] = self.faults.get(record, missing)
+                continue
+            hangers[record] = (reached[0].target, reached[0].rule)
+            if not self._one_purchase(reached):
+                continue
+            edges |= {
+                _edge(2, left.target, right.target, left.rule) for left, right in combinations(reached, 2)
+            }
+        return OrderLinks(sorted(edges), hangers, orphans, frozenset(merged))
+
+    def _name_back(self) -> None:
+        """A delivery that lost its reference hangs on the parcel that names it, if that parcel names the order, too."""
+        for origin in sorted(self.hits):
+            if self.is_order(origin) or not any(self.is_order(target) for target in self.hits[origin]):
+                continue
+            for target in sorted(self.hits[origin]):
+                if not self.is_order(target) and not self.hits.get(target):
+                    self.add(target, _Hit(origin, 2, 90, self.hits[origin][target].rule))
+
+    def _reach(self, record: str, merged: Mapping[str, Any]) -> list[_Hit]:
+        """Order documents a record leads to, nearest first; each with the rule that the way began with."""
+        seen = {record}
+        found: list[_Hit] = []
+        frontier = [(hit, hit.rule) for hit in sorted(self.hits[record].values(), key=_directness)]
+        while frontier:
+            following = []
+            for hit, rule in frontier:
+                if hit.target in seen or hit.target in merged:
+                    continue
+                seen.add(hit.target)
+                if self.is_order(hit.target):
+                    found.append(_Hit(hit.target, hit.strength, hit.nth, rule))
+                else:
+                    further = sorted(self.hits[hit.target].values(), key=_directness)
+                    following += [(step, rule) for step in further]
+            frontier = following
+        return found
+
+    def _one_purchase(self, reached: Sequence[_Hit]) -> bool:
+        """Whether the orders that one delivery names can be one: one document each of several systems, amounts alike."""
+        systems = [self.rows[hit.target]["source_system"] for hit in reached]
+        if len(reached) < 2 or len(set(systems)) < len(systems):
+            return False
+        return not any(
+            self._amounts_differ(one.target, other.target) for one, other in combinations(reached, 2)
+        )
+
+    def _merged(self) -> dict[str, list[str]]:
+        """Order documents whose one reference names several orders of another system that add up to their amount."""
+        merged = {}
+        for origin, hits in self.hits.items():
+            if not self.is_order(origin):
+                continue
+            named: dict[tuple[str, str], list[str]] = defaultdict(list)
+            for hit in hits.values():
+                if self.is_order(hit.target) and hit.text:
+                    named[self.rows[hit.target]["source_system"], hit.text].append(hit.target)
+            for targets in named.values():
+                if len(targets) > 1 and self._adds_up(origin, targets):
+                    merged[origin] = sorted(str(self.rows[target]["order_number"]) for target in targets)
+        return merged
+
+    def _adds_up(self, whole: str, parts: Sequence[str]) -> bool:
+        total, amounts = _money(self.rows[whole]), [_money(self.rows[part]) for part in parts]
+        known = [amount for amount in amounts if amount is not None]
+        if total is None or len(known) < len(amounts) or {currency for currency, _ in known} != {total[0]}:
+            return False
+        return sum((amount for _, amount in known), Decimal(0)) == total[1]
+
+    def _parts(self, merged: Mapping[str, Any]) -> set[str]:
+        """Documents of one system that name the same order, where their amounts add up to the order's."""
+        naming: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for origin, hits in self.hits.items():
+            if self.is_order(origin) and origin not in merged:
+                for hit in hits.values():
+                    if self.is_order(hit.target):
+                        naming[hit.target, self.rows[origin]["source_system"]].append(origin)
+        parts: set[str] = set()
+        for (target, _), origins in naming.items():
+            if len(origins) > 1 and self._adds_up(target, origins):
+                parts |= set(origins)
+        return parts
+
+
+def exclusive(documents: Iterable[Row], edges: Iterable[Edge]) -> dict[str, str]:
+    """Record id -> label that one order may hold once: its system, as one purchase has one document per system.
+
+    Parts of one order, whose amounts add up to it, have none.
+    """
+    system = {row["record_id"]: row["source_system"] for row in documents}
+    parts: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for edge in edges:
+        if edge.rule.endswith(_PART) and edge.left in system and edge.right in system:
+            parts[edge.left, system[edge.right]].add(edge.right)
+            parts[edge.right, system[edge.left]].add(edge.left)
+    split = {record for found in parts.values() if len(found) > 1 for record in found}
+    return {record: label for record, label in system.items() if record not in split}
+
+
+def _directness(hit: _Hit) -> tuple[int, int, str]:
+    return hit.strength, hit.nth, hit.target
+
+
+def _edge(strength: int, left: str, right: str, rule: str) -> Edge:
+    return Edge(strength, min(left, right), max(left, right), rule)
+
+
+def _money(row: Row) -> tuple[str, Decimal] | None:
+    currency, amount = row.get("currency"), row.get("net_amount")
+    return None if currency is None or amount is None else (currency, amount)
+
+
+@dataclass(frozen=True)
+class Corroborated:
+    """Links that stand on agreement alone, where a reference was lost."""
+
+    edges: list[Edge]
+    hangers: dict[str, tuple[str, str]]
+
+
+# Asked for the lines of some order records: rows of `int_order_lines` (order_record_id, sku_key, qty, is_return).
+LinesOf = Callable[[Collection[str]], Sequence[Row]]
+
+
+def corroborate(
+    orders: Sequence[Row],
+    lines_of: LinesOf,
+    links: OrderLinks,
+    order_ids: Mapping[str, str],
+    customers: Sequence[Row],
+    customer_ids: Mapping[str, str],
+    sku_ids: Mapping[str, str],
+) -> Corroborated:
+    """Links between documents that no reference joins, but everything else does.
+
+    Two order documents of different systems are one where buyer, currency, net amount and quantity of every article agree,
+    they are dated at most three days apart, and neither fits any other document that could still be its partner. A
+    fulfilment without a reference hangs on the one order of its customer that holds its goods.
+
+    Args:
+        orders: rows of `int_order_records` (with currency, net_amount, ordered_at, ship_to_street, ship_to_postcode).
+        lines_of: asked once, for the few documents that come into question.
+        links: what references say.
+        order_ids, customer_ids, sku_ids: record id -> golden id, as far as known by now.
+        customers: rows of `int_customer_records`.
+    """
+    names = {row["record_id"]: row["company_name"] or row["full_name"] for row in customers}
+    documents = [row for row in orders if row["document_role"] == "order" and row["record_id"] in order_ids]
+    lost = [
+        row
+        for row in orders
+        if row["document_role"] != "order"
+        and row["record_id"] in links.orphans
+        and customer_ids.get(row["customer_key"] or "") is not None
+    ]
+    customers_of_lost = {customer_ids[row["customer_key"]] for row in lost}
+    theirs = [row for row in documents if customer_ids.get(row["customer_key"] or "") in customers_of_lost]
+    pairs = _alike_in_amount(documents, names, order_ids, customer_ids)
+    asked = {record for pair in pairs for record in pair}
+    asked |= {row["record_id"] for row in (*lost, *theirs)}
+    if not asked:
+        return Corroborated([], {})
+    goods = _goods(lines_of(asked), sku_ids)
+    return Corroborated(_twins(pairs, goods, order_ids), _hung(lost, theirs, goods, order_ids, customer_ids))
+
+
+def _goods(lines: Sequence[Row], sku_ids: Mapping[str, str]) -> dict[str, dict[str, Decimal]]:
+    """Quantity of each article per document; a document with an unknown article or quantity is left out."""
+    goods: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    unknown = set()
+    for line in lines:
+        if line["sku_key"] is None or line["is_return"]:  # freight, fees; goods that came back
+            continue
+        sku = sku_ids.get(line["sku_key"])
+        if sku is None or line["qty"] is None:
+            unknown.add(line["order_record_id"])
+        else:
+            goods[line["order_record_id"]][sku] += line["qty"]
+    return {record: dict(found) for record, found in goods.items() if record not in unknown}
+
+
+def _alike_in_amount(
+    documents: Sequence[Row],
+    names: Mapping[str, str | None],
+    order_ids: Mapping[str, str],
+    customer_ids: Mapping[str, str],
+) -> list[tuple[str, str]]:
+    """Pairs of order documents, not one order yet, that agree in everything but their goods."""
+    systems: dict[str, set[str]] = defaultdict(set)
+    alike: dict[tuple[str, Decimal], list[Row]] = defaultdict(list)
+    for row in documents:
+        systems[order_ids[row["record_id"]]].add(row["source_system"])
+        money = _money(row)
+        if money is not None and money[1] > 0 and row["ordered_at"] is not None:
+            alike[money].append(row)
+    pairs = []
+    for rows in alike.values():
+        if len({row["source_system"] for row in rows}) < 2:
+            continue
+        rows.sort(key=lambda row: (row["ordered_at"], row["record_id"]))
+        for position, row in enumerate(rows):
+            for other in rows[position + 1 :]:
+                if other["ordered_at"] - row["ordered_at"] > _WINDOW:
+                    break
+                one, two = order_ids[row["record_id"]], order_ids[other["record_id"]]
+                # An order that has a document of this system already has its partner.
+                if (
+                    one != two
+                    and systems[one].isdisjoint(systems[two])
+                    and _one_buyer(row, other, names, customer_ids)
+                ):
+                    pairs.append((row["record_id"], other["record_id"]))
+    return pairs
+
+
+def _twins(
+    pairs: Sequence[tuple[str, str]], goods: Mapping[str, Mapping[str, Decimal]], order_ids: Mapping[str, str]
+) -> list[Edge]:
+    partners: dict[str, set[str]] = defaultdict(set)
+    for left, right in pairs:
+        if goods.get(left) and goods.get(left) == goods.get(right):
+            partners[left].add(right)
+            partners[right].add(left)
+    edges = []
+    for left, found in partners.items():
+        # Documents of one order count as one partner.
+        if len({order_ids[right] for right in found}) > 1:
+            continue
+        for right in found:
+            if left < right and len({order_ids[record] for record in partners[right]}) == 1:
+                edges.append(_edge(4, left, right, "same buyer, amount and goods"))
+    return edges
+
+
+def _one_buyer(
+    left: Row, right: Row, names: Mapping[str, str | None], customer_ids: Mapping[str, str]
+) -> bool:
+    keys = left["customer_key"], right["customer_key"]
+    ids = [customer_ids.get(key) if key is not None else None for key in keys]
+    if ids[0] is not None and ids[0] == ids[1]:
+        return True
+    spelled = [names.get(key) if key is not None else None for key in keys]
+    if spelled[0] and spelled[1] and compatible(spelled[0], spelled[1]):
+        return True
+    places = [
+        (normalise.code(row["ship_to_postcode"]), normalise.house_number(row["ship_to_street"]))
+        for row in (left, right)
+    ]
+    return None not in places[0] and places[0] == places[1]
+
+
+def _hung(
+    lost: Sequence[Row],
+    documents: Sequence[Row],
+    goods: Mapping[str, Mapping[str, Decimal]],
+    order_ids: Mapping[str, str],
+    customer_ids: Mapping[str, str],
+) -> dict[str, tuple[str, str]]:
+    """Fulfilments by the one order of their customer that holds their goods: record id -> (order document, rule)."""
+    bought: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for row in sorted(documents, key=lambda row: str(row["record_id"])):
+        bought[customer_ids[row["customer_key"]]][order_ids[row["record_id"]]].append(row["record_id"])
+    hung = {}
+    for row in lost:
+        taken = goods.get(row["record_id"])
+        if not taken:
+            continue
+        holding, touching = [], set()
+        for order_id, records in bought[customer_ids[row["customer_key"]]].items():
+            for record in records:
+                held = goods.get(record)
+                if held is None or held.keys() & taken.keys():  # goods not known may be these
+                    touching.add(order_id)
+                if held is not None and all(held.get(sku, Decimal(0)) >= qty for sku, qty in taken.items()):
+                    holding.append(record)
+        if holding and len(touching) == 1:
+            hung[row["record_id"]] = (holding[0], "same customer and goods")
+    return hung
