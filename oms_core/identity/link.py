@@ -20,6 +20,7 @@ from oms_core.identity import files, recognise
 from oms_core.identity.accuracy import Accuracy, connected
 from oms_core.identity.assignment import one_to_one as assign
 from oms_core.identity.conform import conform
+from oms_core.identity.identifiers import gtins_differ, shared_codes
 from oms_core.identity.recognise import Column, ColumnError, Entity
 from oms_core.identity.threshold import Costs, thresholds
 from oms_core.identity.truth import read_truth
@@ -363,7 +364,31 @@ def _score(table: pa.Table, entity: Entity, *, sides: bool, one_to_one: bool) ->
     left = np.asarray(pc.index_in(scored.pairs["left_id"], value_set=names), dtype=np.int64)
     right = np.asarray(pc.index_in(scored.pairs["right_id"], value_set=names), dtype=np.int64)
     probability = np.asarray(scored.pairs["probability"], dtype=np.float64)
-    return _Matches(np.minimum(left, right), np.maximum(left, right), probability, tuple(scored.cut))
+    matches = _Matches(np.minimum(left, right), np.maximum(left, right), probability, tuple(scored.cut))
+    return _with_codes(table, matches, sides) if entity == "sku" else matches
+
+
+def _with_codes(table: pa.Table, matches: _Matches, linking: bool) -> _Matches:
+    """Add what article numbers say to what titles say."""
+    columns = [name for name in ("gtin14", "brand", "mpn", "sku_code", "title") if name in table.column_names]
+    if not {"gtin14", "mpn", "sku_code"} & set(columns):
+        return matches
+    rows = table.select(columns).to_pylist()
+    if "gtin14" in columns:
+        pairs = zip(matches.left.tolist(), matches.right.tolist(), strict=True)
+        matches = matches.take(
+            np.asarray([not gtins_differ(rows[left], rows[right]) for left, right in pairs], dtype=bool)
+        )
+    file_of = np.asarray(pc.index_in(table["source_system"], value_set=pa.array(["a", "b"])), dtype=np.int64)
+    left, right, probability = shared_codes(rows, file_of if linking else None)
+    left, right = np.concatenate([matches.left, left]), np.concatenate([matches.right, right])
+    probability = np.concatenate([matches.probability, probability])
+    # Of a pair known from both, the stronger evidence counts.
+    order = np.lexsort((-probability, right, left))
+    left, right, probability = left[order], right[order], probability[order]
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (left[1:] != left[:-1]) | (right[1:] != right[:-1])
+    return _Matches(left[first], right[first], probability[first], matches.cut)
 
 
 @dataclass(frozen=True)
