@@ -323,8 +323,8 @@ _IDENTITY_COLUMNS = {
     "tax_number, street, city, region, postcode, country, marketplace_buyer_id, parent_key, _first_seen_at",
     "int_sku_records": "record_id, source_system, sku_code, title, brand, mpn, gtin14, size_qty, size_uom, pack_qty, "
     "_first_seen_at",
-    "int_location_records": "record_id, source_system, location_name, gln, location_code, street, postcode, country, "
-    "_first_seen_at",
+    "int_location_records": "record_id, source_system, location_name, location_type, gln, location_code, street, postcode, "
+    "country, latitude, longitude, _first_seen_at",
     "int_order_records": "record_id, source_system, source_key, document_role, order_number, channel, customer_key, "
     "ordered_at, currency, net_amount, ship_to_street, ship_to_postcode, _first_seen_at",
     "int_order_references": "order_record_id, reference_type, reference_value, target_system",

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from pypinyin import lazy_pinyin
 from rapidfuzz import fuzz
 
 from oms_core.identity import normalise
@@ -22,12 +19,6 @@ Row = Mapping[str, Any]
 _ONE_NAME = 80.0
 # A short form of a name stands in the long one; shorter than this many letters it would stand in many.
 _SHORTEST_FORM = 6
-# What a company is called besides its name: legal form and line of trade, which one language adds and another leaves out.
-_BESIDES = {
-    "ltd", "limited", "inc", "llc", "gmbh", "ag", "sarl", "sas", "sa", "bv", "co", "company", "corp", "corporation",
-    "pte", "plc", "kk", "kg", "trading", "trade", "commerce", "technology",
-}  # fmt: skip
-_BESIDES_ZH = re.compile("(?:有限|责任|股份|集团)*公司|有限|股份|集团|商贸|贸易|科技|实业|[省市]")
 
 
 def _exact(left: str, right: str) -> bool:
@@ -42,15 +33,12 @@ def _one_name(left: str, right: str) -> bool:
 
 
 def _words(value: str | None) -> str | None:
-    """A name as Latin words: script, accents, case, punctuation, legal form and line of trade do not matter."""
-    text = normalise.plain(value)
-    if text is None:
-        return None
-    if any("\u4e00" <= sign <= "\u9fff" for sign in text):
-        text = " ".join(lazy_pinyin(_BESIDES_ZH.sub("", text) or text))
-    folded = "".join(sign for sign in unicodedata.normalize("NFD", text) if not unicodedata.combining(sign))
-    words = [word for word in re.split(r"[\W_]+", folded.replace("ß", "ss")) if word]
-    return " ".join(word for word in words if word not in _BESIDES) or " ".join(words) or None
+    return " ".join(normalise.name_words(value)) or None
+
+
+def _company(value: str | None) -> str | None:
+    # With its legal form a Chinese company's line of trade is read as such, and so is comparable to the English one.
+    return _words(f"{value}有限公司" if normalise.is_han(value) and not str(value).endswith("公司") else value)
 
 
 @dataclass(frozen=True)
@@ -73,7 +61,7 @@ def _of(column: str, normal: Callable[[str | None], str | None]) -> Callable[[Ro
 COMPARABLE: Mapping[str, Mapping[str, Comparison]] = {
     "customer": {
         "full_name": Comparison(_of("full_name", _words), _one_name),
-        "company_name": Comparison(_of("company_name", _words), _one_name),
+        "company_name": Comparison(_of("company_name", _company), _one_name),
         "customer_type": Comparison(_of("customer_type", normalise.plain)),
         "email": Comparison(_of("email", normalise.email)),
         "phone_e164": Comparison(

@@ -6,13 +6,13 @@ nothing: a family's phone, a marketplace's relay address, a code that was given 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations, pairwise
 from typing import Any
 
-from oms_core.identity import names, normalise
+from oms_core.identity import names, normalise, places
 from oms_core.identity.cluster import Edge
 
 Row = Mapping[str, Any]
@@ -24,6 +24,9 @@ _MOST_IN_FULL = 12
 _MOST_FORMS = 24
 _MOST_NAMES_OF_ONE = 12
 _MOST_NAMES_AT_MAILBOX = 3
+# A register enters at most one customer in five twice; three signs that two namesakes are two people are enough.
+_MOST_ENTERED_TWICE = 0.2
+_TWO_PEOPLE = 3
 # How many namesakes may be expected by chance for a name and a postcode to mean one person.
 _CHANCE = 0.05
 
@@ -55,8 +58,30 @@ def _group(rows: Iterable[Row], value: Callable[[Row], Any]) -> dict[Any, list[s
 def customer_edges(rows: Sequence[Row]) -> list[Edge]:
     """Evidence among customer records (columns of `int_customer_records`)."""
     people = _People(rows)
-    people.forget_shared_mailboxes()
-    mailbox, number, named, tail = people.mailbox, people.phone, people.key, people.phone_tail
+    number, named, tail = people.phone, people.key, people.phone_tail
+
+    def both(one: Values, other: Values) -> dict[Any, list[str]]:
+        return _group(rows, lambda row: (one[row["record_id"]], other[row["record_id"]]))
+
+    edges = _own_identifiers(rows, people)
+    edges += _chain(both(number, named), "phone+name", 3)
+    edges += _chain(both(number, people.person), "phone+name", 3)
+    edges += _chain(both(tail, people.person), "phone+name", 3)
+    edges += _alike(_group(rows, lambda row: number[row["record_id"]]), people, "phone+similar name", 3)
+    edges += _alike(_group(rows, lambda row: tail[row["record_id"]]), people, "phone+similar name", 3)
+    edges += _other_script(
+        _group(rows, lambda row: number[row["record_id"]]), people, "phone+other script", 3
+    )
+    edges += _at_one_address(rows, people, _components(edges))
+    return edges
+
+
+Values = Mapping[str, str | None]
+
+
+def _own_identifiers(rows: Sequence[Row], people: _People) -> list[Edge]:
+    """Evidence by what belongs to one customer alone: numbers, accounts, a mailbox."""
+    mailbox = people.mailbox
 
     def buyer(row: Row) -> tuple[str, str] | None:
         text = normalise.code(row["marketplace_buyer_id"])
@@ -68,19 +93,84 @@ def customer_edges(rows: Sequence[Row]) -> list[Edge]:
     edges = _chain(_group(rows, lambda row: people.tax[row["record_id"]]), "tax_number", 1)
     edges += _chain(_group(rows, buyer), "marketplace_buyer_id", 1)
     edges += _accounts(rows, people)
-    edges += _chain(both(mailbox, number), "email+phone", 2)
-    edges += _chain(both(mailbox, named), "email+name", 2)
-    edges += _chain(both(number, named), "phone+name", 3)
-    edges += _chain(both(number, people.person), "phone+name", 3)
-    edges += _chain(both(tail, people.person), "phone+name", 3)
-    edges += _alike(_group(rows, lambda row: number[row["record_id"]]), people, "phone+similar name", 3)
-    edges += _alike(_group(rows, lambda row: tail[row["record_id"]]), people, "phone+similar name", 3)
-    edges += _one_mailbox(_group(rows, lambda row: mailbox[row["record_id"]]), people)
-    edges += _at_one_address(rows, people)
-    return edges
+    edges += _chain(both(mailbox, people.phone), "email+phone", 2)
+    edges += _chain(both(mailbox, people.key), "email+name", 2)
+    return edges + _one_mailbox(_group(rows, lambda row: mailbox[row["record_id"]]), people)
 
 
-Values = Mapping[str, str | None]
+def _components(edges: Iterable[Edge]) -> dict[str, str]:
+    """Record id -> one record of all that the edges connect; records without edges are not in it."""
+    root: dict[str, str] = {}
+
+    def find(record: str) -> str:
+        while root.setdefault(record, record) != record:
+            root[record] = root[root[record]]
+            record = root[record]
+        return record
+
+    for edge in edges:
+        left, right = find(edge.left), find(edge.right)
+        root[max(left, right)] = min(left, right)
+    return {record: find(record) for record in list(root)}
+
+
+def _namesakes(rows: Sequence[Row]) -> dict[str, str]:
+    """Customers of one name at one address or phone whom the systems themselves keep apart: father and son.
+
+    Two groups of records, each held together by a mailbox of its own, are two people where enough speaks for it: their
+    mailboxes differ, and so do their phones or several systems that hardly ever enter anybody twice have both.
+
+    Returns:
+        Record id -> its group, for the groups that must stay apart.
+    """
+    people = _People(rows)
+    group = _components(_own_identifiers(rows, people))
+    members: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        record = row["record_id"]
+        if people.mailbox[record] is not None:
+            group.setdefault(record, record)
+        if record in group:
+            members[group[record]].append(record)
+    system = {row["record_id"]: row["source_system"] for row in rows}
+    entered: dict[str, list[int]] = defaultdict(list)
+    for records in members.values():
+        for name, count in Counter(system[record] for record in records).items():
+            entered[name].append(count)
+    # In a system that makes a record of every order, two records of one person are nothing unusual.
+    registers = {
+        name
+        for name, counts in entered.items()
+        if sum(count > 1 for count in counts) <= _MOST_ENTERED_TWICE * len(counts)
+    }
+
+    def values(of: Values, records: Sequence[str]) -> set[str]:
+        return {value for record in records if (value := of[record]) is not None}
+
+    together: dict[Any, set[str]] = defaultdict(set)
+    for row in rows:
+        record = row["record_id"]
+        if record in group and people.form[record] is not None:
+            for place in (people.postcode[record], people.phone[record]):
+                if place is not None:
+                    together[people.form[record], place].add(group[record])
+    apart: set[str] = set()
+    for groups in together.values():
+        if len(groups) > _MOST_FORMS:
+            continue
+        for one, other in combinations(sorted(groups), 2):
+            ours, theirs = members[one], members[other]
+            mailboxes = values(people.mailbox, ours), values(people.mailbox, theirs)
+            if not mailboxes[0] or not mailboxes[1] or mailboxes[0] & mailboxes[1]:
+                continue
+            phones = values(people.phone, ours), values(people.phone, theirs)
+            weight = 1 + bool(phones[0] and phones[1] and not phones[0] & phones[1])
+            weight += len(
+                {system[record] for record in ours} & {system[record] for record in theirs} & registers
+            )
+            if weight >= _TWO_PEOPLE:
+                apart |= {one, other}
+    return {record: found for record, found in group.items() if found in apart}
 
 
 class _People:
@@ -88,7 +178,7 @@ class _People:
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.named: dict[str, str | None] = {}
-        self.shared: set[str] = set()
+        self.country: dict[str, str | None] = {}
         self.form: dict[str, str | None] = {}
         self.key: dict[str, str | None] = {}
         self.person: dict[str, str | None] = {}
@@ -100,6 +190,7 @@ class _People:
         self.house: dict[str, str | None] = {}
         for row in rows:
             record, country = row["record_id"], _country(row)
+            self.country[record] = country
             self.named[record] = row["company_name"] or row["full_name"]
             self.form[record] = normalise.name(self.named[record])
             # A family's name with an initial is several people's: it counts only beside the names around it.
@@ -113,9 +204,12 @@ class _People:
             self.postcode[record] = normalise.code(row["postcode"])
             self.house[record] = normalise.house_number(row["street"])
 
-    def forget_shared_mailboxes(self) -> None:
+        self._forget_shared_mailboxes()
+
+    def _forget_shared_mailboxes(self) -> None:
         """An address under more than three names that cannot be one person's is a shared mailbox, and nobody's."""
         at: dict[str, set[str]] = defaultdict(set)
+        shared: set[str] = set()
         for record, mailbox in self.mailbox.items():
             named = self.named[record]
             if mailbox is not None and named is not None and self.form[record] is not None:
@@ -129,9 +223,9 @@ class _People:
                 ):
                     apart.append(name)
             if len(apart) > _MOST_NAMES_AT_MAILBOX:
-                self.shared.add(mailbox)
+                shared.add(mailbox)
         for record, mailbox in self.mailbox.items():
-            if mailbox in self.shared:
+            if mailbox in shared:
                 self.mailbox[record] = None
 
 
@@ -191,6 +285,30 @@ def _alike(groups: Mapping[Any, Sequence[str]], people: _People, rule: str, stre
     return edges
 
 
+def _other_script(
+    groups: Mapping[Any, Sequence[str]], people: _People, rule: str, strength: int
+) -> list[Edge]:
+    """Edges between one person's names in Japanese signs and in Latin letters, where nobody else is in the group.
+
+    How Japanese signs are read cannot be told from them, so the two names say nothing for or against each other.
+    """
+    edges = []
+    for records in groups.values():
+        forms = dict(_forms(records, people).values())
+        latin = [form for form in forms if not normalise.is_han(form)]
+        signs = [form for form in forms if normalise.is_han(form)]
+        if not latin or not signs or len(forms) > _MOST_FORMS:
+            continue
+        if {people.country[record] for found in forms.values() for record in found} - {None} != {"JP"}:
+            continue
+        sides = (latin, signs)
+        if all(
+            names.compatible(one, other) for side in sides for one, other in combinations(sorted(side), 2)
+        ):
+            edges += _between([(one, other) for one in latin for other in signs], forms, rule, strength)
+    return edges
+
+
 def _between(
     pairs: Iterable[tuple[str, str]], forms: Mapping[str, Sequence[str]], rule: str, strength: int
 ) -> list[Edge]:
@@ -222,11 +340,12 @@ def _one_mailbox(groups: Mapping[Any, Sequence[str]], people: _People) -> list[E
     return edges
 
 
-def _at_one_address(rows: Sequence[Row], people: _People) -> list[Edge]:
+def _at_one_address(rows: Sequence[Row], people: _People, group: Mapping[str, str]) -> list[Edge]:
     """One name at one postcode and house, in whatever script, is one customer.
 
     Where a record has no house, the name must be rare enough: from how often it, or another that could stand for it,
-    occurs in other postcodes, less than one namesake in twenty is to be expected among those who live here.
+    occurs in other postcodes, less than one namesake in twenty is to be expected among those who live here. Records that
+    name different houses count as one where stronger evidence (`group`) has joined them.
     """
     at: dict[str, list[str]] = defaultdict(list)
     for row in rows:
@@ -236,29 +355,43 @@ def _at_one_address(rows: Sequence[Row], people: _People) -> list[Edge]:
     spread: dict[str, set[str]] = defaultdict(set)
     for postcode, records in at.items():
         for record in records:
-            for sign in _short_names(people.named[record]):
+            for sign in (people.form[record] or "", *_short_names(people.named[record])):
                 spread[sign].add(postcode)
+
+    def is_rare(signs: Iterable[str], neighbours: int) -> bool:
+        elsewhere = min((len(spread[sign]) - 1 for sign in signs), default=0)
+        return elsewhere * neighbours <= _CHANCE * len(at)
+
+    def is_one_house(records: Iterable[str]) -> bool:
+        housed = [record for record in records if people.house[record] is not None]
+        if len({people.house[record] for record in housed}) <= 1:
+            return True
+        return len({group.get(record, record) for record in housed}) == 1
+
     edges = []
     for records in at.values():
         forms = dict(_forms(records, people).values())
         pairs, doubtful = names.unambiguous(forms) if len(forms) <= _MOST_FORMS else ([], set(forms))
-        sure = {
-            form: found for form, found in forms.items() if form not in doubtful or not names.is_short(form)
-        }
-        edges += _chain(_one_house(sure, people.house), "name+address", 4)
+        for form, found in forms.items():
+            if form in doubtful and names.is_short(form):
+                continue
+            houses: dict[str, list[str]] = defaultdict(list)
+            for record in found:
+                houses[people.house[record] or ""].append(record)
+            homeless = houses.pop("", [])
+            edges += _chain(houses, "name+address", 4)
+            if homeless and is_one_house(found) and is_rare([people.form[found[0]] or ""], len(forms)):
+                edges += _chain({form: found}, "name+postcode", 4)
         for one, other in pairs:
             shared = set(_short_names(one)) & set(_short_names(other))
-            elsewhere = min((len(spread[sign]) - 1 for sign in shared), default=0)
-            houses = {people.house[record] for record in (*forms[one], *forms[other])} - {None}
-            if len(houses) > 1 or elsewhere * len(forms) > _CHANCE * len(at):
-                continue
-            rule = "similar name+address" if houses else "similar name+postcode"
-            edges += _between([(one, other)], forms, rule, 4)
-    return edges
+            if is_one_house([*forms[one], *forms[other]]) and is_rare(shared, len(forms)):
+                edges += _between([(one, other)], forms, "similar name+address", 4)
+    by_house = _group(rows, lambda row: (people.postcode[row["record_id"]], people.house[row["record_id"]]))
+    return edges + _other_script(by_house, people, "address+other script", 4)
 
 
 @lru_cache(maxsize=1 << 17)
-def _short_names(name: str) -> tuple[str, ...]:
+def _short_names(name: str | None) -> tuple[str, ...]:
     """A name as family and initial would have it, for each word that could be the family's."""
     words = names.words(name)
     return tuple(
@@ -267,24 +400,6 @@ def _short_names(name: str) -> tuple[str, ...]:
         for position, other in enumerate(words)
         if place != position and len(word) > 1
     )
-
-
-def _one_house(
-    groups: Mapping[Any, Sequence[str]], number_of: Mapping[str, str | None]
-) -> dict[Any, list[str]]:
-    """Split groups of one name and postcode by house number, which survives every spelling and script of a street.
-
-    Records without a number stay with the others only where those agree on one.
-    """
-    houses: dict[Any, list[str]] = {}
-    for key, records in groups.items():
-        numbers = {number_of[record] for record in records} - {None}
-        if len(numbers) <= 1:
-            houses[key] = list(records)
-            continue
-        for number in numbers:
-            houses[(key, number)] = [record for record in records if number_of[record] == number]
-    return houses
 
 
 def buyer_edges(orders: Iterable[Row], order_ids: Mapping[str, str], customers: Sequence[Row]) -> list[Edge]:
@@ -382,28 +497,13 @@ def sku_veto(rows: Sequence[Row]) -> Callable[[str, str], str | None]:
 
 
 def location_edges(rows: Sequence[Row]) -> list[Edge]:
-    """Evidence among location records (columns of `int_location_records`)."""
-
-    def place(row: Row) -> tuple[str | None, str | None]:
-        return normalise.code(row["street"]), normalise.code(row["postcode"])
-
-    edges = _chain(_group(rows, lambda row: normalise.code(row["gln"])), "gln", 1)
-    edges += _chain(_group(rows, lambda row: normalise.code(row["location_code"])), "location_code", 2)
-    edges += _chain(_group(rows, place), "street+postcode", 3)
-    edges += _chain(
-        _group(rows, lambda row: (normalise.name(row["location_name"]), row["country"])), "name+country", 4
-    )
-    return edges
+    """Evidence among location records (columns of `int_location_records`); see `places`."""
+    return places.edges(rows)
 
 
 def location_veto(rows: Sequence[Row]) -> Callable[[str, str], str | None]:
-    """Two GLNs that differ name two places."""
-    gln = {row["record_id"]: normalise.code(row["gln"]) for row in rows}
-
-    def veto(left: str, right: str) -> str | None:
-        return "their GLNs differ" if gln[left] and gln[right] and gln[left] != gln[right] else None
-
-    return veto
+    """What keeps two location records apart; see `places`."""
+    return places.veto(rows)
 
 
 def agreements(entity: str, rows: Sequence[Row]) -> dict[str, dict[str, str]]:
@@ -414,10 +514,12 @@ def agreements(entity: str, rows: Sequence[Row]) -> dict[str, dict[str, str]]:
             number = normalise.tax_number(row["tax_number"], _country(row))
             if number is not None:
                 found[f"tax number ({normalise.tax_scheme(number)})"][row["record_id"]] = number
+        found["e-mail account"] = _namesakes(rows)
         return found
+    if entity == "location":
+        return places.agreements(rows)
     read: dict[str, tuple[str, Callable[[Row], str | None]]] = {
         "sku": ("GTIN", lambda row: normalise.gtin(row["gtin14"], row["sku_code"])),
-        "location": ("GLN", lambda row: normalise.code(row["gln"])),
     }
     if entity not in read:
         return {}

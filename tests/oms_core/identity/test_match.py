@@ -244,7 +244,7 @@ def test_places_meet_by_gln_code_or_address_and_part_by_gln() -> None:
         "location", location("a:l:1", **address), location("b:l:2", street="1 MAIN ST", postcode="ec1a1bb")
     )
     assert not together(
-        "location", location("a:l:1", gln="1" * 13, **address), location("b:l:2", gln="2" * 13, **address)
+        "location", location("a:l:1", gln="4012345000009", **address), location("b:l:2", gln="4012345000016", **address)
     )
     assert not together(
         "location", location("a:l:1", street="1 Main St"), location("b:l:2", street="1 Main St")
