@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select, text
 
 from oms_core.identity.errors import ActivationRefusedError, DecisionRefusedError, UnknownNameError
 from oms_core.identity.model import Model, ModelError, load, shipped
-from oms_core.store.tables import STATE_SCHEMA, identity_model_reports, identity_models
+from oms_core.store.tables import ENTITIES, STATE_SCHEMA, identity_model_reports, identity_models
 
 _LOCK = 7_301_003  # advisory lock of activations
 _PARTS = 64  # members are hashed in parts, so that no text grows past what PostgreSQL holds
@@ -122,24 +122,39 @@ def keep_report(
     return _report(row)
 
 
-def find_model(connection: Connection, entity: str, name: str) -> Model:
+def find_model(connection: Connection, entity: str | None, name: str) -> Model:
     """A model by the path of its file, or by the version of one that was shipped, reported on or activated.
 
+    Args:
+        entity: whose; found out from the model where it can be.
+
     Raises:
-        UnknownNameError: there is none.
+        UnknownNameError: there is none, or models of several entities have that version.
         ModelError: the file is no model, or one of another entity.
     """
     path = Path(name)
     if path.suffix == ".json" or path.exists():
         model = load(path)
-    else:
-        model = _by_version(connection, entity, name)
-    if model.entity != entity:
-        raise ModelError(f"{name} is a model of {model.entity} records, not of {entity}")
-    return model
+        if model.entity not in ENTITIES or model.entity != (entity or model.entity):
+            raise ModelError(
+                f"{name} is a model of {model.entity} records, not of {entity or ', '.join(ENTITIES)}"
+            )
+        return model
+    found = {}
+    for kind in ENTITIES if entity is None else (entity,):
+        named = _by_version(connection, kind, name)
+        if named is not None:
+            found[kind] = named
+    if not found:
+        raise UnknownNameError(
+            f"no model {name!r} was shipped, reported on or activated: give the path of its JSON file"
+        )
+    if len(found) > 1:
+        raise UnknownNameError(f"{name!r} is a model of {' and '.join(found)}: say which with --entity")
+    return next(iter(found.values()))
 
 
-def _by_version(connection: Connection, entity: str, version: str) -> Model:
+def _by_version(connection: Connection, entity: str, version: str) -> Model | None:
     for table, column in (
         (identity_models, identity_models.c.version),
         (identity_model_reports, identity_model_reports.c.model_version),
@@ -152,12 +167,11 @@ def _by_version(connection: Connection, entity: str, version: str) -> Model:
         ).scalar()
         if artefact is not None:
             return Model.model_validate_json(artefact)
-    known = shipped(entity)
-    if known.version == version:
-        return known
-    raise UnknownNameError(
-        f"no {entity} model {version!r} was shipped, reported on or activated: give the path of its JSON file"
-    )
+    try:
+        known = shipped(entity)
+    except ModelError:  # none comes for this entity
+        return None
+    return known if known.version == version else None
 
 
 def activate(connection: Connection, entity: str, model: Model, *, by: str, reason: str) -> Activation:

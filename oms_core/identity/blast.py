@@ -61,18 +61,20 @@ class Blast:
         what = self.judgement or "the withdrawal"
         if self.change.is_same:
             return f"{what}: nothing would change"
-        words = []
-        for golden_id, others in self.change.merged.items():
-            words.append(f"{golden_id} retires, redirected to {self.redirects.get(golden_id) or others[0]}")
+        words = [
+            f"{golden_id} retires, redirected to {self.redirects.get(golden_id) or others[0]}"
+            for golden_id, others in self.change.merged.items()
+        ]
         for golden_id, others in self.change.split.items():
-            words.append(f"{golden_id} splits: {', '.join(others)} parts from it")
+            for other in others:
+                held = sum(pair == (golden_id, other) for pair in self.change.moved.values())
+                part = "part from it as" if other in self.change.born else "go to"
+                words.append(f"of the records of {golden_id}, {held} {part} {other}")
         hangs = self.change.worth.as_json()
-        revenue = (
-            ", ".join(f"{amount} {currency}" for currency, amount in hangs["revenue"].items()) or "no revenue"
-        )
+        revenue = ", ".join(f"{amount} {currency}" for currency, amount in hangs["revenue"].items())
         words.append(
-            f"{len(self.change.moved)} records move, and with them {hangs['orders']} orders "
-            f"({hangs['open_orders']} open), {revenue}"
+            f"records that move: {len(self.change.moved)}, orders with them: {hangs['orders']} "
+            f"({hangs['open_orders']} open), {revenue or 'no revenue'}"
         )
         return f"{what}: " + "; ".join(words)
 

@@ -162,7 +162,7 @@ def pair_view(connection: Connection, left: Named, right: Named, weigh: Weigh = 
         tuple(weigh(entity, ours, theirs)),
         tuple(decisions),
         tuple(_of_pair(evidence.tasks_about(connection, entity, two, ()), two, ids, members)),
-        tuple(steward.happenings(connection, entity, record_ids=two, ids=ids)),
+        tuple(steward.happenings(connection, entity, record_ids=two, ids=ids, others=False)),
         tuple(blasts),
     )
 

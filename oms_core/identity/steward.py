@@ -444,13 +444,19 @@ def decisions_about(connection: Connection, entity: str, record_ids: Collection[
 
 
 def happenings(
-    connection: Connection, entity: str, *, record_ids: Collection[str] = (), ids: Collection[str] = ()
+    connection: Connection,
+    entity: str,
+    *,
+    record_ids: Collection[str] = (),
+    ids: Collection[str] = (),
+    others: bool = True,
 ) -> list[Happening]:
     """What ever happened to records and golden ids, oldest first: decisions, withdrawals, events.
 
     Args:
         record_ids: records; decisions about any of them count, and events that name one.
         ids: golden ids; their events count, and decisions about whatever record ever was theirs.
+        others: of golden ids, also events and decisions about single records that are not among `record_ids`.
     """
     members = identity_members
     once: Iterable[str] = connection.execute(
@@ -458,14 +464,8 @@ def happenings(
             members.c.entity == entity, evidence.among(members.c.golden_id, ids)
         )
     ).scalars()
-    found: list[tuple[datetime, int, int, Happening]] = []
-    for item in decisions_about(connection, entity, {*record_ids, *once}):
-        what = f"{item.left} and {item.right} are {item.judgement} (decision {item.id}): {item.reason}"
-        found.append((item.at, 0, item.id, Happening(item.at, item.judgement, item.by, what)))
-        if item.withdrawn_at is not None:
-            why = f"decision {item.id} ({item.judgement}) withdrawn: {item.withdrawn_reason or 'no reason given'}"
-            entry = Happening(item.withdrawn_at, "withdrawn", item.withdrawn_by, why)
-            found.append((item.withdrawn_at, 0, item.id, entry))
+    concerned = {*record_ids, *once} if others else set(record_ids)
+    found = [(item.at, 0, item) for item in told(decisions_about(connection, entity, concerned))]
     events = identity_events
     about = (
         evidence.among(events.c.golden_id, ids)
@@ -475,13 +475,34 @@ def happenings(
     for row in connection.execute(
         select(events).where(events.c.entity == entity, about).order_by(events.c.seq)
     ):
+        if (
+            not others
+            and row.kind != "born"
+            and row.record_id is not None
+            and row.record_id not in record_ids
+        ):
+            continue
         words = [row.golden_id]
         if row.record_id is not None:
             words.append(f"record {row.record_id}")
         if row.other_id is not None:
             words.append({"merged": "into"}.get(row.kind, "from") + f" {row.other_id}")
-        found.append((row.at, 1, row.seq, Happening(row.at, row.kind, None, " ".join(words))))
-    return [item[-1] for item in sorted(found, key=lambda item: item[:3])]
+        if row.reason is not None:
+            words.append(f"({row.reason})")
+        found.append((row.at, row.seq, Happening(row.at, row.kind, None, " ".join(words))))
+    return [item for _, _, item in sorted(found, key=lambda entry: entry[:2])]
+
+
+def told(decisions: Iterable[Judged]) -> list[Happening]:
+    """Decisions and their withdrawals as entries of a history, oldest first."""
+    found = []
+    for item in decisions:
+        what = f"{item.left} and {item.right} are {item.judgement} (decision {item.id}): {item.reason}"
+        found.append(Happening(item.at, item.judgement, item.by, what))
+        if item.withdrawn_at is not None:
+            why = f"decision {item.id} ({item.judgement}) withdrawn: {item.withdrawn_reason or 'no reason given'}"
+            found.append(Happening(item.withdrawn_at, "withdrawn", item.withdrawn_by, why))
+    return sorted(found, key=lambda item: item.at)
 
 
 def past_members(
