@@ -343,23 +343,24 @@ def _one_mailbox(groups: Mapping[Any, Sequence[str]], people: _People) -> list[E
 def _at_one_address(rows: Sequence[Row], people: _People, group: Mapping[str, str]) -> list[Edge]:
     """One name at one postcode and house, in whatever script, is one customer.
 
-    Where a record has no house, the name must be rare enough: from how often it, or another that could stand for it,
-    occurs in other postcodes, less than one namesake in twenty is to be expected among those who live here. Records that
-    name different houses count as one where stronger evidence (`group`) has joined them.
+    Where a record has no house, the name must be rare enough: from how many others bear it, or one that could stand for
+    it, less than one namesake in twenty is to be expected at this postcode. Records that name different houses count as
+    one where stronger evidence (`group`) has joined them.
     """
     at: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         postcode = people.postcode[row["record_id"]]
         if postcode is not None and people.form[row["record_id"]] is not None:
             at[postcode].append(row["record_id"])
-    spread: dict[str, set[str]] = defaultdict(set)
-    for postcode, records in at.items():
-        for record in records:
-            for sign in (people.form[record] or "", *_short_names(people.named[record])):
-                spread[sign].add(postcode)
+    bearers: dict[str, set[str]] = defaultdict(set)
+    for record, form in people.form.items():
+        if form is not None and record in group:
+            for sign in (form, *_short_names(people.named[record])):
+                bearers[sign].add(group[record])
 
-    def is_rare(signs: Iterable[str], neighbours: int) -> bool:
-        elsewhere = min((len(spread[sign]) - 1 for sign in signs), default=0)
+    def is_rare(signs: Iterable[str], records: Iterable[str], neighbours: int) -> bool:
+        here = {group.get(record, record) for record in records}
+        elsewhere = min((len(bearers[sign] - here) for sign in signs), default=0)
         return elsewhere * neighbours <= _CHANCE * len(at)
 
     def is_one_house(records: Iterable[str]) -> bool:
@@ -380,11 +381,11 @@ def _at_one_address(rows: Sequence[Row], people: _People, group: Mapping[str, st
                 houses[people.house[record] or ""].append(record)
             homeless = houses.pop("", [])
             edges += _chain(houses, "name+address", 4)
-            if homeless and is_one_house(found) and is_rare([people.form[found[0]] or ""], len(forms)):
+            if homeless and is_one_house(found) and is_rare([people.form[found[0]] or ""], found, len(forms)):
                 edges += _chain({form: found}, "name+postcode", 4)
         for one, other in pairs:
-            shared = set(_short_names(one)) & set(_short_names(other))
-            if is_one_house([*forms[one], *forms[other]]) and is_rare(shared, len(forms)):
+            shared, both = set(_short_names(one)) & set(_short_names(other)), [*forms[one], *forms[other]]
+            if is_one_house(both) and is_rare(shared, both, len(forms)):
                 edges += _between([(one, other)], forms, "similar name+address", 4)
     by_house = _group(rows, lambda row: (people.postcode[row["record_id"]], people.house[row["record_id"]]))
     return edges + _other_script(by_house, people, "address+other script", 4)

@@ -82,6 +82,8 @@ def compatible(left: str, right: str) -> bool:
     if normalise.name(left) == normalise.name(right):
         return normalise.name(left) is not None
     one, other = list(words(left)), list(words(right))
+    if normalise.is_firm(left) or normalise.is_firm(right):
+        return _one_firm(one, other)
     shared = [word for word in one if len(word) > 1 and word in other]
     for word in shared:
         if word in one and word in other:
@@ -95,6 +97,12 @@ def compatible(left: str, right: str) -> bool:
         for position, word in enumerate(one)
         for place, counterpart in enumerate(other)
     )
+
+
+def _one_firm(left: Sequence[str], right: Sequence[str]) -> bool:
+    """Whether two firms' names are one with a slip of the fingers; a word more is another branch or another firm."""
+    one, other = "".join(sorted(left)), "".join(sorted(right))
+    return min(len(one), len(other)) >= 8 and bool(OSA.distance(one, other, score_cutoff=1) <= 1)
 
 
 def _one_family(left: str, right: str) -> bool:

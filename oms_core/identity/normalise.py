@@ -180,6 +180,20 @@ def name_words(value: str | None) -> tuple[str, ...]:
     return tuple(kept or words)
 
 
+@lru_cache(maxsize=1 << 17)
+def is_firm(value: str | None) -> bool:
+    """Whether a name ends in a legal form, as only firms' names do."""
+    text = plain(value)
+    if text is None:
+        return False
+    if is_han(text):
+        return _HAN_COMPANY.search(simplified(text)) is not None
+    words = _WORDS.findall(
+        _INITIALS.sub(lambda found: found.group().replace(".", "") + " ", folded(text) or "")
+    )
+    return len(words) > 1 and words[-1] in _COMPANY_SUFFIXES
+
+
 def _least_rotation(text: str) -> str:
     """The rotation that sorts first. Booth's problem by Duval's two pointers, linear time."""
     doubled, size = text + text, len(text)
