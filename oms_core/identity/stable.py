@@ -20,7 +20,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
 
@@ -175,6 +175,18 @@ def assign(
     )
     events = _events(members, born, revived, retired, memory, rewritten, [*same, *apart])
     return Assignment(members, born, retired, revived, homes, events)
+
+
+def remembered(memory: Memory, found: Assignment, at: datetime) -> Memory:
+    """What is remembered after a run, at whose instant ids are born; the store keeps the same."""
+    ids = dict(memory.ids)
+    for golden_id, birth in found.born.items():
+        ids[golden_id] = GoldenId(birth.record_id, birth.seen_at, at)
+    for golden_id, redirect in found.retired.items():
+        ids[golden_id] = replace(ids[golden_id], is_retired=True, redirect_to=redirect)
+    for golden_id in found.revived:
+        ids[golden_id] = replace(ids[golden_id], is_retired=False, redirect_to=None)
+    return Memory(found.members, {**memory.homes, **found.homes}, ids)
 
 
 def _age(golden_id: str, known: GoldenId) -> tuple[datetime, datetime, str, str]:

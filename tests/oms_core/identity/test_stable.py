@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oms_core.identity.stable import Assignment, GoldenId, Memory, assign, birth_id
+from oms_core.identity.stable import Assignment, GoldenId, Memory, assign, birth_id, remembered
 
 QUICK = settings(max_examples=150, deadline=None, database=None)
 RECORDS = list("abcdefghij")
@@ -28,32 +28,23 @@ class Company:
     """Ids over several runs, remembered as the store remembers them."""
 
     def __init__(self) -> None:
-        self.members: dict[str, str] = {}
-        self.homes: dict[str, str | None] = {}
-        self.ids: dict[str, GoldenId] = {}
+        self.memory = Memory()
         self.day = 0
 
     @property
-    def memory(self) -> Memory:
-        return Memory(dict(self.members), dict(self.homes), dict(self.ids))
+    def ids(self) -> Mapping[str, GoldenId]:
+        return self.memory.ids
+
+    @property
+    def homes(self) -> Mapping[str, str | None]:
+        return self.memory.homes
 
     def run(self, clusters: Iterable[frozenset[str]], **more: Any) -> Assignment:
         """One run, checked against everything that must hold of any run, and remembered."""
         clusters, before = list(clusters), self.memory
         found = assign("customer", clusters, SEEN, before, **more)
         self.day += 1
-        now = EPOCH + timedelta(days=self.day)
-        self.ids |= {
-            golden_id: GoldenId(birth.record_id, birth.seen_at, now)
-            for golden_id, birth in found.born.items()
-        }
-        for golden_id, redirect in found.retired.items():
-            old = self.ids[golden_id]
-            self.ids[golden_id] = GoldenId(old.born_from, old.seen_at, old.born_at, True, redirect)
-        for golden_id in found.revived:
-            old = self.ids[golden_id]
-            self.ids[golden_id] = GoldenId(old.born_from, old.seen_at, old.born_at)
-        self.members, self.homes = found.members, self.homes | found.homes
+        self.memory = remembered(before, found, EPOCH + timedelta(days=self.day))
         self._check(clusters, before, found, more.get("rewritten", {}), more.get("hangers", {}))
         return found
 
@@ -98,10 +89,10 @@ class Company:
 
     def rerun_changes_nothing(self) -> None:
         groups: dict[str, set[str]] = {}
-        for record, golden_id in self.members.items():
+        for record, golden_id in self.memory.members.items():
             groups.setdefault(golden_id, set()).add(record)
         again = assign("customer", [frozenset(group) for group in groups.values()], SEEN, self.memory)
-        assert again == Assignment(self.members)
+        assert again == Assignment(dict(self.memory.members))
 
 
 def replay(members: Mapping[str, str], found: Assignment) -> dict[str, str]:
