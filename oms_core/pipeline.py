@@ -40,9 +40,11 @@ from oms_core.audit.verify import LandingCheck, Verdict, take_checkpoint, verify
 from oms_core.builder import DBT_PROJECT, Builder
 from oms_core.conservation import Conservation, LandedCount, StreamShape, measure
 from oms_core.identity import conflicts, evidence, rules, state
-from oms_core.identity.model import Model
+from oms_core.identity.activation import active_model
+from oms_core.identity.model import Model, ModelError
 from oms_core.identity.queue import links, pair_tasks
 from oms_core.identity.resolve import Known, Resolved, resolve
+from oms_core.identity.weigh import SCORED_BY_MODEL, weigh
 from oms_core.identity.worth import WORTH_SQL, Worth, worth_by_record
 from oms_core.release.publish import Batch, Publication, publish
 from oms_core.release.read import current_release
@@ -339,7 +341,8 @@ def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
     with database.begin() as connection:
         state.lock(connection)
         known, changes = _recall(connection, rows)
-        outcome = _resolve(warehouse, rows, known)
+        models = _models(connection)
+        outcome = _resolve(warehouse, rows, known, models)
         state.remember(connection, outcome, known, at, changes)
         tables = {f"{entity}_xref": state.crosswalk(connection, entity) for entity in sorted(outcome)}
         believed = rules.effective(connection)
@@ -353,8 +356,10 @@ def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
         state.lock(connection)
         for entity, resolved in outcome.items():
             evidence.keep_records(connection, entity, rows[_RECORDS_OF[entity]], worth.get(entity))
-            evidence.keep_links(connection, entity, links(resolved.evidence, resolved.refusals))
-            tasks = pair_tasks(entity, resolved.assignment.members, resolved.refusals)
+            found = links(resolved.evidence, resolved.refusals, resolved.probabilities)
+            evidence.keep_links(connection, entity, found)
+            grey = [(pair.left, pair.right, pair.probability) for pair in resolved.doubtful]
+            tasks = pair_tasks(entity, resolved.assignment.members, resolved.refusals, grey)
             evidence.open_tasks(connection, entity, tasks, at)
         conflicts.raise_tasks(connection, contradictions, at)
     warehouse.replace("identity", {"survivorship_conflicts": conflicts.conflict_table(contradictions)})
@@ -387,10 +392,19 @@ def preview(warehouse: Warehouse, connection: Connection, model: Model) -> Previ
         raise PipelineError("the warehouse holds no records yet: run `orderhub run` first")
     rows = _identity_rows(warehouse)
     known, _ = _recall(connection, rows)
-    outcome = _resolve(warehouse, rows, known)
+    models = _models(connection) | {model.entity: model}
+    outcome = _resolve(warehouse, rows, known, models)
     worth = worth_by_record(warehouse.read(WORTH_SQL).to_pylist())
     entity = model.entity
     return Preview(known.memory[entity].members, outcome[entity].assignment.members, worth.get(entity, {}))
+
+
+def _models(connection: Connection) -> dict[str, Model]:
+    found = {}
+    for entity in SCORED_BY_MODEL:
+        with contextlib.suppress(ModelError):
+            found[entity] = active_model(connection, entity)
+    return found
 
 
 _RECORDS_OF = {entity: f"int_{entity}_records" for entity in ("customer", "sku", "location", "order")}
@@ -425,8 +439,9 @@ def _order_lines(warehouse: Warehouse, records: Collection[str]) -> list[dict[st
 
 
 def _resolve(
-    warehouse: Warehouse, rows: Mapping[str, list[dict[str, Any]]], known: Known
+    warehouse: Warehouse, rows: Mapping[str, list[dict[str, Any]]], known: Known, models: Mapping[str, Model]
 ) -> dict[str, Resolved]:
+    costs = warehouse.read("select entity, wrong_merge, missed_match, review from seeds.match_costs")
     return resolve(
         rows["int_customer_records"],
         rows["int_sku_records"],
@@ -436,6 +451,7 @@ def _resolve(
         known,
         rows["int_shipments"],
         partial(_order_lines, warehouse),
+        weigh(rows["int_customer_records"], rows["int_sku_records"], models, costs.to_pylist()),
     )
 
 

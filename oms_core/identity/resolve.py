@@ -12,6 +12,7 @@ from oms_core.identity.cluster import Clustering, Edge, Refusal, cluster
 from oms_core.identity.match import Row
 from oms_core.identity.references import LinesOf, OrderLinks
 from oms_core.identity.stable import Assignment, Memory, assign
+from oms_core.identity.threshold import Thresholds
 
 Veto = Callable[[str, str], str | None]
 SCORED = 5  # strength of an edge that rests on a score; everything stronger is exact
@@ -47,10 +48,41 @@ class Known:
 
 
 @dataclass(frozen=True)
+class ScoredPair:
+    """A pair that a model weighed: left < right, probability 0 … 1 that the two are one."""
+
+    left: str
+    right: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The pairs of one entity that a model found worth a look, and the probabilities at which to join and to ask."""
+
+    pairs: Sequence[ScoredPair]
+    thresholds: Thresholds
+
+    def edges(self) -> list[Edge]:
+        """Evidence that rests on a score, the likeliest first."""
+        merge = self.thresholds.merge
+        return [
+            Edge(SCORED + round((1 - pair.probability) * 1_000_000), pair.left, pair.right, "score")
+            for pair in self.pairs
+            if pair.probability >= merge
+        ]
+
+    def doubtful(self) -> list[ScoredPair]:
+        """Pairs to ask a steward about."""
+        return [pair for pair in self.pairs if self.thresholds.decide(pair.probability) == "review"]
+
+
+@dataclass(frozen=True)
 class Resolved:
     """One entity's outcome: ids, the rule behind each record's place, evidence refused, and records without an order.
 
-    `evidence` is every edge the run had, followed or not; stewards' own are not among it.
+    `evidence` is every edge the run had, followed or not; stewards' own are not among it. `doubtful` are the pairs a score
+    neither joins nor leaves alone; `probabilities` those of every scored pair, by (left, right).
     """
 
     assignment: Assignment
@@ -58,6 +90,8 @@ class Resolved:
     refusals: list[Refusal]
     orphans: dict[str, str] = field(default_factory=dict)
     evidence: Sequence[Edge] = ()
+    doubtful: Sequence[ScoredPair] = ()
+    probabilities: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
 def resolve(
@@ -69,6 +103,7 @@ def resolve(
     known: Known,
     shipments: Sequence[Row] = (),
     lines_of: LinesOf = lambda _: (),
+    scores: Mapping[str, Scores] | None = None,
 ) -> dict[str, Resolved]:
     """Resolve all four entities.
 
@@ -77,16 +112,18 @@ def resolve(
         known: ids and decisions so far.
         shipments: rows of `int_shipments`: a parcel's number joins those who know it.
         lines_of: tells the `int_order_lines` of some order records; asked about those whose reference was lost.
+        scores: by entity, the pairs a model weighed; exact evidence goes before them.
 
     Returns:
         Outcome by entity: order, customer, sku, location.
     """
+    scores = scores or {}
     links = references.order_links(orders, order_references, shipments)
     ordered = _group_orders(orders, links, known)
     exact = match.customer_edges(customers)
     evidence = exact + match.buyer_edges(_as_bought(orders, known), ordered, customers)
-    customer = _resolve("customer", customers, evidence, known)
-    sku = _resolve("sku", skus, match.sku_edges(skus), known)
+    customer = _resolve("customer", customers, evidence, known, scores)
+    sku = _resolve("sku", skus, match.sku_edges(skus), known, scores)
     more = references.corroborate(
         orders, lines_of, links, ordered, customers, customer.assignment.members, sku.assignment.members
     )
@@ -96,12 +133,12 @@ def resolve(
             _as_bought(orders, known), _group_orders(orders, links, known), customers
         )
         if bought != evidence:
-            customer = _resolve("customer", customers, bought, known)
+            customer = _resolve("customer", customers, bought, known, scores)
     return {
         "order": _resolve_orders(orders, links, known),
         "customer": customer,
         "sku": sku,
-        "location": _resolve("location", locations, match.location_edges(locations), known),
+        "location": _resolve("location", locations, match.location_edges(locations), known, scores),
     }
 
 
@@ -153,9 +190,17 @@ def contradictions(entity: str, left: Row, right: Row) -> list[str]:
     return list(dict.fromkeys(filter(None, found)))
 
 
-def _resolve(entity: str, rows: Sequence[Row], evidence: Sequence[Edge], known: Known) -> Resolved:
+def _resolve(
+    entity: str, rows: Sequence[Row], exact: Sequence[Edge], known: Known, scores: Mapping[str, Scores]
+) -> Resolved:
+    scored = scores.get(entity)
+    evidence = [*exact, *(scored.edges() if scored else [])]
     found = group(entity, rows, evidence, known.decisions.get(entity, ()))
-    return replace(_with_ids(entity, rows, found, known), evidence=evidence)
+    resolved = _with_ids(entity, rows, found, known)
+    if scored is None:
+        return replace(resolved, evidence=evidence)
+    known_odds = {(pair.left, pair.right): pair.probability for pair in scored.pairs}
+    return replace(resolved, evidence=evidence, doubtful=scored.doubtful(), probabilities=known_odds)
 
 
 def _with_ids(
