@@ -1,4 +1,4 @@
-"""From a value of a released order back to the bytes it came from: value ← rule ← record ← page."""
+"""From a released value back to the bytes it came from: value ← rule ← record ← page. Orders, customers, SKUs, locations."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 
 from oms_core.store.errors import NotReleasedError
 from oms_core.store.postgres import Database
-from oms_core.store.released import ORDER, Released
+from oms_core.store.released import CUSTOMER, LOCATION, ORDER, SKU, Entity, Released
 
 _EXCERPT = 240  # characters shown on each side of the place
-_NOT_ATTRIBUTES = ("order_id", "row_hash", "release_id")
+_NOT_ATTRIBUTES = ("row_hash", "release_id")
+_BY_PREFIX = {"CUS-": CUSTOMER, "SKU-": SKU, "LOC-": LOCATION}
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Origin:
 
     Attributes:
         rule: the survivorship rule that chose it, or the sum it is a part of.
+        rule_version: "shipped", or the number of the rule a steward set; None where the table does not keep it.
+        is_contested: trusted sources tell other values; a steward is asked. None where the table does not keep it.
         row_index: 0-based place of the record in its page.
     """
 
@@ -52,11 +55,13 @@ class Origin:
     page_sha256: str
     row_index: int
     page: Page
+    rule_version: str | None = None
+    is_contested: bool | None = None
 
 
 @dataclass(frozen=True)
 class ExplainedValue:
-    """One attribute of the order. Without origins the value is null, or derived from other attributes."""
+    """One attribute. Without origins the value is null, or derived from other attributes."""
 
     attribute: str
     value: Any
@@ -65,15 +70,17 @@ class ExplainedValue:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where the values of one released order came from.
+    """Where the values of one released order, customer, SKU or location came from.
 
     Attributes:
-        found_by: how the number asked for led to the order ("id", "redirect", "order_number" …).
-        row_hash: seal of the order's row, hexadecimal; a leaf of the table's Merkle tree.
-        records: ids of all source records that are this order.
+        entity: order, customer, sku or location.
+        found_by: how the number asked for led to it ("id", "redirect", "order_number" …).
+        row_hash: seal of its row, hexadecimal; a leaf of the table's Merkle tree.
+        records: ids of all source records that are it.
     """
 
-    order_id: str
+    entity: str
+    golden_id: str
     asked: str
     found_by: str
     release_id: int
@@ -84,38 +91,38 @@ class Explanation:
 
 def explain(
     database: Database,
-    order: str,
+    number: str,
     attribute: str | None = None,
     *,
     read_page: Callable[[str], bytes],
     as_of: int | None = None,
 ) -> Explanation:
-    """Explain one attribute of a released order, or all that have a value.
+    """Explain one attribute of something released, or all that have a value.
 
     Args:
-        order: any number any system ever used for the order.
-        attribute: a column of fct_orders.
+        number: any number any system ever used for an order, or the golden id of a customer (CUS-…), SKU or location.
+        attribute: a column of fct_orders or of the dimension.
         read_page: gives the bytes of an archived page by its SHA-256. Whatever it raises is shown as that page's fault,
             so that one lost page does not hide the others.
         as_of: release id; None is the current release.
 
     Raises:
-        NotReleasedError: no such order, attribute or release.
+        NotReleasedError: no such number, attribute or release.
         AmbiguousError: the number belongs to several orders.
     """
+    entity = _BY_PREFIX.get(number[:4], ORDER)
+    key = f"{entity.name}_id"
     with database.read(as_of) as connection:
         released = Released(connection)
-        found = released.find(ORDER, order)
-        row = released.rows("fct_orders", {"order_id": found.golden_id}, "order_id")[0]
-        attributes = [name for name in row if name not in _NOT_ATTRIBUTES]
+        found = released.find(entity, number)
+        row = released.rows(entity.table, {key: found.golden_id}, key)[0]
+        attributes = [name for name in row if name not in (key, *_NOT_ATTRIBUTES)]
         if attribute is not None and attribute not in attributes:
             near = difflib.get_close_matches(attribute, attributes, 1)
             hint = f"did you mean {near[0]}?" if near else "`orderhub explain ORDER` lists them."
-            raise NotReleasedError(f"fct_orders has no attribute {attribute!r}: {hint}")
-        wanted = {"order_id": found.golden_id, **({"attribute": attribute} if attribute else {})}
-        order_by = "attribute, source_system, stream, record_key"
-        evidence = released.rows("order_attribute_provenance", wanted, order_by)
-        records = released.record_ids(ORDER, found.golden_id)
+            raise NotReleasedError(f"{entity.table} has no attribute {attribute!r}: {hint}")
+        evidence = _evidence(released, entity, found.golden_id, attribute)
+        records = released.record_ids(entity, found.golden_id)
     assert released.release_id is not None
     pages = _Pages(read_page)
     values = [
@@ -127,14 +134,29 @@ def explain(
         for name in ([attribute] if attribute else attributes)
     ]
     return Explanation(
-        order_id=found.golden_id,
-        asked=order,
+        entity=entity.name,
+        golden_id=found.golden_id,
+        asked=number,
         found_by=found.found_by,
         release_id=released.release_id,
         row_hash=row["row_hash"],
         records=tuple(records),
         values=tuple(value for value in values if attribute or value.value is not None),
     )
+
+
+def _evidence(
+    released: Released, entity: Entity, golden_id: str, attribute: str | None
+) -> list[dict[str, Any]]:
+    only = {"attribute": attribute} if attribute else {}
+    if entity is ORDER:
+        order_by = "attribute, source_system, stream, record_key"
+        return released.rows("order_attribute_provenance", {"order_id": golden_id, **only}, order_by)
+    wanted = {"entity": entity.name, "golden_id": golden_id, **only}
+    rows = released.rows("golden_attribute_provenance", wanted, "attribute")
+    for row in rows:
+        _, row["stream"], row["record_key"] = row["record_id"].split(":", 2)
+    return rows
 
 
 class _Pages:
@@ -188,4 +210,6 @@ def _origin(item: Mapping[str, Any], value: Any, pages: _Pages) -> Origin:
         page_sha256=item["page_sha256"],
         row_index=item["row_index"],
         page=pages.show(item["page_sha256"], (item["record_key"], str(value))),
+        rule_version=item.get("rule_version"),
+        is_contested=item.get("is_contested"),
     )

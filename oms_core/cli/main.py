@@ -450,10 +450,13 @@ def sandbox_serve(
     )
 
 
-@app.command(epilog="Example: `orderhub explain 1042 net_amount`")
+@app.command(epilog="Example: `orderhub explain 1042 net_amount`, or `orderhub explain CUS-2MHKGSRIXUW4R7JR email`")
 @plain_errors
 def explain(
-    order: Annotated[str, typer.Argument(help="Any number any system ever used for the order.")],
+    number: Annotated[
+        str,
+        typer.Argument(help="Any number any system ever used for an order; or the id of a customer, SKU or location."),
+    ],
     attribute: Annotated[str | None, typer.Argument(help="One attribute; all by default.")] = None,
     as_of: Annotated[
         str | None, typer.Option(help="Release number or ISO 8601 time to read; now by default.")
@@ -470,12 +473,12 @@ def explain(
     with contextlib.closing(landing), open_store(settings) as database:
         wanted = release_or_instant(as_of)
         release_id = None if wanted is None else resolve(database, wanted).release_id
-        found = find(database, order, attribute, read_page=landing.read_page, as_of=release_id)
+        found = find(database, number, attribute, read_page=landing.read_page, as_of=release_id)
     if as_json:
-        print_json(asdict(found))
+        print_json({f"{found.entity}_id": found.golden_id, **asdict(found)})
         return
     out.print(
-        f"[bold]{found.order_id}[/] (asked: {escape(found.asked)}, found by {found.found_by}), release {found.release_id}"
+        f"[bold]{found.golden_id}[/] (asked: {escape(found.asked)}, found by {found.found_by}), release {found.release_id}"
     )
     out.print(f"records: {escape(', '.join(found.records))}", highlight=False)
     for value in found.values:
@@ -484,7 +487,9 @@ def explain(
             out.print("  derived from other attributes, or unknown")
         for origin in value.origins:
             state = "[green]intact[/]" if origin.page.is_intact else "[bold red]changed or missing[/]"
-            out.print(f"  ← rule {escape(origin.rule)}", highlight=False)
+            version = "" if origin.rule_version in (None, "shipped") else f", version {origin.rule_version}"
+            contested = "; [yellow]trusted sources tell otherwise, a steward is asked[/]" if origin.is_contested else ""
+            out.print(f"  ← rule {escape(origin.rule)}{version}{contested}", highlight=False)
             out.print(
                 f"  ← {origin.source_system}.{origin.stream} record {escape(origin.record_key)}, batch {origin.batch_id}",
                 highlight=False,

@@ -62,6 +62,15 @@ SKU = Entity(
         ("source_key", "sku_xref", SOURCE_KEY),
     ),
 )
+LOCATION = Entity(
+    "location",
+    "dim_locations",
+    (
+        ("location_code", "dim_locations", "location_code"),
+        ("record_id", "location_xref", "record_id"),
+        ("source_key", "location_xref", SOURCE_KEY),
+    ),
+)
 
 
 class Released:
@@ -98,7 +107,7 @@ class Released:
         since systems reuse numbers: then nothing is guessed.
 
         Args:
-            entity: `ORDER`, `CUSTOMER` or `SKU`.
+            entity: `ORDER`, `CUSTOMER`, `SKU` or `LOCATION`.
             number: golden id, number, record id or source key, exactly as some system writes it.
 
         Raises:

@@ -72,6 +72,7 @@ _TYPES = {
     "row_index": pa.int64(),
     "is_test": pa.bool_(),
     "is_counted": pa.bool_(),
+    "is_contested": pa.bool_(),
     "amount": pa.decimal128(18, 4),
 }
 _T0 = datetime(2026, 10, 31, 17, 2, 11)

@@ -42,7 +42,7 @@ def explain_order(database: Database, publish_small: Callable[..., Any]) -> Call
 
 def test_a_value_leads_to_its_bytes(explain_order: Callable[..., Explanation]) -> None:
     found = explain_order("1042", "net_amount")
-    assert (found.order_id, found.found_by, found.release_id) == ("order_a", "order_number", 1)
+    assert (found.golden_id, found.found_by, found.release_id) == ("order_a", "order_number", 1)
     assert found.records == ("shopify:orders:5123", "tryton:sales:SO:88")
     (value,) = found.values
     assert (value.attribute, value.value) == ("net_amount", Decimal("49.9000"))
@@ -90,6 +90,31 @@ def test_without_an_attribute_every_known_value_is_explained(
 def test_a_null_asked_for_is_shown(explain_order: Callable[..., Explanation]) -> None:
     (value,) = explain_order("1042", "refunded_amount").values
     assert (value.value, value.origins) == (None, ())
+
+
+def test_a_golden_customer_is_explained_by_its_id(
+    database: Database, publish_small: Callable[..., Any]
+) -> None:
+    told = {
+        "entity": "customer", "golden_id": "CUS-W", "attribute": "email", "source_system": "hubspot",
+        "record_id": "hubspot:contacts:301", "rule": "source_priority", "rule_version": "7", "is_contested": True,
+        "batch_id": "b1", "page_sha256": ROW["page_sha256"], "row_index": 2,
+    }  # fmt: skip
+    publish_small(
+        database,
+        dim_customers=[{"customer_id": "CUS-W", "full_name": "王小明", "email": "w@inbox.example"}],
+        golden_attribute_provenance=[told],
+    )
+    found = explain(database, "CUS-W", read_page=lambda _: PAGE)
+    assert (found.entity, found.golden_id, found.found_by) == ("customer", "CUS-W", "id")
+    origins = {value.attribute: value.origins for value in found.values}
+    assert origins["full_name"] == ()
+    (origin,) = origins["email"]
+    assert (origin.stream, origin.record_key, origin.rule_version, origin.is_contested) == (
+        "contacts", "301", "7", True,
+    )  # fmt: skip
+    with pytest.raises(NotReleasedError, match="dim_customers has no attribute 'emial': did you mean email"):
+        explain(database, "CUS-W", "emial", read_page=lambda _: PAGE)
 
 
 def test_questions_without_an_answer(
