@@ -326,7 +326,7 @@ def _read_csv(path: Path, text: str | bytes, notes: list[str]) -> tuple[pa.Table
     if len(encoded) > _SAMPLE_BYTES:
         sample = sample[: sample.rfind("\n") + 1] or sample
     delimiter = declared.group(1).decode() if declared else _sniff(sample)
-    escape = "\\" if '\\"' in sample and '""' not in sample else None
+    escape = "\\" if _escapes_quotes(sample, delimiter) else None
     header_end, header = _header(encoded, delimiter, escape)
     if _is_data(header):
         notes.append("no header: the first row holds data; columns are named column_1, column_2, …")
@@ -447,6 +447,14 @@ def _sniff(sample: str) -> str:
     if best_rare[1] >= 2 and best_rare[0] >= 0.8:
         return best_rare[2]
     return best[2] if best[1] >= 2 else ","
+
+
+def _escapes_quotes(sample: str, delimiter: str) -> bool:
+    """Whether quotation marks inside values stand after a backslash, rather than twice."""
+    mark = re.escape(delimiter)
+    inside = re.search(rf'\\"(?!{mark}|[\r\n]|$)', sample)
+    doubled = re.search(rf'[^{mark}\r\n"]""|""[^{mark}\r\n"]', sample)
+    return inside is not None and doubled is None
 
 
 def _evenness(sample: str, delimiter: str) -> tuple[float, int]:

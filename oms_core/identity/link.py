@@ -267,7 +267,8 @@ def _match(
 ) -> tuple[_Matches, bool]:
     nothing = np.zeros(0, dtype=np.int64)
     none = _Matches(nothing, nothing, np.zeros(0))
-    if evidence.table.num_columns <= 2:
+    evidence_columns = evidence.table.columns[2:]
+    if all(column.null_count == evidence.records for column in evidence_columns):
         notes.append("no column holds anything to compare: every record stays alone")
         return none, bool(one_to_one)
     if evidence.records < 2 or (linking and len(set(evidence.sides.tolist())) < 2):

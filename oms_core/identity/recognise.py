@@ -325,7 +325,7 @@ def fold(header: str) -> str:
     if "://" in text:
         text = re.split(r"[#/]", text.rstrip("#/"))[-1]
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).replace("ß", "ss").casefold()
-    text = "".join(sign for sign in unicodedata.normalize("NFD", text) if not unicodedata.combining(sign))
+    text = "".join(sign for sign in unicodedata.normalize("NFD", text) if not "\u0300" <= sign <= "\u036f")
     return re.sub(r"[\W_]+", "_", unicodedata.normalize("NFC", text)).strip("_")
 
 
@@ -413,11 +413,11 @@ def _is_evidence_too(folded: str, entity: Entity) -> bool:
 
 def _by_name(table: pa.Table, entity: Entity, names: Sequence[str], taken: set[str]) -> dict[str, Column]:
     """Best column for each canonical name: the more usual spelling first, then the fuller column."""
-    spellings = {
-        spelling: (canonical, place)
-        for canonical, listed in _SPELLINGS[entity].items()
-        for place, spelling in enumerate(listed.split())
-    }
+    spellings: dict[str, tuple[str, int]] = {}
+    for canonical, listed in _SPELLINGS[entity].items():
+        for place, spelling in enumerate(listed.split()):
+            spellings[spelling] = (canonical, place)
+            spellings.setdefault(spelling.replace("_", ""), (canonical, place))
     ranked: list[tuple[int, int, int, str, str]] = []
     for order, name in enumerate(names):
         for cost, folded in _readings(fold(name)):
