@@ -15,6 +15,10 @@ ConnectorError
 
 from __future__ import annotations
 
+from typing import Literal
+
+ErrorKind = Literal["fatal", "retryable", "skippable", "unknown"]
+
 
 class ConnectorError(Exception):
     """Base of every connector error. The message says what, where and what to do."""
@@ -62,3 +66,12 @@ class BrokenAnswerError(RetryableError):
 
 class SkippableError(ConnectorError):
     """One row or one file cannot be used; it goes to quarantine and the rest goes on."""
+
+
+def kind_of(error: ConnectorError) -> ErrorKind:
+    """What to do about an error, as its group says."""
+    if isinstance(error, FatalError):
+        return "fatal"
+    if isinstance(error, RetryableError):
+        return "retryable"
+    return "skippable" if isinstance(error, SkippableError) else "unknown"

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from connectors.client import Client
 from connectors.declare import Bounds, Child, Record, Source, Stream, dig
-from connectors.errors import ConnectorError, FatalError, ProtocolError
+from connectors.errors import ConnectorError, ErrorKind, FatalError, ProtocolError, kind_of
 from connectors.landing import Batch, Landing, Rejection, RowOrigin
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,12 @@ Progress = Callable[[str, str, int], None]  # source, stream, rows so far
 
 @dataclass(frozen=True)
 class PullResult:
-    """What one pull of one stream did. Counts are rows, children included; `error` is a sentence or None."""
+    """What one pull of one stream did. Counts are rows, children included.
+
+    `quarantined` counts the rows of this pull that are in quarantine now, also those that waited there before. `error`
+    is a sentence or None, `error_kind` what to do about it: nothing before a person acted ("fatal"), ask again
+    ("retryable"), or go on without the file ("skippable"); what nobody foresaw is "unknown".
+    """
 
     source: str
     stream: str
@@ -47,6 +52,12 @@ class PullResult:
     seconds: float = 0.0
     error: str | None = None
     drift: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    error_kind: ErrorKind | None = None
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same pull may succeed without a person's help."""
+        return self.error_kind in ("retryable", "unknown")
 
 
 def pull_source(
@@ -78,7 +89,10 @@ def pull_source(
     try:
         client = Client(source, values)
     except ConnectorError as error:
-        return [PullResult(source.name, stream.name, error=str(error)) for stream in chosen]
+        return [
+            PullResult(source.name, stream.name, error=str(error), error_kind=kind_of(error))
+            for stream in chosen
+        ]
     with client:
         return [
             pull_stream(source, stream, landing, client, since, until, full, progress) for stream in chosen
@@ -114,6 +128,7 @@ def pull_stream(
             stream.name,
             seconds=time.perf_counter() - started,
             error=str(error),
+            error_kind=kind_of(error),
             pages=len(batch.pages),
         )
     except Exception as error:
@@ -126,6 +141,7 @@ def pull_stream(
             seconds=time.perf_counter() - started,
             error=f"{source.name}.{stream.name}: failed in a way nobody foresaw ({type(error).__name__}: {error}); "
             "nothing of it landed. Report it with the log.",
+            error_kind="unknown",
             pages=len(batch.pages),
         )
     except BaseException:
@@ -205,6 +221,7 @@ def _read_run(
             raise ProtocolError(
                 f"{source.name}.{stream.name}: expected a list at {stream.rows!r} of the answer, got {type(rows).__name__}"
             )
+        batch.count(stream.name, len(rows))
         has_nul = b"\\u0000" in answer.content or b"\x00" in answer.content
         latest = land_rows(batch, stream, rows, digest, has_nul=has_nul)
         seen = max(filter(None, (seen, latest)), default=None)
@@ -334,6 +351,7 @@ def _land_children(
             rows.append(item)
             indices.append(origin.row_index)
             links.append((position, origin.record_hash, values))
+    batch.count(child.name, len(rows))
     records, origins, kept = _validate(
         batch, child.name, child.record, rows, page, has_nul, indices, links, tuple(child.parent)
     )

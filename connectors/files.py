@@ -13,29 +13,31 @@ import re
 import time
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import numpy as np
 import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from connectors.declare import Export, Record, Source, Stream
-from connectors.errors import ConnectorError, DeclarationError, SkippableError
+from connectors.columnar import Coded, can_check, check, combine
+from connectors.declare import Export, Record, Source, Stream, stream_schemas
+from connectors.errors import ConnectorError, DeclarationError, SkippableError, kind_of
 from connectors.extract import Progress, PullResult, committed, land_rows, payload_text, record_hash
 from connectors.landing import Batch, Landing, Rejection, RowOrigin
 
 _log = logging.getLogger(__name__)
 
 MAX_FILE_BYTES = 2 * 1024**3
-_CHUNK_ROWS = 20_000
+_CHUNK_ROWS = 65_536
 _SUFFIXES = {".csv", ".xlsx", ".parquet"}
 _MAPPING_SUFFIX = ".mapping.toml"
 _FOUR_PLACES = Decimal("0.0001")
@@ -49,13 +51,13 @@ T = TypeVar("T")
 
 @dataclass
 class Chunk:
-    """Rows of a file, column by column: `indices` (n,) row numbers, `columns` header -> (n,) values.
+    """Rows of a file, column by column: `indices` (n,) row numbers, `columns` header -> (n,) values or Arrow array.
 
     `broken` holds rows that do not have the header's shape: (row number, what there is, what is wrong).
     """
 
     indices: list[int]
-    columns: dict[str, list[Any]]
+    columns: Mapping[str, Sequence[Any] | pa.Array[Any]]
     broken: list[tuple[int, dict[str, Any], str]]
 
 
@@ -83,7 +85,7 @@ def pull_files(
         try:
             exports.insert(0, load_mapping(path))
         except ConnectorError as error:
-            results.append(PullResult(source.name, stream.name, error=str(error)))
+            results.append(PullResult(source.name, stream.name, error=str(error), error_kind=kind_of(error)))
     for path in sorted(item for item in inbox.iterdir() if item.suffix.lower() in _SUFFIXES):
         result = _pull_file(source, stream, exports, path, landing, progress, again)
         if result is not None:
@@ -135,7 +137,11 @@ def _pull_file(
         batch.abandon()
         _log.error("%s.%s: %s", source.name, stream.name, error)
         return PullResult(
-            source.name, stream.name, seconds=time.perf_counter() - started, error=f"{source.name}: {error}"
+            source.name,
+            stream.name,
+            seconds=time.perf_counter() - started,
+            error=f"{source.name}: {error}",
+            error_kind=kind_of(error),
         )
     except Exception as error:
         # Not even what nobody foresaw may stop the other files; the log has the whole trace.
@@ -147,6 +153,7 @@ def _pull_file(
             seconds=time.perf_counter() - started,
             error=f"{source.name}: {path.name} failed in a way nobody foresaw ({type(error).__name__}: {error}); nothing "
             "of it landed. Report it with the log.",
+            error_kind="unknown",
         )
     except BaseException:
         batch.abandon()
@@ -192,21 +199,41 @@ def _read_into(
     mapping = _Mapping(export, path.name)
     done = 0
     for chunk in chunks:
-        for index, raw, fault in chunk.broken:
-            batch.reject(
-                Rejection(stream.name, RowOrigin(digest, index, record_hash(raw)), payload_text(raw), fault)
-            )
-        rows, faults = mapping.apply(chunk)
-        for index, row, fault in faults:
-            batch.reject(
-                Rejection(stream.name, RowOrigin(digest, index, record_hash(row)), payload_text(row), fault)
-            )
-        land_rows(
-            batch, stream, rows, digest, has_nul=mapping.saw_nul, indices=[row["line_number"] for row in rows]
-        )
+        batch.count(stream.name, len(chunk.indices) + len(chunk.broken))
+        _land_chunk(batch, stream, mapping, chunk, digest)
         done += len(chunk.indices) + len(chunk.broken)
         if progress is not None:
             progress(source, f"{stream.name} {path.name}", done)
+
+
+def _land_chunk(batch: Batch, stream: Stream, mapping: _Mapping, chunk: Chunk, digest: str) -> None:
+    """Land the rows of a chunk: together where their values are fit and usual, else one by one, to say what is wrong."""
+    for index, raw, fault in chunk.broken:
+        batch.reject(
+            Rejection(stream.name, RowOrigin(digest, index, record_hash(raw)), payload_text(raw), fault)
+        )
+    if not chunk.indices:
+        return
+    columns = mapping.apply(chunk)
+    is_left = np.ones(len(chunk.indices), np.bool_)
+    if can_check(stream.record) and not stream.children:
+        schema = stream_schemas(stream)[stream.name]
+        checked = check(stream.record, schema, columns, mapping.odd(columns))
+        indices = pa.array(np.array(chunk.indices, np.int64)[checked.fits])
+        batch.add_columns(checked.columns, digest, indices, checked.record_hashes, set(columns))
+        is_left = ~checked.fits
+    rest: list[dict[str, Any]] = []
+    for position in np.flatnonzero(is_left).tolist():
+        row = {name: column.at(position) for name, column in columns.items()}
+        wrong = mapping.fault(row)
+        if wrong is None:
+            rest.append(row)
+        else:
+            # Without its amount the row passes no replay: the mapping must change first, and then the file is read again.
+            row["net_amount"] = None
+            origin = RowOrigin(digest, row["line_number"], record_hash(row))
+            batch.reject(Rejection(stream.name, origin, payload_text(row), wrong))
+    land_rows(batch, stream, rest, digest, has_nul=True, indices=[row["line_number"] for row in rest])
 
 
 def _check_fields(export: Export, record: type[Record]) -> None:
@@ -246,10 +273,7 @@ def _open_parquet(path: Path, content: bytes) -> tuple[list[str], Iterator[Chunk
     def chunks() -> Iterator[Chunk]:
         first = 0
         for table in _whole(file.iter_batches(_CHUNK_ROWS), path, "Parquet"):
-            columns = {
-                name: column.to_pylist()
-                for name, column in zip(table.schema.names, table.columns, strict=True)
-            }
+            columns = dict(zip(table.schema.names, table.columns, strict=True))
             yield Chunk(list(range(first, first + table.num_rows)), columns, [])
             first += table.num_rows
 
@@ -351,51 +375,51 @@ class _Mapping:
             raise DeclarationError(
                 f"mapping {export.name!r}: unknown time zone {export.timezone!r}"
             ) from error
-        self.saw_nul = False
-        self._number = lru_cache(maxsize=65536, typed=True)(self._read_number)
-        self._instant = lru_cache(maxsize=65536, typed=True)(self._read_instant)
-        self._text = lru_cache(maxsize=65536, typed=True)(self._read_text)
 
-    def apply(self, chunk: Chunk) -> tuple[list[dict[str, Any]], list[tuple[int, dict[str, Any], str]]]:
-        """Map a chunk: rows ready for validation, and (row number, row, fault) of those that cannot be."""
-        if not chunk.indices:
-            return [], []
-        readers = {"ordered_at": self._instant, **dict.fromkeys(_NUMBERS, self._number)}
-        fields = {
-            field: [read(value) for value in chunk.columns[header]]
-            for field, header in self._export.columns.items()
-            for read in (readers.get(field, self._text),)
-        }
+    def apply(self, chunk: Chunk) -> dict[str, Coded]:
+        """Map a chunk: field -> (n,) values, ready for validation."""
         count = len(chunk.indices)
+        readers = {"ordered_at": self._read_instant, **dict.fromkeys(_NUMBERS, self._read_number)}
+        fields = {
+            field: Coded.of(chunk.columns[header]).map(readers.get(field, _read_text))
+            for field, header in self._export.columns.items()
+        }
         for field, value in self._fixed.items():
-            fields[field] = [value] * count
-        fields["line_number"] = chunk.indices
+            fields[field] = Coded.constant(value, count)
+        fields["line_number"] = Coded(list(chunk.indices), np.arange(count))
         prefix = self._export.return_prefix
-        fields["document_type"] = [
-            "return" if prefix is not None and (number or "").startswith(prefix) else "order"
-            for number in fields["order_number"]
-        ]
-        discounts = fields.get("discount_amount") or [None] * count
-        fields["net_amount"] = [
-            _net(quantity, price, discount)
-            for quantity, price, discount in zip(
-                fields["qty"], fields["unit_price_amount"], discounts, strict=True
+        fields["document_type"] = fields["order_number"].map(
+            lambda number: "return" if prefix is not None and (number or "").startswith(prefix) else "order"
+        )
+        discount = fields.get("discount_amount", Coded.constant(None, count))
+        fields["net_amount"] = combine((fields["qty"], fields["unit_price_amount"], discount), _net)
+        return fields
+
+    def odd(self, fields: Mapping[str, Coded]) -> NDArray[np.bool_]:
+        """Which rows hold something that is judged row by row: a quantity with a fault, a text with a NUL character."""
+        odd = np.zeros(len(fields["line_number"].codes), np.bool_)
+        for name, column in fields.items():
+            is_odd = (
+                [
+                    (isinstance(value, str) and "\x00" in value)
+                    or (name == "qty" and self._is_negative(value))
+                    for value in column.values
+                ]
+                if name != "line_number"
+                else []
             )
-        ]
-        names = list(fields)
-        rows = [dict(zip(names, values, strict=True)) for values in zip(*fields.values(), strict=True)]
-        if self._export.is_signed:
-            return rows, []
-        good, faults = [], []
-        for row in rows:
-            if isinstance(row["qty"], Decimal) and row["qty"] < 0:
-                fault = f"qty: negative quantity {row['qty']}; mapping {self._export.name!r} does not declare signed quantities"
-                # Without its amount the row passes no replay: the mapping must change first, and then the file is read again.
-                row["net_amount"] = None
-                faults.append((row["line_number"], row, fault))
-            else:
-                good.append(row)
-        return good, faults
+            if any(is_odd):
+                odd |= np.array(is_odd)[column.codes]
+        return odd
+
+    def fault(self, row: Mapping[str, Any]) -> str | None:
+        """What the mapping itself finds wrong with a row; the record's model judges the rest."""
+        if not self._is_negative(row["qty"]):
+            return None
+        return f"qty: negative quantity {row['qty']}; mapping {self._export.name!r} does not declare signed quantities"
+
+    def _is_negative(self, quantity: Any) -> bool:
+        return not self._export.is_signed and isinstance(quantity, Decimal) and quantity < 0
 
     def _read_number(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -441,21 +465,19 @@ class _Mapping:
         except ValueError:
             return value
 
-    def _read_text(self, value: Any) -> str | None:
-        if value is None:
-            return None
-        if isinstance(value, float):
-            if value != value:
-                return None
-            # Spreadsheets and data frames turn codes into numbers: 13085.0 is the code 13085.
-            return str(int(value)) if value.is_integer() else repr(value)
-        text = str(value).strip()
-        if "\x00" in text:
-            self.saw_nul = True
-        return text or None
-
     def _in_zone(self, value: datetime) -> datetime:
         return value if value.tzinfo is not None else value.replace(tzinfo=self._zone)
+
+
+def _read_text(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, float):
+        if value != value:
+            return None
+        # Spreadsheets and data frames turn codes into numbers: 13085.0 is the code 13085.
+        return str(int(value)) if value.is_integer() else repr(value)
+    return str(value).strip() or None
 
 
 _NUMBERS = ("qty", "unit_price_amount", "discount_amount", "tax_amount")

@@ -16,7 +16,8 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -104,6 +105,20 @@ QUARANTINE = sa.Table(
     sa.Column("extracted_at", sa.Text, nullable=False),
     sa.Column("replayed_in", sa.Text),
 )
+# A row that waits in quarantine and comes again unchanged: it waits once, and each coming is noted.
+REPEATS = sa.Table(
+    "quarantine_repeats",
+    _metadata,
+    sa.Column("repeat_id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("quarantine_id", sa.Integer, nullable=False, index=True),
+    sa.Column("batch_id", sa.Text, nullable=False, index=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("stream", sa.Text, nullable=False),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("page_sha256", sa.Text, nullable=False),
+    sa.Column("row_index", sa.BigInteger, nullable=False),
+    sa.Column("child_index", sa.BigInteger),
+)
 
 
 @dataclass(frozen=True)
@@ -145,7 +160,13 @@ class CommittedBatch:
 
 @dataclass(frozen=True)
 class StreamCount:
-    """Rows of one stream over all batches: pulled = landed + quarantined. `passed`: those gate 1 let through."""
+    """Rows of one stream over all batches, counted each time they came: pulled = landed + quarantined.
+
+    `pulled` is counted as pages are decoded, `landed` as rows are written. A good row that comes again lands again; a bad
+    one that comes again while it waits in quarantine still waits once and counts in `quarantined` each time. So
+    `quarantined` is the rows that wait and their repeats; a replay moves a row, not its repeats, to `landed`.
+    `passed`: the landed rows that gate 1 let through.
+    """
 
     source: str
     stream: str
@@ -293,7 +314,7 @@ class Landing:
         ]
 
     def counts(self) -> list[StreamCount]:
-        """Rows pulled, landed and still quarantined, per source and stream."""
+        """Rows pulled, landed and quarantined, per source and stream."""
         totals = sa.select(
             FILES.c.source,
             FILES.c.stream,
@@ -309,15 +330,21 @@ class Landing:
             .where(QUARANTINE.c.replayed_in.is_(None))
             .group_by(QUARANTINE.c.source, QUARANTINE.c.stream)
         )
+        repeated = sa.select(
+            REPEATS.c.source, REPEATS.c.stream, sa.func.count().label("quarantined")
+        ).group_by(REPEATS.c.source, REPEATS.c.stream)
         with self._engine.connect() as connection:
-            quarantined = {(row.source, row.stream): row.quarantined for row in connection.execute(held)}
+            quarantined: Counter[tuple[str, str]] = Counter()
+            for query in (held, repeated):
+                for row in connection.execute(query):
+                    quarantined[row.source, row.stream] += row.quarantined
             return [
                 StreamCount(
                     row.source,
                     row.stream,
                     row.pulled,
                     row.landed,
-                    quarantined.get((row.source, row.stream), 0),
+                    quarantined[row.source, row.stream],
                     row.passed,
                 )
                 for row in connection.execute(totals.order_by(FILES.c.source, FILES.c.stream))
@@ -406,11 +433,16 @@ class Landing:
 
     def gated_rows(self, batch_id: str) -> list[tuple[str, str, int, int | None]]:
         """Rows of a batch the gate rejected: (stream, page SHA-256, row, child)."""
-        query = sa.select(
-            QUARANTINE.c.stream, QUARANTINE.c.page_sha256, QUARANTINE.c.row_index, QUARANTINE.c.child_index
-        ).where(QUARANTINE.c.batch_id == batch_id, QUARANTINE.c.stage == "gate")
+        queries = [
+            sa.select(table.c.stream, table.c.page_sha256, table.c.row_index, table.c.child_index).where(
+                table.c.batch_id == batch_id, table.c.stage == "gate"
+            )
+            for table in (QUARANTINE, REPEATS)
+        ]
         with self._engine.connect() as connection:
-            return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query)]
+            return [
+                (row[0], row[1], row[2], row[3]) for query in queries for row in connection.execute(query)
+            ]
 
     # what killed pulls left
 
@@ -468,6 +500,10 @@ class Batch:
         self.pages.append((digest, len(content), origin))
         return digest
 
+    def count(self, name: str, rows: int) -> None:
+        """Count rows as a page is decoded, before anything is done with them: the law holds what becomes of them to it."""
+        self.pulled[name] += rows
+
     def add(
         self,
         name: str,
@@ -499,12 +535,45 @@ class Batch:
             self.batch_id,
             extracted_at or self.started_at,
         )
-        self.pulled[name] += len(records)
-        self.landed[name] += len(records)
+        self._keep(name, batch)
+
+    def add_columns(
+        self,
+        columns: Mapping[str, pa.Array[Any]],
+        page_sha256: str,
+        row_indices: pa.Array[Any],
+        record_hashes: pa.Array[Any],
+        seen_fields: set[str],
+    ) -> None:
+        """Add rows of the stream itself that were validated column by column (`connectors.columnar`).
+
+        Args:
+            columns: landing column -> (n,) values, companions included.
+            page_sha256: the archived file they came in.
+            row_indices, record_hashes: (n,) each, in step.
+            seen_fields: names the raw rows had, for drift.
+        """
+        name = self.stream.name
+        self._seen_fields[name] |= seen_fields
+        count = len(row_indices)
+        if not count:
+            return
+        found = {
+            **columns,
+            **_meta_columns(count, self.source, name, self.batch_id, self.started_at),
+            "_page_sha256": pa.repeat(page_sha256, count),
+            "_row_index": row_indices,
+            "_record_hash": record_hashes,
+        }
+        schema = self._schemas[name]
+        self._keep(name, pa.RecordBatch.from_arrays([found[field.name] for field in schema], schema=schema))
+
+    def _keep(self, name: str, batch: pa.RecordBatch) -> None:
+        self.landed[name] += batch.num_rows
         if name == self.stream.name:
-            self._sum(records)
+            self._sum(batch)
         self._buffers[name].append(batch)
-        self._buffered[name] += len(records)
+        self._buffered[name] += batch.num_rows
         if self._buffered[name] >= _FLUSH_ROWS:
             self._flush(name)
 
@@ -520,7 +589,6 @@ class Batch:
 
     def reject(self, rejection: Rejection) -> None:
         """Put a row into quarantine."""
-        self.pulled[rejection.stream] += 1
         self.rejections.append(rejection)
 
     def abandon(self) -> None:
@@ -680,14 +748,14 @@ class Batch:
                     found[name] = {"added": added, "removed": removed}
         return found
 
-    def _sum(self, records: Sequence[Record]) -> None:
+    def _sum(self, batch: pa.RecordBatch) -> None:
         for total in self.stream.control_totals:
             sums = self._totals[total.amount]
-            for record in records:
-                amount = getattr(record, total.amount)
-                if amount is not None:
-                    currency = getattr(record, total.currency) or ""
-                    sums[currency] = sums.get(currency, Decimal(0)) + amount
+            rows = pa.table({"currency": batch.column(total.currency), "amount": batch.column(total.amount)})
+            for row in rows.group_by("currency").aggregate([("amount", "sum")]).to_pylist():
+                if row["amount_sum"] is not None:
+                    currency = row["currency"] or ""
+                    sums[currency] = sums.get(currency, Decimal(0)) + row["amount_sum"]
 
     def _totals_text(self) -> dict[str, dict[str, str]]:
         return {
@@ -773,12 +841,9 @@ def to_arrow(
         if column.encode is not None:
             values = [None if value is None else column.encode(value) for value in values]
         columns[name] = values
-    columns["_source"] = pa.repeat(source, count)
-    columns["_stream"] = pa.repeat(stream, count)
-    columns["_batch_id"] = pa.repeat(batch_id, count)
+    columns |= _meta_columns(count, source, stream, batch_id, extracted_at)
     columns["_page_sha256"] = [origin.page_sha256 for origin in origins]
     columns["_row_index"] = [origin.row_index for origin in origins]
-    columns["_extracted_at"] = pa.repeat(pa.scalar(extracted_at, pa.timestamp("us", tz="UTC")), count)
     columns["_record_hash"] = [origin.record_hash for origin in origins]
     if "_parent_hash" in schema.names:
         columns["_parent_hash"] = [origin.parent_hash for origin in origins]
@@ -792,6 +857,18 @@ def to_arrow(
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
+def _meta_columns(
+    count: int, source: str, stream: str, batch_id: str, extracted_at: datetime
+) -> dict[str, pa.Array[Any]]:
+    """The meta columns that are the same in every row of a batch."""
+    return {
+        "_source": pa.repeat(source, count),
+        "_stream": pa.repeat(stream, count),
+        "_batch_id": pa.repeat(batch_id, count),
+        "_extracted_at": pa.repeat(pa.scalar(extracted_at, pa.timestamp("us", tz="UTC")), count),
+    }
+
+
 def _insert_rejections(
     connection: sa.Connection,
     batch_id: str,
@@ -800,28 +877,60 @@ def _insert_rejections(
     versions: dict[str, str],
     extracted_at: datetime | None = None,
 ) -> None:
+    """Write down rejected rows; those that wait already are noted as repeats."""
     if not rejections:
         return
-    connection.execute(
-        sa.insert(QUARANTINE),
-        [
-            {
-                "batch_id": batch_id,
-                "source": source,
-                "stream": item.stream,
-                "stage": item.stage,
-                "page_sha256": item.origin.page_sha256,
-                "row_index": item.origin.row_index,
-                "child_index": item.origin.child_index,
-                "parent": item.parent,
-                "payload": item.payload,
-                "error": item.error,
-                "model_version": versions.get(item.stream, "gate"),
-                "extracted_at": (extracted_at or _now()).isoformat(),
-            }
-            for item in rejections
-        ],
+    waiting = _waiting(connection, source, {item.stream for item in rejections})
+    fresh, repeats = [], []
+    for item in rejections:
+        version = versions.get(item.stream, "gate")
+        place = {
+            "batch_id": batch_id,
+            "source": source,
+            "stream": item.stream,
+            "stage": item.stage,
+            "page_sha256": item.origin.page_sha256,
+            "row_index": item.origin.row_index,
+            "child_index": item.origin.child_index,
+        }
+        known = waiting.get(
+            (item.stream, item.stage, version, item.payload, item.parent, item.origin.child_index)
+        )
+        if known is not None:
+            repeats.append({**place, "quarantine_id": known})
+        else:
+            fresh.append(
+                {
+                    **place,
+                    "parent": item.parent,
+                    "payload": item.payload,
+                    "error": item.error,
+                    "model_version": version,
+                    "extracted_at": (extracted_at or _now()).isoformat(),
+                }
+            )
+    for table, rows in ((QUARANTINE, fresh), (REPEATS, repeats)):
+        if rows:
+            connection.execute(sa.insert(table), rows)
+
+
+def _waiting(connection: sa.Connection, source: str, streams: set[str]) -> dict[tuple[Any, ...], int]:
+    """Rows that wait in quarantine, by what makes a row the same: its content and place, judged by the same model."""
+    columns = QUARANTINE.c
+    query = (
+        sa.select(
+            columns.stream,
+            columns.stage,
+            columns.model_version,
+            columns.payload,
+            columns.parent,
+            columns.child_index,
+            columns.quarantine_id,
+        )
+        .where(columns.source == source, columns.stream.in_(sorted(streams)), columns.replayed_in.is_(None))
+        .order_by(columns.quarantine_id.desc())
     )
+    return {tuple(row[:-1]): row[-1] for row in connection.execute(query)}
 
 
 def _write_durably(path: Path, content: bytes) -> None:

@@ -15,12 +15,12 @@ from pydantic import TypeAdapter
 from connectors.declare import Child, Source, Stream, decode_json
 from connectors.errors import FatalError
 from connectors.extract import explain_error, land_rows, record_hash, validate_row
-from connectors.landing import QUARANTINE, Landing, RowOrigin, model_version
+from connectors.landing import QUARANTINE, REPEATS, Landing, RowOrigin, model_version
 
 
 @dataclass(frozen=True)
 class QuarantinedRow:
-    """One row in quarantine; `age_days` since it was pulled."""
+    """One row in quarantine; `age_days` since it was first pulled, `seen` times so far."""
 
     quarantine_id: int
     source: str
@@ -36,6 +36,7 @@ class QuarantinedRow:
     payload: str
     parent: str | None
     extracted_at: datetime
+    seen: int
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,11 @@ class Replay:
 
 def list_rows(landing: Landing, source: str | None = None, stream: str | None = None) -> list[QuarantinedRow]:
     """Rows that wait in quarantine, oldest first."""
+    repeats = sa.select(sa.func.count()).where(REPEATS.c.quarantine_id == QUARANTINE.c.quarantine_id)
     query = (
-        sa.select(QUARANTINE).where(QUARANTINE.c.replayed_in.is_(None)).order_by(QUARANTINE.c.quarantine_id)
+        sa.select(QUARANTINE, repeats.scalar_subquery().label("repeats"))
+        .where(QUARANTINE.c.replayed_in.is_(None))
+        .order_by(QUARANTINE.c.quarantine_id)
     )
     if source is not None:
         query = query.where(QUARANTINE.c.source == source)
@@ -77,6 +81,7 @@ def list_rows(landing: Landing, source: str | None = None, stream: str | None = 
                 row["payload"],
                 row["parent"],
                 datetime.fromisoformat(row["extracted_at"]),
+                1 + row["repeats"],
             )
             for row in connection.execute(query).mappings()
         ]
@@ -132,6 +137,7 @@ def _replay_stream(
             still_wrong[reason] = still_wrong.get(reason, 0) + 1
             continue
         landed.append(row.quarantine_id)
+        batch.count(name, 1)
         if name == stream.name:
             land_rows(
                 batch,

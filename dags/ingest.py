@@ -17,6 +17,7 @@ from airflow.sdk import (
     get_current_context,
     task,
 )
+from airflow.sdk.exceptions import AirflowFailException
 from wiring import landed, settings_for, source_pool
 
 from connectors import registry
@@ -75,8 +76,12 @@ def pull(source: str, stream: str) -> dict[str, int]:
     results = pipeline.pull(
         settings_for(source), [source], streams=[stream] if stream else None, since=since, until=until
     )
-    if faults := [result.error for result in results if result.error]:
-        raise RuntimeError("\n".join(faults))
+    if failed := [result for result in results if result.error]:
+        told = "\n".join(str(result.error) for result in failed)
+        # A wrong password asked again and again may lock the account: only what may pass by itself is asked again.
+        if any(result.is_retryable for result in failed):
+            raise RuntimeError(told)
+        raise AirflowFailException(told)
     return {
         name: sum(getattr(result, name) for result in results) for name in ("pulled", "landed", "quarantined")
     }

@@ -2,6 +2,8 @@
 in the facts or listed.
 
 Every figure is counted from the rows themselves, on both sides of each step; nothing is carried over from the step.
+`pulled` is counted as a page is decoded. A bad row that comes again while it waits in quarantine counts each time it comes,
+on both sides, as a good one does; the quarantine holds it once.
 """
 
 from __future__ import annotations

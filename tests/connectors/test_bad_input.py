@@ -18,7 +18,16 @@ from connectors import client as client_room
 from connectors import extract, quarantine, registry
 from connectors.check import check_source
 from connectors.client import Client
-from connectors.declare import FatalError, LinkHeader, NoAuth, OAuthRefresh, OffsetPages, RateLimit, Source
+from connectors.declare import (
+    FatalError,
+    Field,
+    LinkHeader,
+    NoAuth,
+    OAuthRefresh,
+    OffsetPages,
+    RateLimit,
+    Source,
+)
 from connectors.extract import PullResult, pull_source, pull_stream
 from connectors.landing import Landing
 
@@ -440,6 +449,87 @@ def test_nothing_at_all_is_an_empty_batch(
     results = pull_shop()
     assert [item.error for item in results.values()] == [None, None]
     assert [(count.pulled, count.landed) for count in landing.counts()] == [(0, 0)] * 3
+
+
+@pytest.mark.parametrize("lost", ["orders", "order_lines"])
+def test_a_row_lost_between_page_and_landing_breaks_the_law(
+    desk: Any,
+    kit: SimpleNamespace,
+    pull_shop: Pull,
+    landing: Landing,
+    monkeypatch: pytest.MonkeyPatch,
+    lost: str,
+) -> None:
+    desk.routes["/orders"] = kit.Reply({"orders": [kit.order(1), kit.order(2)]})
+    whole = extract._validate
+
+    def careless(batch: Any, name: str, *rest: Any, **options: Any) -> Any:
+        return tuple(kept[1:] if name == lost else kept for kept in whole(batch, name, *rest, **options))
+
+    monkeypatch.setattr(extract, "_validate", careless)
+    result = pull_shop()["orders"]
+    assert result.error is None
+    assert result.pulled > result.landed + result.quarantined
+    (count,) = (count for count in landing.counts() if count.stream == lost)
+    assert count.pulled - count.landed - count.quarantined == 1
+
+
+# A bad row that comes again
+
+
+def test_a_bad_row_that_comes_again_waits_once(
+    desk: Any, kit: SimpleNamespace, pull_shop: Pull, landing: Landing
+) -> None:
+    bad = kit.order(2, total="much", updated_at="2026-03-01T11:00:00+08:00")
+    child = kit.order(3, lines=[{"sku": "", "qty": "1"}])
+    desk.routes["/orders"] = kit.Reply({"orders": [kit.order(1), bad, child]})
+    for _ in range(3):
+        assert pull_shop()["orders"].quarantined == 2
+        assert law_holds(landing)
+    waiting = quarantine.list_rows(landing)
+    assert sorted((row.stream, row.seen) for row in waiting) == [("order_lines", 3), ("orders", 3)]
+    # Another content is another row, also of the same order.
+    desk.routes["/orders"] = kit.Reply({"orders": [{**bad, "note": "changed"}]})
+    pull_shop()
+    assert sorted(row.seen for row in quarantine.list_rows(landing)) == [1, 3, 3]
+    assert law_holds(landing)
+
+
+def test_a_bad_row_judged_by_another_model_is_another_row_and_a_replay_answers_one(
+    desk: Any, kit: SimpleNamespace, pull_shop: Pull, landing: Landing
+) -> None:
+    desk.routes["/items"] = kit.Reply({"items": [{"id": ""}]})
+    pull_shop()
+    pull_shop()
+
+    class Item(kit.Item):  # type: ignore[misc,name-defined]
+        note: str | None = None
+
+    stricter = with_stream(kit.SHOP, record=Item)
+    pull_shop(source=stricter)
+    assert [row.seen for row in quarantine.list_rows(landing)] == [2, 1]
+
+    class Free(kit.Item):  # type: ignore[misc,name-defined]
+        item_id: str = Field(validation_alias="id")
+
+    mended = with_stream(kit.SHOP, record=Free)
+    (done,) = quarantine.replay(landing, mended, quarantine.list_rows(landing)[:1])
+    assert done.landed == 1
+    assert law_holds(landing)
+    assert [row.seen for row in quarantine.list_rows(landing)] == [1]
+
+
+def test_what_went_wrong_says_what_to_do_about_it(
+    desk: Any, kit: SimpleNamespace, pull_shop: Pull, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_room, "MAX_ATTEMPTS", 1)
+    desk.routes["/orders"] = kit.Reply({}, 401)
+    desk.routes["/items"] = kit.Reply({}, 503)
+    refused, down = pull_shop()["orders"], pull_shop()["items"]
+    assert (refused.error_kind, refused.is_retryable) == ("fatal", False)
+    assert (down.error_kind, down.is_retryable) == ("retryable", True)
+    (missing, _) = pull_shop({"ORDERHUB_SHOP_TOKEN": ""}).values()
+    assert (missing.error_kind, missing.is_retryable) == ("fatal", False)
 
 
 def test_what_nobody_foresaw_stops_one_stream_alone(

@@ -133,6 +133,7 @@ def land(landing: Landing, stream: Stream, raws: list[Any], **options: Any) -> l
     """Archive, land and commit one page."""
     batch = landing.open_batch("made_up", stream)
     digest = batch.archive(payload_text(raws).encode(), "page")
+    batch.count(stream.name, len(raws))
     seen = land_rows(batch, stream, raws, digest, has_nul=True)
     options.setdefault("cursor_after", seen)
     batch.commit(**options)
@@ -260,6 +261,7 @@ class Batches(RuleBasedStateMachine):
     def pull(self, raws: list[dict[str, Any]], is_kept: bool) -> None:
         batch = self.landing.open_batch("made_up", WHOLES)
         digest = batch.archive(payload_text(raws).encode(), "page")
+        batch.count("wholes", len(raws))
         seen = land_rows(batch, WHOLES, raws, digest)
         if not is_kept:
             batch.abandon()
@@ -537,6 +539,7 @@ def test_two_replays_at_once_land_a_row_once(landing: Landing) -> None:
     mend(landing, "???", "EUR")
     (row,) = quarantine.list_rows(landing)
     racing = landing.open_batch("made_up", WHOLES)
+    racing.count("wholes", 1)
     land_rows(racing, WHOLES, [json.loads(row.payload)], row.page_sha256)
     quarantine.replay(landing, SOURCE, [row])
     with pytest.raises(FatalError, match="replayed by somebody else"):

@@ -80,9 +80,11 @@ def test_a_stream_that_fails_fails_the_run_and_the_others_are_announced(
     # A file stands where the stream's folder should go.
     (tmp_path / "landing/hubspot").mkdir(parents=True)
     (tmp_path / "landing/hubspot/companies").touch()
-    done = run_dags("ingest_hubspot", **sandbox, ORDERHUB_HOME=str(tmp_path))
+    done = run_dags("ingest_hubspot", **sandbox, ORDERHUB_HOME=str(tmp_path), RUN_DAGS_RETRIES="1")
     run = done["runs"]["ingest_hubspot"]
     assert run["state"] == "failed"
+    # What nobody foresaw may pass by itself: it is tried again.
+    assert done["tries"]["ingest_hubspot"]["pull"]["companies"] == 2
     assert run["tasks"]["pull"] == {
         stream.name: "failed" if stream.name == "companies" else "success"
         for stream in sources()["hubspot"].streams
@@ -94,11 +96,14 @@ def test_a_stream_that_fails_fails_the_run_and_the_others_are_announced(
 def test_a_refused_credential_fails_the_run_without_naming_it(
     run_dags: Any, sandbox: dict[str, str], tmp_path: Path
 ) -> None:
-    variables = {**sandbox, "ORDERHUB_HUBSPOT_TOKEN": "not-the-token", "ORDERHUB_HOME": str(tmp_path)}
+    wrong = {"ORDERHUB_HUBSPOT_TOKEN": "not-the-token", "RUN_DAGS_RETRIES": "1"}
+    variables = {**sandbox, **wrong, "ORDERHUB_HOME": str(tmp_path)}
     done = run_dags("ingest_hubspot", **variables)
     run = done["runs"]["ingest_hubspot"]
     assert run["state"] == "failed"
     assert set(run["tasks"]["pull"].values()) == {"failed"}
+    # A credential that was refused is not tried again: that could lock the account.
+    assert set(done["tries"]["ingest_hubspot"]["pull"].values()) == {1}
     assert "ORDERHUB_HUBSPOT_TOKEN" in done["log"]
     assert "not-the-token" not in done["log"]
     assert run["tasks"]["announce"] == {"-1": "upstream_failed"}

@@ -34,6 +34,7 @@ from connectors.declare import (
 )
 from connectors.extract import land_rows
 from connectors.landing import CommittedBatch, Landing
+from connectors.quarantine import list_rows
 from expectations.context import GateContext
 from expectations.landing import EXTRAS, check_batch, gate_landing, landing_suite
 
@@ -111,6 +112,7 @@ class Shop:
         declared = SHOP.stream(stream)
         batch = self.landing.open_batch("shop", declared)
         page = batch.archive(repr(rows).encode(), "GET /orders")
+        batch.count(stream, len(rows))
         land_rows(batch, declared, rows, page)
         assert not batch.rejections
         batch.commit()
@@ -399,6 +401,7 @@ def test_returns_with_a_positive_quantity_are_only_told(
     }  # fmt: skip
     batch = landing.open_batch("file_drop", stream)
     rows = [{**row, "line_number": n} for n in range(3)]
+    batch.count(stream.name, len(rows))
     land_rows(batch, stream, rows, batch.archive(b"x", "x.csv"))
     batch.commit()
     (result,) = gate_landing(landing, {"file_drop": source}, gate)
@@ -406,3 +409,17 @@ def test_returns_with_a_positive_quantity_are_only_told(
     assert not result.rejections
     assert "qty, document_type: is positive on a return document in 3 of 3 rows" in result.warnings[0]
     landing.close()
+
+
+def test_a_row_the_gate_rejects_again_waits_once_and_never_reaches_the_warehouse(
+    shop: Shop, gate: GateContext
+) -> None:
+    for _ in range(2):
+        batch = shop.land([order(1), order(2)])
+        spoil(batch.files["orders"], 0, currency="XXY")
+        gate_landing(shop.landing, {"shop": SHOP}, gate)
+        assert len([row for row in shop.landing.gated_rows(batch.batch_id) if row[0] == "orders"]) == 1
+    waiting = [row for row in list_rows(shop.landing) if row.stream == "orders"]
+    assert [row.seen for row in waiting] == [2]
+    for count in shop.landing.counts():
+        assert count.pulled == count.landed + count.quarantined
