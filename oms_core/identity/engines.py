@@ -75,7 +75,8 @@ class DuckDB:
         self.con.execute(sql)
 
     def fetch(self, sql: str) -> pa.Table:
-        return self.con.sql(sql).to_arrow_table()
+        table: pa.Table = self.con.sql(sql).to_arrow_table()
+        return table
 
     def key(self, columns: Sequence[str]) -> str:
         return f"case when {_all_known(columns)} then hash({', '.join(columns)}) end"

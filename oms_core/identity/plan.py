@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,7 +117,11 @@ def _company(have: Collection[str]) -> Comparison:
     levels = [
         _level("same", _equal(name), _SAME, name),
         _level("same words", _equal("company_words"), _CLOSE),
-        _level("spelt almost alike", _all(f"{least} >= 6", f"levenshtein({left}, {right}) * 8 <= {least}"), _CLOSE),
+        _level(
+            "spelt almost alike",
+            _all(f"{least} >= 6", f"levenshtein({left}, {right}) * 8 <= {least}"),
+            _CLOSE,
+        ),
         _level("one begins the other", _begins(name, 5), _NEAR),
         _level("most words the same", f"words_alike({left}, {right}) >= 0.6", _NEAR),
         _level("spelt alike", _all(f"{least} >= 6", f"levenshtein({left}, {right}) * 4 <= {least}"), _NEAR),
@@ -194,11 +199,17 @@ def _address(have: Collection[str]) -> Comparison:
     place = code or city
     levels = []
     if number and place:
-        levels.append(_level("number, street and place the same", _all(same_number, same_street, same_place), (0.4, 1e-4)))
+        levels.append(
+            _level(
+                "number, street and place the same", _all(same_number, same_street, same_place), (0.4, 1e-4)
+            )
+        )
         almost = _all(same_number, alike, _any(same_place, near_place))
         levels.append(_level("number, street and place almost the same", almost, (0.1, 1e-4)))
     if number:
-        levels.append(_level("number and street the same, another place", _all(same_number, alike), (0.05, 1e-4)))
+        levels.append(
+            _level("number and street the same, another place", _all(same_number, alike), (0.05, 1e-4))
+        )
     if street and place:
         unknown = "street_number_l is null or street_number_r is null"
         if number:
@@ -210,7 +221,9 @@ def _address(have: Collection[str]) -> Comparison:
     if street:
         levels.append(_level("same street, another place", alike, (0.03, 1e-3), None))
     if code and city:
-        levels.append(_level("postcode and city the same", _all(_equal("postcode"), _equal("city")), (0.1, 1e-3)))
+        levels.append(
+            _level("postcode and city the same", _all(_equal("postcode"), _equal("city")), (0.1, 1e-3))
+        )
     if code:
         levels.append(_level("same postcode", _equal("postcode"), (0.05, 1e-3), "postcode"))
     if city:
@@ -219,7 +232,9 @@ def _address(have: Collection[str]) -> Comparison:
         levels.append(_level("postcode or city almost the same", near_place, (0.04, 1e-2)))
     columns = ["street_number"] * number + ["street_name"] * street
     columns += ["postcode", "postcode_signs"] * code + ["city"] * city
-    unknown = _all(*(_missing(column) for column in columns if column not in ("street_number", "postcode_signs")))
+    unknown = _all(
+        *(_missing(column) for column in columns if column not in ("street_number", "postcode_signs"))
+    )
     return Comparison(field="address", columns=tuple(columns), unknown=unknown, levels=_rest(levels))
 
 
@@ -289,7 +304,7 @@ def comparisons(columns: Sequence[str], kinds: Mapping[str, Kind]) -> tuple[Comp
         "region": lambda: _few("region"),
         "country": lambda: _few("country"),
     }
-    known |= {name: (lambda name=name: _code(name)) for name in CODES}
+    known |= {name: partial(_code, name) for name in CODES}
     for name, make in known.items():
         if name in have:
             found.append(make())
@@ -397,27 +412,37 @@ def choose_blocks(
     left = budget
 
     def catches(rule: tuple[str, ...]) -> NDArray[np.float64]:
-        return np.logical_and.reduce([caught_by[column] for column in rule]) * rules[rule][1]
+        caught: NDArray[np.float64] = (
+            np.logical_and.reduce([caught_by[column] for column in rule]) * rules[rule][1]
+        )
+        return caught
 
+    # No rule brings fewer pairs than it catches matches: the rule that brings the fewest for what it catches says how many
+    # matches there can be, and matches that several rules bring are paid for once.
+    matches = np.inf
     while rules and len(chosen) < most_rules:
-        worth = [
-            ((catches(rule) @ missed) / simulated / (pairs / max(records, 1) + 0.3), rule)
-            for rule, (pairs, _) in rules.items()
-            if pairs <= left
-        ]
+        worth = []
+        for rule, (pairs, _) in rules.items():
+            caught = catches(rule)
+            gain = float(caught @ missed) / simulated
+            if rule in counted and caught.mean() > 0.2:
+                matches = min(matches, pairs / float(caught.mean()))
+            again = (float(caught.mean()) - gain) * matches if np.isfinite(matches) else 0.0
+            cost = max(pairs - again, 0.0)
+            if cost <= left:
+                worth.append((gain / (cost / max(records, 1) + 0.3), gain, cost, rule))
         if not worth:
             break
-        _, best = max(worth)
+        _, gain, cost, best = max(worth)
         if best not in counted:
             rules[best] = count(best)
             counted.add(best)
             continue
-        caught = catches(best)
-        if (caught @ missed) / simulated < 0.0005:
+        if gain < 0.0005:
             break
         chosen.append(best)
-        left -= rules[best][0]
-        missed = missed * (1 - caught)
-        rules = {rule: found for rule, found in rules.items() if rule != best}
+        left -= cost
+        missed = missed * (1 - catches(best))
+        del rules[best]
     # A rule whose columns are part of another's brings all of that one's pairs.
     return [rule for rule in chosen if not any(set(other) < set(rule) for other in chosen)]

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import duckdb
 import pyarrow as pa
@@ -71,9 +72,132 @@ _CJK_PLACE_END = re.compile(
 _CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _KANA = re.compile(r"[\u3040-\u30ff]")
 _HANGUL = re.compile(r"[\uac00-\ud7af]")
-_COMPOUND = ["欧阳", "歐陽", "司马", "司馬", "诸葛", "諸葛", "上官", "东方", "東方", "皇甫", "尉迟", "尉遲", "公孙", "公孫", "令狐", "慕容", "司徒", "夏侯", "端木", "长孙", "長孫", "宇文", "南宫", "南宮", "独孤", "獨孤", "西门", "西門"]
+_COMPOUND = [
+    "欧阳",
+    "歐陽",
+    "司马",
+    "司馬",
+    "诸葛",
+    "諸葛",
+    "上官",
+    "东方",
+    "東方",
+    "皇甫",
+    "尉迟",
+    "尉遲",
+    "公孙",
+    "公孫",
+    "令狐",
+    "慕容",
+    "司徒",
+    "夏侯",
+    "端木",
+    "长孙",
+    "長孫",
+    "宇文",
+    "南宫",
+    "南宮",
+    "独孤",
+    "獨孤",
+    "西门",
+    "西門",
+]
 # The hundred most common Chinese family names, in pinyin: they tell which end of a Latin name is the family's.
-_FAMILY = ["wang", "li", "zhang", "liu", "chen", "yang", "huang", "zhao", "wu", "zhou", "xu", "sun", "ma", "zhu", "hu", "guo", "he", "lin", "gao", "luo", "zheng", "liang", "xie", "song", "tang", "han", "feng", "deng", "cao", "peng", "zeng", "xiao", "tian", "dong", "pan", "yuan", "cai", "jiang", "yu", "du", "ye", "cheng", "wei", "su", "lu", "ding", "ren", "shen", "yao", "fu", "zhong", "cui", "tan", "liao", "fan", "shi", "jin", "jia", "xia", "bai", "fang", "zou", "xiong", "meng", "qin", "qiu", "hou", "yin", "xue", "yan", "lei", "long", "tao", "duan", "hao", "kong", "shao", "mao", "chang", "wan", "gu", "lai", "wen", "ouyang", "situ", "zhuge", "sima", "shangguan", "huangfu", "kang", "shan", "dai", "mo"]
+_FAMILY = [
+    "wang",
+    "li",
+    "zhang",
+    "liu",
+    "chen",
+    "yang",
+    "huang",
+    "zhao",
+    "wu",
+    "zhou",
+    "xu",
+    "sun",
+    "ma",
+    "zhu",
+    "hu",
+    "guo",
+    "he",
+    "lin",
+    "gao",
+    "luo",
+    "zheng",
+    "liang",
+    "xie",
+    "song",
+    "tang",
+    "han",
+    "feng",
+    "deng",
+    "cao",
+    "peng",
+    "zeng",
+    "xiao",
+    "tian",
+    "dong",
+    "pan",
+    "yuan",
+    "cai",
+    "jiang",
+    "yu",
+    "du",
+    "ye",
+    "cheng",
+    "wei",
+    "su",
+    "lu",
+    "ding",
+    "ren",
+    "shen",
+    "yao",
+    "fu",
+    "zhong",
+    "cui",
+    "tan",
+    "liao",
+    "fan",
+    "shi",
+    "jin",
+    "jia",
+    "xia",
+    "bai",
+    "fang",
+    "zou",
+    "xiong",
+    "meng",
+    "qin",
+    "qiu",
+    "hou",
+    "yin",
+    "xue",
+    "yan",
+    "lei",
+    "long",
+    "tao",
+    "duan",
+    "hao",
+    "kong",
+    "shao",
+    "mao",
+    "chang",
+    "wan",
+    "gu",
+    "lai",
+    "wen",
+    "ouyang",
+    "situ",
+    "zhuge",
+    "sima",
+    "shangguan",
+    "huangfu",
+    "kang",
+    "shan",
+    "dai",
+    "mo",
+]
 _CYRILLIC = dict(
     zip(
         "абвгдеёжзийклмнопрстуфхцчшщъыьэюяіїєґ",
@@ -246,7 +370,10 @@ def _street_name(text: str) -> str:
 
 def _derived(source: str, month_first: bool) -> list[_Column]:
     """Columns derived from one canonical column."""
-    one = lambda sql, name=source: _Column(name, source, sql)  # noqa: E731
+
+    def one(sql: str, name: str = source) -> _Column:
+        return _Column(name, source, sql)
+
     if source in ("given_name", "surname"):
         return [one(_known(f"replace({_name_fold('value')}, ' ', '')"))]
     if source == "company_name":
@@ -283,9 +410,7 @@ def _derived(source: str, month_first: bool) -> list[_Column]:
         return [one(_street_name("value"), "street_name"), one(f"nullif({number}, '')", "street_digits")]
     if source == "street_number":
         return [
-            one(
-                "nullif(regexp_replace(regexp_replace(lower(value), '\\.0$', ''), '[^0-9a-z]', '', 'g'), '')"
-            )
+            one("nullif(regexp_replace(regexp_replace(lower(value), '\\.0$', ''), '[^0-9a-z]', '', 'g'), '')")
         ]
     if source == "address_2":
         return [one(_known(f"replace({_fold('value')}, ' ', '')"))]
@@ -364,7 +489,7 @@ def kinds_of(prepared: pa.Table) -> dict[str, Kind]:
     found: dict[str, Kind] = {}
     for field in prepared.schema:
         if field.metadata and b"kind" in field.metadata:
-            found[field.name] = field.metadata[b"kind"].decode()
+            found[field.name] = cast(Kind, field.metadata[b"kind"].decode())
     return found
 
 
@@ -428,7 +553,7 @@ class _Preparation:
                         as marked
                 from raw where {name} is not null limit 20000)"""
         ).fetchall()[0]
-        return row[0] == 0 or (row[1] >= 0.7 * row[0] and row[2] <= 0.1 * row[0])
+        return bool(row[0] == 0 or (row[1] >= 0.7 * row[0] and row[2] <= 0.1 * row[0]))
 
     def _slug(self, name: str) -> str:
         """A plain identifier for a column of any name."""
@@ -576,7 +701,8 @@ class _Preparation:
         self.con.execute(f"create table joined as select {', '.join(select)} from forms")
         keys = _keys([name.rsplit(" as ", 1)[-1] for name in select], kinds)
         everything = ", ".join(["*", *(f"{sql} as {name}" for name, sql in keys.items())])
-        return self.con.sql(f"select {everything} from joined").to_arrow_table()
+        table: pa.Table = self.con.sql(f"select {everything} from joined").to_arrow_table()
+        return table
 
     def _label(self, table: pa.Table, generic: Mapping[str, tuple[str, Kind]]) -> pa.Table:
         fields = []
