@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_ROUNDS = 12
+_ROUNDS = 20
+# Half of each round's belief is kept: decoys depend on belief and belief on decoys, which swings otherwise.
+_DAMPING = 0.5
 _RIDGE = 1.0
 _STEEPEST = 3.0
 _FARTHEST = 5.0
@@ -108,6 +110,70 @@ def gap_to_best_other(similarity: Floats, owner: Ints, order: Ints, start: Ints,
     return similarity - np.where(is_first, second[owner], best[owner])
 
 
+def in_turn(view: Lists, calibration: Calibration, *, at_most_one: bool) -> Floats:
+    """Log odds of each pair when a list is gone through from the best candidate down.
+
+    A candidate below the best is a match only if all above it are (or, with `at_most_one`, none is): how often lists have a
+    second match, a third and so on is learned from the same evidence.
+
+    Returns:
+        (p,) natural log odds in the order of pairs.
+    """
+    order, start, stop = view.order, view.start, view.stop
+    log_odds = calibration.log_odds(view.features)[order]
+    filled = stop > start
+    if at_most_one:
+        passed = np.cumsum(-np.logaddexp(0.0, log_odds)) + np.logaddexp(0.0, log_odds)
+        log_chance = (
+            passed - np.repeat(passed[start[filled]], (stop - start)[filled]) - np.logaddexp(0.0, -log_odds)
+        )
+        chance = np.exp(np.minimum(log_chance, 0.0))
+    else:
+        ratio = log_odds - np.log(calibration.share / (1 - calibration.share))
+        chance = _ratio_in_turn(ratio, start, stop, calibration.share)
+    result = np.empty_like(log_odds)
+    chance = np.clip(chance, 1e-12, 1 - 1e-12)
+    result[order] = np.log(chance / (1 - chance))
+    return result
+
+
+def _ratio_in_turn(ratio: Floats, start: Ints, stop: Ints, share: float) -> Floats:
+    owner = np.repeat(np.arange(len(start)), stop - start)
+    rank = np.arange(len(ratio)) - start[owner]
+    chance = np.zeros(len(ratio))
+    above = np.ones(len(start))
+    for place in range(int((stop - start).max(initial=0))):
+        here = np.flatnonzero(rank == place)
+        weight = above[owner[here]]
+        if place > 0:
+            share = min(share, 0.5)
+            for _ in range(100):
+                believed = weight @ _sigmoid(ratio[here] + np.log(share / (1 - share)))
+                share = float(np.clip(believed / max(weight.sum(), 1e-9), 1e-4, _LARGEST_SHARE))
+        chance[here] = weight * _sigmoid(ratio[here] + np.log(share / (1 - share)))
+        above = np.zeros(len(start))
+        above[owner[here]] = chance[here]
+    return chance
+
+
+def contested(view: Lists, calibration: Calibration, target: Ints, *, sure: float = 0.9) -> float:
+    """Share of the records claimed with certainty that two owners or more claim as their match.
+
+    Where owners are free of duplicates hardly any record is claimed twice.
+
+    Args:
+        target: (p,) the record that each pair's owner would claim.
+        sure: probability from which a best candidate counts as claimed.
+    """
+    filled = view.stop > view.start
+    first = view.order[view.start[filled]]
+    claimed = target[first[_sigmoid(calibration.log_odds(view.features[first])) >= sure]]
+    if len(claimed) == 0:
+        return 0.0
+    _, claims = np.unique(claimed, return_counts=True)
+    return float((claims > 1).mean())
+
+
 def calibrate(views: list[Lists], similarity: Floats, *, one_each: bool) -> list[Calibration]:
     """Learn, for each view of the same pairs, the log odds of a list's best candidate.
 
@@ -151,7 +217,7 @@ def calibrate(views: list[Lists], similarity: Floats, *, one_each: bool) -> list
                     len(first),
                 )
             )
-            believed[place] = _sigmoid(log_odds)
+            believed[place] = (1 - _DAMPING) * _sigmoid(log_odds) + _DAMPING * believed[place]
     return found
 
 
@@ -197,6 +263,18 @@ def _separate(contrast: _Contrast, weight: Floats) -> tuple[Floats, Floats, Floa
 
 
 def _logistic(rows: Floats, label: Floats, weight: Floats) -> Floats:
+    """Weighted logistic regression with a ridge; no slope is negative, for all evidence speaks for a match."""
+    live = np.ones(rows.shape[1], dtype=bool)
+    while True:
+        coefficients = np.zeros(rows.shape[1])
+        coefficients[live] = _newton(rows[:, live], label, weight)
+        lowest = int(np.argmin(coefficients[:-1]))
+        if coefficients[lowest] >= 0:
+            return coefficients
+        live[lowest] = False
+
+
+def _newton(rows: Floats, label: Floats, weight: Floats) -> Floats:
     coefficients = np.zeros(rows.shape[1])
     penalty = np.r_[np.full(rows.shape[1] - 1, _RIDGE), 1e-6]
     for _ in range(50):

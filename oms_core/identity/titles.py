@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
@@ -21,6 +23,7 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from oms_core.identity import contrast, size, title_text
 from oms_core.identity.contrast import Floats, Ints
 from oms_core.identity.scorer import Scored
+from oms_core.identity.title_text import TitleText
 
 # Parts of the similarity. Two spellings of one title are 1.0: words, their trigrams, and half as much all text.
 _WORDS, _GRAMS, _TEXT = 0.4, 0.4, 0.2
@@ -33,6 +36,8 @@ _PRICE_SAME, _PRICE_FAR = (
 )  # natural log of the ratio: up to half as much again speaks for, beyond it against
 # Two contents or packs that are named and differ are two articles: odds fall by this many bits.
 _CONTENTS_DIFFER_BITS = 12.0
+# A catalogue counts as free of duplicates while at most this share of the other's records is claimed twice.
+_MOST_CONTESTED = 0.1
 
 _CANDIDATES = 10
 # Work for one record while candidates are looked up: postings read. Terms beyond it are too frequent to find anything by.
@@ -43,13 +48,21 @@ _KEPT_SHARE = 0.2
 _AT_LEAST = 0.01
 # Identical rows beyond this many are reported as a star around the first, not as all pairs.
 _MOST_IN_FULL = 12
+_MOST_BITS = 20.0
+_CONTENT = ("title", "brand", "mpn", "description", "price", "sku_code")
 
 
 @dataclass(frozen=True)
 class _Catalogue:
-    """Distinct records as vectors. Rows [0, split) are the left side; split = all rows where one catalogue is deduplicated."""
+    """Distinct records as vectors. Rows [0, split) are the left side; split = all rows where one catalogue is deduplicated.
+
+    Attributes:
+        information: (n,) bits of all words of a title together.
+    """
 
     split: int
+    titles: Sequence[TitleText]
+    texts: Sequence[TitleText]
     words: sp.csr_matrix
     grams: sp.csr_matrix
     text: sp.csr_matrix
@@ -59,54 +72,126 @@ class _Catalogue:
     numbers: sp.csr_matrix
     quantities: Sequence[size.Quantities]
     prices: Floats
+    information: Floats
 
     @property
     def count(self) -> int:
-        return int(self.words.shape[0])
+        return len(self.titles)
+
+
+@dataclass(frozen=True)
+class _End:
+    """All pairs seen from one of their two records.
+
+    Attributes:
+        features: (p, 3) similarity, lead over the next candidate, lead over the other record's candidates.
+        log_odds: (p,) natural.
+        weight: (p,) what this end counts for in the pair's log odds; both ends together 1.
+    """
+
+    calibration: contrast.Calibration
+    features: Floats
+    log_odds: Floats
+    weight: Floats
+
+
+@dataclass(frozen=True)
+class FittedTitles:
+    """Scored titles with all that is needed to explain a pair.
+
+    Attributes:
+        scored: what `score_titles` returns.
+        free_of_duplicates: per side (one where a single catalogue is deduplicated), as the data show it.
+        one_to_one: whether pairs were assigned one to one.
+        shares: per side, the estimated share of records that have a match.
+    """
+
+    scored: Scored
+    free_of_duplicates: tuple[bool, ...]
+    one_to_one: bool
+    shares: tuple[float, ...]
+    _catalogue: _Catalogue
+    _row_of: Mapping[str, int]
+    _pair_of: Mapping[tuple[int, int], int]
+    _evidence: Mapping[str, Floats]
+    _ends: Sequence[_End]
+    _log_odds: Floats
 
 
 def score_titles(
     records: pa.Table,
     *,
     sides: bool = False,
-    one_to_one: bool = False,
+    one_to_one: bool | None = False,
     new: pa.Array[Any] | None = None,
 ) -> Scored:
     """Score pairs of product records.
 
     Args:
         records: record_id (text, unique), title, and where known brand, mpn, sku_code, description, price, source_system.
-        sides: only pairs of two source systems; needs source_system with exactly two values.
-        one_to_one: each record has at most one match on the other side; needs `sides`.
+        sides: only pairs of two source systems; needs source_system with at most two values.
+        one_to_one: assign each record at most one match on the other side; needs `sides`. None: where both sides turn out to
+            be free of duplicates.
         new: record ids; only pairs that touch one of them are reported.
 
     Returns:
-        Pairs sorted by left_id and right_id; each probability at least 0.01.
+        Pairs sorted by left_id and right_id, of a probability of at least 0.01. Levels: -1 unknown, 0 differs, up to 4 (words)
+        or 2 (model, price) or 1.
 
     Raises:
-        ValueError: a column is missing, ids are not unique, or `sides` without two source systems.
+        ValueError: a column is missing, ids are not unique, or `sides` with more than two source systems.
     """
+    return fit_titles(records, sides=sides, one_to_one=one_to_one, new=new).scored
+
+
+def fit_titles(
+    records: pa.Table,
+    *,
+    sides: bool = False,
+    one_to_one: bool | None = False,
+    new: pa.Array[Any] | None = None,
+) -> FittedTitles:
+    """Score as `score_titles` does and keep what `explain_titles` needs. Arguments and errors are the same."""
     rows = _rows(records, sides=sides, one_to_one=one_to_one)
-    if not rows:
-        return Scored(_pair_table([], [], np.zeros(0), {}), [])
     groups, cut = _identical(rows)
-    order = sorted(groups, key=lambda key: (key[0], groups[key][0]["record_id"]))
+    order = sorted(groups, key=lambda key: (key[0] if sides else "", groups[key][0]["record_id"]))
     sample = [groups[key][0] for key in order]
     split = sum(key[0] == order[0][0] for key in order) if sides else len(order)
     catalogue = _catalogue(sample, split)
     left, right, found = _candidates(catalogue, sides=sides)
-    cut += found
     evidence = _evidence(catalogue, left, right)
-    log_odds = _log_odds(catalogue, left, right, evidence, sides=sides, one_to_one=one_to_one)
-    if one_to_one and len(left):
-        kept = assign(left, right, _chance(log_odds))
-        left, right, log_odds = left[kept], right[kept], log_odds[kept]
-        evidence = {name: values[kept] for name, values in evidence.items()}
+    ends, free = _ends(catalogue, left, right, _similarity(evidence), sides=sides, one_to_one=one_to_one)
+    log_odds = ends[0].weight * ends[0].log_odds + ends[1].weight * ends[1].log_odds
+    log_odds = log_odds - evidence["contents differ"] * _CONTENTS_DIFFER_BITS * np.log(2)
+    assigned = bool(one_to_one) or (one_to_one is None and sides and all(free))
+    kept = assign(left, right, _chance(log_odds)) if assigned else np.arange(len(left))
     members = [[row["record_id"] for row in groups[key]] for key in order]
-    return Scored(_expand(members, left, right, log_odds, evidence, sides=sides, new=new), cut)
+    pairs = _expand(
+        members,
+        catalogue,
+        left[kept],
+        right[kept],
+        log_odds[kept],
+        sides,
+        sides and (assigned or all(free)),
+        assigned,
+    )
+    table = _pair_table(*pairs, _levels(catalogue, evidence, left, right, kept), new)
+    return FittedTitles(
+        Scored(table, cut + found),
+        free,
+        assigned,
+        tuple(end.calibration.share for end in (ends if sides else ends[:1])),
+        catalogue,
+        {record: place for place, group in enumerate(members) for record in group},
+        {pair: place for place, pair in enumerate(zip(left.tolist(), right.tolist(), strict=True))},
+        evidence,
+        ends,
+        log_odds,
+    )
 
 
-def _rows(records: pa.Table, *, sides: bool, one_to_one: bool) -> list[dict[str, Any]]:
+def _rows(records: pa.Table, *, sides: bool, one_to_one: bool | None) -> list[dict[str, Any]]:
     missing = {"record_id", "title"} - set(records.column_names)
     if missing:
         raise ValueError(f"records have no column {', '.join(sorted(missing))}: give record_id and title")
@@ -139,22 +224,25 @@ def _rows(records: pa.Table, *, sides: bool, one_to_one: bool) -> list[dict[str,
 def _identical(
     rows: Iterable[dict[str, Any]],
 ) -> tuple[dict[tuple[Any, ...], list[dict[str, Any]]], list[str]]:
-    """Rows by side and content, each group by record id: identical rows are compared once."""
+    """Rows by side and content, each group by record id: identical rows are compared once, rows without a title not at all."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    untitled = 0
     for row in rows:
-        content = tuple(
-            row.get(name) for name in ("title", "brand", "mpn", "description", "price", "sku_code")
-        )
-        groups.setdefault((row.get("source_system") or "", *map(repr, content)), []).append(row)
-    cut = []
-    for key, group in groups.items():
-        group.sort(key=lambda row: row["record_id"])
+        if not (row["title"] or "").strip():
+            untitled += 1
+            continue
+        content = tuple(map(repr, map(row.get, _CONTENT)))
+        groups.setdefault((row.get("source_system") or "", *content), []).append(row)
+    cut = [f"{untitled:,} records have no title and were not compared"] if untitled else []
+    for key in sorted(groups):
+        group = groups[key]
+        group.sort(key=lambda row: str(row["record_id"]))
         if len(group) > _MOST_IN_FULL:
             cut.append(
-                f"{len(group):,} identical rows with the title {key[1]}: compared as one and reported as "
+                f"{len(group):,} identical rows with the title {key[1]}: compared as one, and joined by "
                 f"{len(group) - 1:,} pairs with the first instead of {len(group) * (len(group) - 1) // 2:,}"
             )
-    return groups, sorted(cut)
+    return groups, cut
 
 
 def _joined(row: Mapping[str, Any], *names: str) -> str:
@@ -174,8 +262,11 @@ def _catalogue(rows: Sequence[Mapping[str, Any]], split: int) -> _Catalogue:
     )
     own_keys, _, _ = _incidence([title.keys for title in titles], key_columns)
     numbers, _, _ = _incidence([title.numbers for title in titles])
+    shown, bits, _ = _incidence([title.words for title in titles])
     return _Catalogue(
         split,
+        titles,
+        texts,
         _weighted([title.words for title in titles]),
         _weighted([title.grams for title in titles]),
         _weighted([text.words for text in texts]),
@@ -185,6 +276,7 @@ def _catalogue(rows: Sequence[Mapping[str, Any]], split: int) -> _Catalogue:
         numbers,
         [size.quantities(row.get("title")) for row in rows],
         np.array([_price(row.get("price")) for row in rows]),
+        np.asarray(shown @ bits).ravel(),
     )
 
 
@@ -363,78 +455,82 @@ def _largest(ours: sp.csr_matrix, theirs: sp.csr_matrix, left: Ints, right: Ints
 
 
 def _similarity(evidence: Mapping[str, Floats]) -> Floats:
-    total: Floats = np.sum([values for name, values in evidence.items() if name != "contents differ"], axis=0)
-    return np.round(total, 9)
+    """(p,) 1.0 for a record with itself; two contents that differ count as nothing in common."""
+    parts = [values for name, values in evidence.items() if name != "contents differ"]
+    total: Floats = np.round(np.sum(parts, axis=0), 9) - evidence["contents differ"]
+    return total
 
 
-def _log_odds(
+def _ends(
     catalogue: _Catalogue,
     left: Ints,
     right: Ints,
-    evidence: Mapping[str, Floats],
+    similarity: Floats,
     *,
     sides: bool,
-    one_to_one: bool,
-) -> Floats:
-    """Natural log odds of each pair."""
-    similarity = _similarity(evidence) - evidence["contents differ"]
-    if sides and one_to_one:
-        found = _exclusive(catalogue, left, right, similarity)
+    one_to_one: bool | None,
+) -> tuple[list[_End], tuple[bool, ...]]:
+    """Log odds of every pair from both its ends, and which sides are free of duplicates."""
+    nodes, count = (left, right), catalogue.count
+    if sides:
+        pairs = [np.arange(len(left))] * 2
+        lists = [contrast.sort_lists(nodes[end], similarity, nodes[1 - end], count) for end in (0, 1)]
+        below = [contrast.gap_below(similarity, *each) for each in lists]
+        views = [
+            contrast.Lists(*lists[end], np.column_stack([similarity, below[end], below[1 - end]]))
+            for end in (0, 1)
+        ]
+        calibrations = [contrast.calibrate([view], similarity, one_each=False)[0] for view in views]
     else:
-        found = _inclusive(catalogue, left, right, similarity)
-    odds: Floats = found - evidence["contents differ"] * _CONTENTS_DIFFER_BITS * np.log(2)
-    return odds
+        # Each pair twice, once in the list of each of its records.
+        owner, other, twice = np.r_[left, right], np.r_[right, left], np.r_[similarity, similarity]
+        order, start, stop = contrast.sort_lists(owner, twice, other, count)
+        gaps = contrast.gap_below(twice, order, start, stop)
+        swapped = np.r_[gaps[len(left) :], gaps[: len(left)]]
+        views = [contrast.Lists(order, start, stop, np.column_stack([twice, gaps, swapped]))]
+        calibrations = contrast.calibrate(views, twice, one_each=False)
+        pairs = [np.arange(len(left)), len(left) + np.arange(len(left))]
+        nodes = (owner, other)
+    free = tuple(
+        contrast.contested(view, calibration, nodes[1 - end] if sides else nodes[1]) <= _MOST_CONTESTED
+        for end, (view, calibration) in enumerate(zip(views, calibrations, strict=True))
+    )
+    if sides and (one_to_one or all(free)):
+        return _exclusive_ends(nodes, lists, below, similarity), free
+    seen = [
+        contrast.in_turn(view, calibration, at_most_one=False)
+        for view, calibration in zip(views, calibrations, strict=True)
+    ]
+    if not sides:
+        views, calibrations, seen = views * 2, calibrations * 2, seen * 2
+    odds = [seen[end][pairs[end]] for end in (0, 1)]
+    if any(free):
+        first = np.full(len(left), 0.5)
+    else:
+        # Only one of several duplicates leads the list of their match, but their match leads each of their lists.
+        first = (odds[0] >= odds[1]).astype(np.float64)
+    weights = (first, 1.0 - first)
+    return [
+        _End(calibrations[end], views[end].features[pairs[end]], odds[end], weights[end]) for end in (0, 1)
+    ], free
 
 
-def _exclusive(catalogue: _Catalogue, left: Ints, right: Ints, similarity: Floats) -> Floats:
-    """Each record has at most one match: leads over rivals count, and a good candidate leaves little to those below it."""
-    count = catalogue.count
-    sorted_left = contrast.sort_lists(left, similarity, right, count)
-    sorted_right = contrast.sort_lists(right, similarity, left, count)
+def _exclusive_ends(
+    nodes: tuple[Ints, Ints],
+    lists: Sequence[tuple[Ints, Ints, Ints]],
+    below: Sequence[Floats],
+    similarity: Floats,
+) -> list[_End]:
+    """Each record has at most one match: the lead over all rivals counts, and a good candidate leaves little to those below."""
     views = []
-    for mine, other, owner in ((sorted_left, sorted_right, right), (sorted_right, sorted_left, left)):
-        features = np.column_stack(
-            [
-                similarity,
-                contrast.gap_below(similarity, *mine),
-                contrast.gap_to_best_other(similarity, owner, *other),
-            ]
-        )
-        views.append(contrast.Lists(*mine, features))
-    odds = [
-        _after_better(view, calibration.log_odds(view.features))
+    for end in (0, 1):
+        lead = contrast.gap_to_best_other(similarity, nodes[1 - end], *lists[1 - end])
+        views.append(contrast.Lists(*lists[end], np.column_stack([similarity, below[end], lead])))
+    half = np.full(len(similarity), 0.5)
+    return [
+        _End(calibration, view.features, contrast.in_turn(view, calibration, at_most_one=True), half)
         for view, calibration in zip(views, contrast.calibrate(views, similarity, one_each=True), strict=True)
     ]
-    lowest: Floats = np.minimum(*odds)
-    return lowest
-
-
-def _after_better(view: contrast.Lists, log_odds: Floats) -> Floats:
-    """Log odds of a match given that the owner may have it with a better candidate."""
-    ranked = log_odds[view.order]
-    none_so_far = np.cumsum(-np.logaddexp(0.0, ranked)) + np.logaddexp(0.0, ranked)
-    filled = view.stop > view.start
-    base = np.repeat(none_so_far[view.start[filled]], (view.stop - view.start)[filled])
-    log_chance = none_so_far - base - np.logaddexp(0.0, -ranked)
-    result = np.empty_like(log_odds)
-    log_chance = np.minimum(log_chance, -1e-12)
-    result[view.order] = log_chance - np.log(-np.expm1(log_chance))
-    return result
-
-
-def _inclusive(catalogue: _Catalogue, left: Ints, right: Ints, similarity: Floats) -> Floats:
-    """A record may have several matches: what counts is how far a pair stands out from both records' surroundings."""
-    owner, other = np.r_[left, right], np.r_[right, left]
-    twice = np.r_[similarity, similarity]
-    order, start, stop = contrast.sort_lists(owner, twice, other, catalogue.count)
-    surroundings = np.zeros(catalogue.count)
-    crowded = stop - start > 3
-    surroundings[crowded] = twice[order[start[crowded] + 3]]
-    features = np.column_stack([twice, twice - surroundings[owner], twice - surroundings[other]])
-    view = contrast.Lists(order, start, stop, features)
-    calibration = contrast.calibrate([view], twice, one_each=False)[0]
-    odds = calibration.log_odds(features)
-    return np.minimum(odds[: len(left)], odds[len(left) :])
 
 
 def _chance(log_odds: Floats) -> Floats:
@@ -478,44 +574,124 @@ def assign(left: Ints, right: Ints, probability: Floats) -> NDArray[np.intp]:
 
 def _expand(
     members: Sequence[Sequence[str]],
+    catalogue: _Catalogue,
     left: Ints,
     right: Ints,
     log_odds: Floats,
-    evidence: Mapping[str, Floats],
-    *,
     sides: bool,
-    new: pa.Array[Any] | None,
-) -> pa.Table:
-    """From distinct contents back to records."""
-    wanted = None if new is None else set(new.to_pylist())
+    exclusive: bool,
+    assigned: bool,
+) -> tuple[list[str], list[str], list[float], list[int]]:
+    """From distinct contents back to records: ids of both, log odds, and the pair of contents (-1: identical rows)."""
     lefts: list[str] = []
     rights: list[str] = []
+    odds: list[float] = []
     origin: list[int] = []
     for place in np.flatnonzero(_chance(log_odds) >= _AT_LEAST).tolist():
         ours, theirs = members[left[place]], members[right[place]]
-        if len(ours) * len(theirs) > _MOST_IN_FULL**2:
-            pairs = [(ours[0], record) for record in theirs]
+        value = float(log_odds[place])
+        if exclusive and max(len(ours), len(theirs)) > 1:
+            # Different articles of one title: any of them is as likely as the next.
+            chance = float(_chance(log_odds[place : place + 1])[0]) / max(len(ours), len(theirs))
+            value = float(np.log(chance / (1 - chance)))
+        if assigned:
+            pairs = list(zip(ours, theirs, strict=False))
+        elif len(ours) * len(theirs) > _MOST_IN_FULL**2:
+            # Connected all the same: identical rows are joined among themselves, or by the shared first.
+            pairs = [(ours[0], record) for record in theirs] + [(record, theirs[0]) for record in ours[1:]]
         else:
             pairs = [(one, other) for one in ours for other in theirs]
-        for one, other in pairs:
-            if wanted is None or one in wanted or other in wanted:
-                lefts.append(min(one, other))
-                rights.append(max(one, other))
-                origin.append(place)
-    where = np.array(origin, dtype=np.intp)
-    return _pair_table(
-        lefts, rights, log_odds[where], {name: values[where] for name, values in evidence.items()}
+        lefts += [min(pair) for pair in pairs]
+        rights += [max(pair) for pair in pairs]
+        odds += [value] * len(pairs)
+        origin += [place] * len(pairs)
+    if not sides:
+        for node, group in enumerate(members):
+            if len(group) == 1:
+                continue
+            # Chance alone repeats a title of few or frequent words.
+            bits = min(float(catalogue.information[node]) - np.log2(max(catalogue.count, 1)), _MOST_BITS)
+            pairs = (
+                list(combinations(group, 2))
+                if len(group) <= _MOST_IN_FULL
+                else [(group[0], record) for record in group[1:]]
+            )
+            if _chance(np.array([bits * np.log(2)]))[0] >= _AT_LEAST:
+                lefts += [min(pair) for pair in pairs]
+                rights += [max(pair) for pair in pairs]
+                odds += [bits * float(np.log(2))] * len(pairs)
+                origin += [-1] * len(pairs)
+    return lefts, rights, odds, origin
+
+
+_LEVELS = ("words", "model", "numbers", "measures", "colours", "contents", "price")
+
+
+def _levels(
+    catalogue: _Catalogue,
+    evidence: Mapping[str, Floats],
+    left: Ints,
+    right: Ints,
+    kept: Ints | NDArray[np.intp],
+) -> dict[str, NDArray[np.int8]]:
+    """A small number per comparison of the kept pairs; a last row stands for identical rows."""
+    left, right = left[kept], right[kept]
+    shown = {name: values[kept] for name, values in evidence.items()}
+
+    def known(matrix: sp.csr_matrix) -> NDArray[np.bool_]:
+        filled = np.diff(matrix.indptr) > 0
+        both: NDArray[np.bool_] = filled[left] & filled[right]
+        return both
+
+    named = {
+        name: np.array([bool(getattr(item, name)) for item in catalogue.quantities], dtype=bool)
+        for name in ("measures", "colours")
+    }
+    contents = np.array(
+        [item.content is not None or item.pack is not None for item in catalogue.quantities], dtype=bool
     )
+    priced = ~np.isnan(catalogue.prices)
+    levels = {
+        "words": np.floor(shown["words"] / _WORDS * 4 + 1e-9),
+        "model": np.where(
+            shown["model"] > 0,
+            2,
+            np.where(shown["model in text"] > 0, 1, np.where(known(catalogue.keys), 0, -1)),
+        ),
+        "numbers": np.where(known(catalogue.numbers), shown["numbers"] >= 0, -1),
+        "measures": np.where(named["measures"][left] & named["measures"][right], shown["measures"] >= 0, -1),
+        "colours": np.where(named["colours"][left] & named["colours"][right], shown["colours"] >= 0, -1),
+        "contents": np.where(contents[left] & contents[right], shown["contents differ"] == 0, -1),
+        "price": np.where(
+            priced[left] & priced[right],
+            (shown["price"] > 0).astype(int) + (shown["price"] > _PRICE * (_PRICE_SAME - 0.1)),
+            -1,
+        ),
+    }
+    same = {"words": 4, "model": 2, "price": 2}
+    return {name: np.r_[levels[name], same.get(name, 1)].astype(np.int8) for name in _LEVELS}
 
 
 def _pair_table(
-    left: Sequence[str], right: Sequence[str], log_odds: Floats, evidence: Mapping[str, Floats]
+    left: Sequence[str],
+    right: Sequence[str],
+    log_odds: Sequence[float],
+    origin: Sequence[int],
+    levels: Mapping[str, NDArray[np.int8]],
+    new: pa.Array[Any] | None,
 ) -> pa.Table:
+    odds, where = np.array(log_odds, dtype=np.float64), np.array(origin, dtype=np.intp)
     columns: dict[str, pa.Array[Any]] = {
         "left_id": pa.array(left, pa.string()),
         "right_id": pa.array(right, pa.string()),
-        "probability": pa.array(_chance(log_odds), pa.float64()),
-        "match_weight": pa.array(log_odds / np.log(2), pa.float64()),
+        "probability": pa.array(_chance(odds), pa.float64()),
+        "match_weight": pa.array(odds / np.log(2), pa.float64()),
+        **{name: pa.array(values[where], pa.int8()) for name, values in levels.items()},
     }
     table = pa.table(columns)
+    if new is not None:
+        touched = pc.or_(
+            pc.is_in(table["left_id"], value_set=new), pc.is_in(table["right_id"], value_set=new)
+        )
+        table = table.filter(touched)
     return table.sort_by([("left_id", "ascending"), ("right_id", "ascending")])
