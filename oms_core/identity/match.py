@@ -407,8 +407,8 @@ def buyer_edges(orders: Iterable[Row], order_ids: Mapping[str, str], customers: 
     """Customer records that two systems name on one order are one customer, unless one stands for many.
 
     A collective account ("web shop customers") would chain everybody together: records that meet more than one partner
-    of one other system are left out. Whom a delivery goes to need not be who bought: its record counts only if the names
-    can be one person's.
+    of one other system are left out. Whom a delivery goes to need not be who bought: its record counts only where the
+    names are not plainly two people's.
 
     Args:
         orders: rows of `int_order_records`.
@@ -436,12 +436,20 @@ def buyer_edges(orders: Iterable[Row], order_ids: Mapping[str, str], customers: 
     edges = []
     for order_id, group in buyers.items():
         known = sorted(group - collective)
-        edges += [Edge(3, left, right, "same_order") for left, right in pairwise(known)]
-        for left in known:
-            for right in sorted(receivers[order_id] - collective - group):
-                one, other = named[left], named[right]
-                if one and other and names.compatible(one, other):
-                    edges.append(Edge(3, min(left, right), max(left, right), "same_order"))
+        receiving = sorted(receivers[order_id] - collective - group)
+        for left, right in [*pairwise(known), *((left, right) for left in known for right in receiving)]:
+            one, other = named[left], named[right]
+            is_named = bool(one and other)
+            # Of two namesakes the one on the same order is meant: names that fit count for more than one phone.
+            if is_named and names.compatible(str(one), str(other)):
+                strength = 2
+            elif (left in group and right in group) or (
+                is_named and not names.strangers(str(one), str(other))
+            ):
+                strength = 3
+            else:
+                continue
+            edges.append(Edge(strength, min(left, right), max(left, right), "same_order"))
     return edges
 
 
