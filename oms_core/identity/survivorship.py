@@ -295,19 +295,18 @@ def _units_named(entity: str, name: str) -> list[Unit]:
 def in_force(shipped: Shipped, standing: Sequence[Rule]) -> list[InForce]:
     """The rule of every unit.
 
-    What names the attribute outranks what names its group; then what a steward set outranks what ships; of two that
-    stewards set, the later one.
+    What stewards set outranks what ships. Then what names the attribute outranks what names its group, and the later rule
+    the earlier one.
 
     Args:
         shipped: what ships.
         standing: what stewards set and nobody withdrew, oldest first.
     """
-    rules = [*shipped.rules, *standing]
     found = []
     for entity, units in UNITS.items():
         for unit in units:
             alone = unit.attributes if len(unit.attributes) == 1 and not unit.shares else ()
-            rule = _outranking(entity, (*alone, unit.group), rules, "rule")
+            rule = _outranking(entity, (*alone, unit.group), shipped.rules, standing, "rule")
             if rule is None or rule.rule is None or rule.sources is None:
                 raise RuleError(
                     f"no rule ships for {entity} {unit.group}: add it to the seed survivorship_rules"
@@ -315,7 +314,12 @@ def in_force(shipped: Shipped, standing: Sequence[Rule]) -> list[InForce]:
             agreeing = tuple(
                 attribute
                 for attribute in unit.attributes
-                if (says := _outranking(entity, (attribute, unit.group), rules, "must_agree")) is not None
+                if (
+                    says := _outranking(
+                        entity, (attribute, unit.group), shipped.rules, standing, "must_agree"
+                    )
+                )
+                is not None
                 and says.must_agree
             )
             found.append(
@@ -333,15 +337,14 @@ def in_force(shipped: Shipped, standing: Sequence[Rule]) -> list[InForce]:
     return found
 
 
-def _outranking(entity: str, names: Sequence[str], rules: Sequence[Rule], says: str) -> Rule | None:
-    for name in names:
-        found = [
-            rule
-            for rule in rules
-            if rule.entity == entity and rule.name == name and getattr(rule, says) is not None
-        ]
-        if found:
-            return found[-1]  # what ships comes first, then what stewards set in their order
+def _outranking(
+    entity: str, names: Sequence[str], shipped: Sequence[Rule], standing: Sequence[Rule], says: str
+) -> Rule | None:
+    for rules in (standing, shipped):
+        for name in names:
+            for rule in reversed(rules):
+                if rule.entity == entity and rule.name == name and getattr(rule, says) is not None:
+                    return rule
     return None
 
 
