@@ -537,7 +537,7 @@ def corroborate(
 
 
 def _goods(lines: Sequence[Row], sku_ids: Mapping[str, str]) -> dict[str, dict[str, Decimal]]:
-    """Quantity of each article per document; a document with an unknown article or quantity is left out."""
+    """Quantity of each article per document; a document with a line of unknown article or quantity is left out."""
     goods: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     unknown = set()
     for line in lines:
@@ -549,6 +549,20 @@ def _goods(lines: Sequence[Row], sku_ids: Mapping[str, str]) -> dict[str, dict[s
         else:
             goods[line["order_record_id"]][sku] += line["qty"]
     return {record: dict(found) for record, found in goods.items() if record not in unknown}
+
+
+def _same_goods(left: Mapping[str, Decimal] | None, right: Mapping[str, Decimal] | None) -> bool:
+    """Whether two documents hold the same goods, where a minority of articles may not be known to be one yet.
+
+    Those must be as many, in the same quantities: what they cost has to add up to the same amount anyway.
+    """
+    if not left or not right:
+        return False
+    shared = left.items() & right.items()
+    ours, theirs = left.items() - shared, right.items() - shared
+    if len(ours) > len(shared) or {sku for sku, _ in ours} & {sku for sku, _ in theirs}:
+        return False
+    return sorted(qty for _, qty in ours) == sorted(qty for _, qty in theirs)
 
 
 def _alike_in_amount(
@@ -590,7 +604,7 @@ def _twins(
 ) -> list[Edge]:
     partners: dict[str, set[str]] = defaultdict(set)
     for left, right in pairs:
-        if goods.get(left) and goods.get(left) == goods.get(right):
+        if _same_goods(goods.get(left), goods.get(right)):
             partners[left].add(right)
             partners[right].add(left)
     edges = []
