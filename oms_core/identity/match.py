@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import combinations, pairwise
 from typing import Any
 
-from oms_core.identity import names, normalise, places
+from oms_core.identity import address, names, normalise, places
 from oms_core.identity.cluster import Edge
 
 Row = Mapping[str, Any]
@@ -201,8 +201,9 @@ class _People:
             self.mailbox[record] = normalise.email(row["email"])
             self.phone[record] = normalise.phone(row["phone_e164"] or row["phone"], country)
             self.phone_tail[record] = normalise.phone_tail(row["phone"])
-            self.postcode[record] = normalise.code(row["postcode"])
-            self.house[record] = normalise.house_number(row["street"])
+            where = address.read(row["street"], row.get("city"), row.get("region"), row["postcode"], country)
+            self.postcode[record] = where.postcode
+            self.house[record] = where.door
 
         self._forget_shared_mailboxes()
 

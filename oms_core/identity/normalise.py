@@ -108,6 +108,11 @@ def folded(value: str | None) -> str | None:
 _BARE = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "ı": "i", "đ": "d", "æ": "a", "œ": "o"})
 
 
+def without_umlauts(text: str) -> str:
+    """Text in bare Latin letters with "Mueller" as "Muller"."""
+    return _UMLAUT.sub(lambda found: found.group()[0], text)
+
+
 @lru_cache(maxsize=1 << 18)
 def email(value: str | None) -> str | None:
     """Mailbox in lower case without its plus tag; None for relay addresses, placeholders and what is no address."""
@@ -171,7 +176,7 @@ def name_words(value: str | None) -> tuple[str, ...]:
                 bare = bare.replace(han, f" {english} ")
         text = " ".join(lazy_pinyin(bare if bare.strip() else text))
     text = _INITIALS.sub(lambda found: found.group().replace(".", "") + " ", folded(text) or "")
-    words = _WORDS.findall(_UMLAUT.sub(lambda found: found.group()[0], text))
+    words = _WORDS.findall(without_umlauts(text))
     kept = [
         _TRADES.get(word, word)
         for word in words

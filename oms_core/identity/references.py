@@ -22,7 +22,7 @@ from typing import Any
 
 from rapidfuzz.distance import OSA
 
-from oms_core.identity import normalise
+from oms_core.identity import address, normalise
 from oms_core.identity.cluster import Edge
 from oms_core.identity.names import compatible
 
@@ -628,10 +628,8 @@ def _one_buyer(
     spelled = [names.get(key) if key is not None else None for key in keys]
     if spelled[0] and spelled[1] and compatible(spelled[0], spelled[1]):
         return True
-    places = [
-        (normalise.code(row["ship_to_postcode"]), normalise.house_number(row["ship_to_street"]))
-        for row in (left, right)
-    ]
+    where = [address.read(row["ship_to_street"], postcode=row["ship_to_postcode"]) for row in (left, right)]
+    places = [(found.postcode, found.door) for found in where]
     return None not in places[0] and places[0] == places[1]
 
 
