@@ -16,10 +16,11 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from oms_core.release.errors import QueryRefusedError
-from oms_core.release.history import history_table, quoted
+from oms_core.release.history import existing_columns, history_table, quoted
 from oms_core.release.tables import declared
 from oms_core.store.errors import NotReleasedError
 from oms_core.store.postgres import READ_SECONDS, Database
+from oms_core.store.tables import STATE_SCHEMA
 
 _ROWS_AT_ONCE = 1000
 _INTERVAL = ("release_from", "release_to")
@@ -268,8 +269,22 @@ class Difference:
     changes: tuple[RowChange, ...]
 
 
-def diff(database: Database, left: int, right: int, table: str, *, limit: int = 1000) -> Difference:
+def diff(
+    database: Database,
+    left: int | str | datetime,
+    right: int | str | datetime,
+    table: str,
+    *,
+    where: Mapping[str, str] | None = None,
+    limit: int = 1000,
+) -> Difference:
     """Compare a table as of release `left` with the same as of `right`; a row that changed and changed back is equal.
+
+    Args:
+        left, right: release ids or times.
+        table: a name of `RELEASED_TABLES`.
+        where: column -> value that a row must have had before or have after; columns the table lacks match nothing.
+        limit: rows shown at most; the counts are whole.
 
     Raises:
         NotReleasedError: there is no such release, or the table was never released.
@@ -288,25 +303,44 @@ def diff(database: Database, left: int, right: int, table: str, *, limit: int = 
         f"(SELECT * FROM {name} WHERE {touched} AND {shown.format(second)}) AS new ON {same_key} "
         "WHERE old.row_hash IS DISTINCT FROM new.row_hash"
     )
+    values = {f"v{at}": value for at, value in enumerate((where or {}).values())}
+    for at, column in enumerate(where or {}):
+        joined += f" AND (old.{quoted(column)}::text = :v{at} OR new.{quoted(column)}::text = :v{at})"
     order = ", ".join(f"coalesce(old.{quoted(key)}, new.{quoted(key)})" for key in keys)
     with database.begin() as connection:
         if connection.execute(text("SELECT to_regclass(:name)"), {"name": name}).scalar() is None:
             raise NotReleasedError(f"{table} was never released")
+        if set(where or {}) - existing_columns(connection, table).keys():
+            return Difference(table, 0, 0, 0, ())
         counts = connection.execute(
             text(
                 "SELECT count(*) FILTER (WHERE old.row_hash IS NULL), count(*) FILTER (WHERE new.row_hash IS NULL), "
                 f"count(*) FILTER (WHERE old.row_hash IS NOT NULL AND new.row_hash IS NOT NULL) FROM {joined}"
-            )
+            ),
+            values,
         ).one()
         listed = connection.execute(
             text(
                 f"SELECT to_jsonb(old)::text, to_jsonb(new)::text FROM {joined} ORDER BY {order} LIMIT :limit"
             ),
-            {"limit": limit},
+            {"limit": limit, **values},
         ).all()
     changes = tuple(_change(keys, *(_row(side) for side in pair)) for pair in listed)
     added, removed, changed = tuple[int, int, int](counts)
     return Difference(table, added, removed, changed, changes)
+
+
+def released_tables(database: Database, release_id: int) -> list[str]:
+    """Tables that a release shows, by name."""
+    with database.begin() as connection:
+        return list(
+            connection.execute(
+                text(
+                    f"SELECT table_name FROM {STATE_SCHEMA}.release_tables WHERE release_id = :id ORDER BY table_name"
+                ),
+                {"id": release_id},
+            ).scalars()
+        )
 
 
 def _row(json_text: Any) -> dict[str, Any] | None:
