@@ -199,7 +199,9 @@ class _People:
             self.person[record] = None if short else normalise.name(row["full_name"])
             self.tax[record] = normalise.tax_number(row["tax_number"], country)
             self.mailbox[record] = normalise.email(row["email"])
-            self.phone[record] = normalise.phone(row["phone_e164"] or row["phone"], country)
+            # What landed as E.164 was read with its own system's country then.
+            number = row["phone_e164"] or normalise.phone(row["phone"], country)
+            self.phone[record] = None if number is None or normalise.is_placeholder_phone(number) else number
             self.phone_tail[record] = normalise.phone_tail(row["phone"])
             where = address.read(row["street"], row.get("city"), row.get("region"), row["postcode"], country)
             self.postcode[record] = where.postcode
