@@ -147,13 +147,13 @@ def quantities(title: str | None) -> Quantities:
     """
     if not title:
         return Quantities()
-    text = _plain(title)
+    # A radio standard, "802.11g", is no weight.
+    text = _plain(title).replace("802.11", "wlan")
     packs: list[int] = []
     measures: dict[str, set[float]] = {}
     rest = []
     at = 0
-    # "802.11g" is a radio standard.
-    for found in _MEASURE.finditer(text.replace("802.11", "802_11")):
+    for found in _MEASURE.finditer(text):
         unit, factor = _UNITS[found["unit"] or found["sign"]]
         value = float(found["number"].replace(",", ".")) * factor
         times = found["before"] or found["after"]

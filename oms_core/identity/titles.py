@@ -22,7 +22,7 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from oms_core.identity import contrast, size, title_text
 from oms_core.identity.contrast import Floats, Ints
-from oms_core.identity.scorer import Scored
+from oms_core.identity.scorer import FieldWeight, Scored
 from oms_core.identity.title_text import TitleText
 
 # Parts of the similarity. Two spellings of one title are 1.0: words, their trigrams, and half as much all text.
@@ -41,7 +41,7 @@ _MOST_CONTESTED = 0.1
 
 _CANDIDATES = 10
 # Work for one record while candidates are looked up: postings read. Terms beyond it are too frequent to find anything by.
-_POSTINGS_PER_RECORD = 6_000
+_POSTINGS_PER_RECORD = 2_500
 _CHUNK = 1_024
 _KEPT_SHARE = 0.2
 # Pairs below this probability are not reported, as in `scorer`.
@@ -49,6 +49,9 @@ _AT_LEAST = 0.01
 # Identical rows beyond this many are reported as a star around the first, not as all pairs.
 _MOST_IN_FULL = 12
 _MOST_BITS = 20.0
+# In an explanation, words below this are summed up.
+_LEAST_SHOWN_BITS = 0.1
+_ROUNDING = 1e-6
 _CONTENT = ("title", "brand", "mpn", "description", "price", "sku_code")
 
 
@@ -64,8 +67,10 @@ class _Catalogue:
     titles: Sequence[TitleText]
     texts: Sequence[TitleText]
     words: sp.csr_matrix
+    word_columns: Mapping[str, int]
     grams: sp.csr_matrix
     text: sp.csr_matrix
+    text_columns: Mapping[str, int]
     keys: sp.csr_matrix
     text_keys: sp.csr_matrix
     key_bits: Floats
@@ -231,15 +236,13 @@ def _identical(
         if not (row["title"] or "").strip():
             untitled += 1
             continue
-        content = tuple(map(repr, map(row.get, _CONTENT)))
-        groups.setdefault((row.get("source_system") or "", *content), []).append(row)
+        groups.setdefault((row.get("source_system") or "", *map(row.get, _CONTENT)), []).append(row)
     cut = [f"{untitled:,} records have no title and were not compared"] if untitled else []
-    for key in sorted(groups):
-        group = groups[key]
+    for group in sorted(groups.values(), key=lambda group: str(group[0]["record_id"])):
         group.sort(key=lambda row: str(row["record_id"]))
         if len(group) > _MOST_IN_FULL:
             cut.append(
-                f"{len(group):,} identical rows with the title {key[1]}: compared as one, and joined by "
+                f"{len(group):,} identical rows with the title {group[0]['title']!r}: compared as one, and joined by "
                 f"{len(group) - 1:,} pairs with the first instead of {len(group) * (len(group) - 1) // 2:,}"
             )
     return groups, cut
@@ -262,21 +265,28 @@ def _catalogue(rows: Sequence[Mapping[str, Any]], split: int) -> _Catalogue:
     )
     own_keys, _, _ = _incidence([title.keys for title in titles], key_columns)
     numbers, _, _ = _incidence([title.numbers for title in titles])
-    shown, bits, _ = _incidence([title.words for title in titles])
+    words, word_bits, word_columns = _incidence([title.words for title in titles])
+    grams, gram_bits, _ = _incidence([title.grams for title in titles])
+    described = any(text is not title for text, title in zip(texts, titles, strict=True))
+    text, text_bits, text_columns = (
+        _incidence([text.words for text in texts]) if described else (words, word_bits, word_columns)
+    )
     return _Catalogue(
-        split,
-        titles,
-        texts,
-        _weighted([title.words for title in titles]),
-        _weighted([title.grams for title in titles]),
-        _weighted([text.words for text in texts]),
-        own_keys,
-        keys,
-        key_bits,
-        numbers,
-        [size.quantities(row.get("title")) for row in rows],
-        np.array([_price(row.get("price")) for row in rows]),
-        np.asarray(shown @ bits).ravel(),
+        split=split,
+        titles=titles,
+        texts=texts,
+        words=_weighted(words, word_bits),
+        word_columns=word_columns,
+        grams=_weighted(grams, gram_bits),
+        text=_weighted(text, text_bits),
+        text_columns=text_columns,
+        keys=own_keys,
+        text_keys=keys,
+        key_bits=key_bits,
+        numbers=numbers,
+        quantities=[size.quantities(row.get("title")) for row in rows],
+        prices=np.array([_price(row.get("price")) for row in rows]),
+        information=np.asarray(words @ word_bits).ravel(),
     )
 
 
@@ -306,13 +316,12 @@ def _incidence(
     return matrix, bits, known
 
 
-def _weighted(terms: Sequence[tuple[str, ...]]) -> sp.csr_matrix:
+def _weighted(matrix: sp.csr_matrix, bits: Floats) -> sp.csr_matrix:
     """Rows of unit length, each term weighted by its information (IDF)."""
-    matrix, bits, _ = _incidence(terms)
-    matrix.data = bits[matrix.indices]
-    length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
+    weighted = sp.csr_matrix(matrix @ sp.diags(bits))
+    length = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
     length[length == 0] = 1.0
-    return sp.csr_matrix(sp.diags(1.0 / length) @ matrix)
+    return sp.csr_matrix(sp.diags(1.0 / length) @ weighted)
 
 
 def _candidates(catalogue: _Catalogue, *, sides: bool) -> tuple[Ints, Ints, list[str]]:
@@ -695,3 +704,128 @@ def _pair_table(
         )
         table = table.filter(touched)
     return table.sort_by([("left_id", "ascending"), ("right_id", "ascending")])
+
+
+def explain_titles(fitted: FittedTitles, left_id: str, right_id: str) -> list[FieldWeight]:
+    """What spoke for and against a pair, in bits that sum to its match weight.
+
+    Args:
+        fitted: from `fit_titles`.
+        left_id, right_id: two records that were compared.
+
+    Returns:
+        The odds of a pair half alike, then the evidence from strongest to weakest: words both titles have or one lacks, n-grams, model
+        numbers, numbers, measures, colours, contents, price, and what rival candidates take away. Each word's share follows from
+        cosine = 1/2 cosine + 1/2 (1 - half the squared distance).
+
+    Raises:
+        KeyError: a record is unknown, or the two were no candidates of each other.
+    """
+    for record in (left_id, right_id):
+        if record not in fitted._row_of:
+            raise KeyError(f"record {record} has no title or was not among the records: nothing to explain")
+    one, other = sorted((fitted._row_of[left_id], fitted._row_of[right_id]))
+    place = fitted._pair_of.get((one, other))
+    if place is None:
+        raise KeyError(
+            f"{left_id} and {right_id} were not compared: too little in common for a candidate pair"
+        )
+    start = rivals = per_similarity = 0.0
+    for end in fitted._ends:
+        slopes = end.calibration.slopes / end.calibration.scale * float(end.weight[place]) / np.log(2)
+        start += float(
+            end.calibration.intercept * end.weight[place] / np.log(2) - slopes @ end.calibration.center
+        )
+        per_similarity += float(slopes.sum())
+        rivals += float(slopes[1:] @ (end.features[place, 1:] - end.features[place, 0]))
+    weights = _evidence_weights(fitted, one, other, place, per_similarity)
+    start += per_similarity * (_WORDS + _GRAMS + _TEXT) / 2
+    weights.append(FieldWeight("rivals", None, None, "other candidates of either record", rivals))
+    total = float(fitted._log_odds[place] / np.log(2))
+    rest = total - start - sum(weight.weight_bits for weight in weights)
+    if abs(rest) > 1e-9:
+        weights.append(
+            FieldWeight("rank", None, None, "place among the candidates, and limits of evidence", rest)
+        )
+    weights.sort(
+        key=lambda weight: (
+            -abs(weight.weight_bits),
+            weight.field,
+            weight.left_value or "",
+            weight.right_value or "",
+        )
+    )
+    return [FieldWeight("prior", None, None, "odds of a pair half alike", start), *weights]
+
+
+def _measures(named: size.Quantities) -> list[str]:
+    return [f"{value:g} {unit}" for unit, values in sorted(named.measures.items()) for value in values]
+
+
+def _evidence_weights(
+    fitted: FittedTitles, one: int, other: int, place: int, per_similarity: float
+) -> list[FieldWeight]:
+    catalogue, evidence = fitted._catalogue, fitted._evidence
+    ours, theirs = catalogue.titles[one], catalogue.titles[other]
+    parts: dict[str, tuple[bool, bool, float]] = {}
+    for matrix, columns, share, texts in (
+        (catalogue.words, catalogue.word_columns, _WORDS, catalogue.titles),
+        (catalogue.text, catalogue.text_columns, _TEXT, catalogue.texts),
+    ):
+        left, right = matrix[one].toarray().ravel(), matrix[other].toarray().ravel()
+        for word in dict.fromkeys((*texts[one].words, *texts[other].words)):
+            mine, its = left[columns[word]], right[columns[word]]
+            bits = per_similarity * share * (0.5 * mine * its - 0.25 * (mine - its) ** 2)
+            has = parts.get(word, (False, False, 0.0))
+            parts[word] = (has[0] or mine > 0, has[1] or its > 0, has[2] + bits)
+    found = [
+        FieldWeight(
+            "word",
+            word if mine else None,
+            word if its else None,
+            "in both" if mine and its else "in one only",
+            bits,
+        )
+        for word, (mine, its, bits) in parts.items()
+        if abs(bits) >= _LEAST_SHOWN_BITS
+    ]
+    faint = [bits for _, _, bits in parts.values() if abs(bits) < _LEAST_SHOWN_BITS]
+    if faint:
+        found.append(FieldWeight("words", None, None, f"{len(faint)} words of little weight", sum(faint)))
+    shared = [gram for gram in ours.grams if gram in set(theirs.grams)]
+    found.append(
+        FieldWeight(
+            "characters",
+            str(len(ours.grams)),
+            str(len(theirs.grams)),
+            f"{len(shared)} n-grams in both",
+            per_similarity * (float(evidence["characters"][place]) - _GRAMS / 2),
+        )
+    )
+    named = (catalogue.quantities[one], catalogue.quantities[other])
+    shown: dict[str, tuple[Any, Any]] = {
+        "model": (ours.codes, theirs.codes),
+        "model in text": (catalogue.texts[one].codes, catalogue.texts[other].codes),
+        "numbers": (ours.numbers, theirs.numbers),
+        "measures": (_measures(named[0]), _measures(named[1])),
+        "colours": (sorted(named[0].colours), sorted(named[1].colours)),
+        "price": ([str(catalogue.prices[one])], [str(catalogue.prices[other])]),
+    }
+    for name, (left_value, right_value) in shown.items():
+        value = float(evidence[name][place])
+        if value:
+            label = "agrees" if value > 0 else "differs"
+            found.append(
+                FieldWeight(name, " ".join(left_value), " ".join(right_value), label, per_similarity * value)
+            )
+    if evidence["contents differ"][place]:
+        found.append(
+            FieldWeight(
+                "contents",
+                str(named[0].content or named[0].pack),
+                str(named[1].content or named[1].pack),
+                "different contents or packs are different articles",
+                -_CONTENTS_DIFFER_BITS - per_similarity,
+            )
+        )
+    return found
