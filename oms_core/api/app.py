@@ -1,4 +1,4 @@
-"""The application: read-only look-ups over the released tables."""
+"""The application: read-only look-ups over the released tables, and what stewards look at and decide."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from pydantic import BaseModel
 from starlette.middleware.base import RequestResponseEndpoint
 
-from oms_core.api import problems
-from oms_core.api.models import Customer, Health, Order, Problem, Release, Releases, Sku
+from oms_core.api import identity, problems
+from oms_core.api.models import Customer, Health, Order, Release, Releases, Sku
 from oms_core.release.read import current_release, list_releases, resolve
 from oms_core.store.postgres import Database
 from oms_core.store.released import CUSTOMER, ORDER, SKU, Entity, Found, Released
@@ -43,8 +43,8 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
     """The API over an opened database.
 
     Args:
-        database: read through its reading role only.
-        api_key: every request but /health must carry it, as `Authorization: Bearer` or `X-API-Key`. Without one the app
+        database: look-ups read through its reading role only; what stewards see and decide goes through the owner.
+        api_key: every look-up must carry it, as `Authorization: Bearer` or `X-API-Key`. Without one the app
             answers only requests addressed to loopback names, so that no web page can reach it by a name of its own.
     """
 
@@ -65,13 +65,23 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
                 {"WWW-Authenticate": "Bearer"},
             )
 
+    def authorise_either(
+        request: Request,
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
+        header: Annotated[str | None, Security(_header)] = None,
+    ) -> None:
+        offered = bearer.credentials if bearer else header or ""
+        if not identity.is_steward(database, offered):
+            authorise(request, bearer, header)
+
     app = FastAPI(
         title="orderhub",
         version="1",
         summary="One order, one row, one truth.",
         description=(
             "Reads the current release, or any release before it with `as_of`. Answers carry an `ETag` made of the row "
-            "hashes they show: send it back as `If-None-Match`. Errors are problem+json (RFC 9457)."
+            "hashes they show: send it back as `If-None-Match`. Errors are problem+json (RFC 9457). Stewards look at "
+            "identity and decide with a key of their own, which `orderhub identity key NAME` makes."
         ),
     )
     problems.install(app)
@@ -82,8 +92,19 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
             return problems.problem(
                 request, 414, "invalid-request", f"the address is longer than {_LONGEST_PATH} bytes"
             )
-        if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
-            return problems.problem(request, 413, "invalid-request", "requests here carry no body")
+        most = (
+            identity.MOST_BODY
+            if request.method == "POST" and request.url.path.startswith("/identity/")
+            else 0
+        )
+        length = request.headers.get("content-length", "0")
+        if "transfer-encoding" in request.headers or not length.isdecimal() or int(length) > most:
+            told = (
+                f"a body here has a length and at most {most:,} bytes"
+                if most
+                else "requests here carry no body"
+            )
+            return problems.problem(request, 413, "invalid-request", told)
         return await call_next(request)
 
     @app.get(
@@ -91,7 +112,7 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
         tags=["look-up"],
         response_model=Order,
         dependencies=[Depends(authorise)],
-        responses=_failures(404, 409) | {304: {"description": "Not changed since the ETag sent"}},
+        responses=problems.failures(404, 409) | {304: {"description": "Not changed since the ETag sent"}},
     )
     def order(
         request: Request,
@@ -124,7 +145,7 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
         tags=["look-up"],
         response_model=Customer,
         dependencies=[Depends(authorise)],
-        responses=_failures(404, 409) | {304: {"description": "Not changed since the ETag sent"}},
+        responses=problems.failures(404, 409) | {304: {"description": "Not changed since the ETag sent"}},
     )
     def customer(request: Request, number: Number, as_of: AsOf = None) -> Response:
         """One golden customer."""
@@ -145,7 +166,7 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
         tags=["look-up"],
         response_model=Sku,
         dependencies=[Depends(authorise)],
-        responses=_failures(404, 409) | {304: {"description": "Not changed since the ETag sent"}},
+        responses=problems.failures(404, 409) | {304: {"description": "Not changed since the ETag sent"}},
     )
     def sku(request: Request, number: Number, as_of: AsOf = None) -> Response:
         """One golden SKU, and where it lies."""
@@ -158,7 +179,7 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
             about = _about(released, SKU, found)
         return _answer(request, Sku, row, {"positions": positions}, about)
 
-    @app.get("/releases", tags=["releases"], dependencies=[Depends(authorise)], responses=_failures())
+    @app.get("/releases", tags=["releases"], dependencies=[Depends(authorise)], responses=problems.failures())
     def releases(
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         before: Annotated[
@@ -170,7 +191,7 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
         shown = [Release(**{**vars(item), "merkle_root": item.merkle_root.hex()}) for item in found[:limit]]
         return Releases(releases=shown, next_before=shown[-1].release_id if len(found) > limit else None)
 
-    @app.get("/health", tags=["releases"], responses=_failures(503))
+    @app.get("/health", tags=["releases"], responses=problems.failures(503))
     def health() -> Health:
         """Whether the database answers, and which release is current. Needs no key."""
         release = current_release(database)
@@ -180,33 +201,20 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
             published_at=release.published_at if release else None,
         )
 
+    app.include_router(identity.router(database, authorise_either))
     document = app.openapi
 
     def openapi() -> dict[str, Any]:
         """FastAPI's document, with failures under their own media type."""
         if app.openapi_schema is None:
-            for path in document()["paths"].values():
-                for response in path["get"]["responses"].values():
-                    if problems.MEDIA_TYPE in response.get("content", {}):
-                        response["content"][problems.MEDIA_TYPE] = response["content"].pop("application/json")
+            operations = [item for path in document()["paths"].values() for item in path.values()]
+            for response in (answer for item in operations for answer in item["responses"].values()):
+                if problems.MEDIA_TYPE in response.get("content", {}):
+                    response["content"][problems.MEDIA_TYPE] = response["content"].pop("application/json")
         return document()
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
-
-
-def _failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    phrases = {
-        401: "An API key is needed",
-        404: "Not found in this release",
-        409: "The number belongs to several; `candidates` says where each can be read",
-        422: "A parameter is not understood",
-        503: "The database does not answer",
-    }
-    return {
-        status: {"model": Problem, "description": phrases[status], "content": {problems.MEDIA_TYPE: {}}}
-        for status in sorted({401, 422, 503, *statuses})
-    }
 
 
 def _release(database: Database, as_of: str | None) -> int | None:

@@ -477,3 +477,8 @@ class Problem(BaseModel):
         None, description="Ambiguous numbers: where each of the rows can be read"
     )
     errors: list[dict[str, Any]] | None = Field(None, description="Invalid parameters, one by one")
+    decision: dict[str, Any] | None = Field(None, description="Conflicts: the decision that stands now")
+    version: int | None = Field(None, description="Conflicts: version of the pair now")
+    chain: list[dict[str, Any]] | None = Field(
+        None, description="Contradictions: standing decisions that say the opposite together"
+    )

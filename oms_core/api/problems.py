@@ -14,6 +14,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
 
+from oms_core.api.models import Problem
+from oms_core.identity import plain
+from oms_core.identity.errors import (
+    ActivationRefusedError,
+    AmbiguousNameError,
+    ConflictError,
+    ContradictionError,
+    DecisionRefusedError,
+    UnknownNameError,
+)
+from oms_core.identity.lookup import AmbiguousKeyError
+from oms_core.identity.model import ModelError
 from oms_core.store.errors import AmbiguousError, DatabaseUnavailableError, NotReleasedError
 
 _log = logging.getLogger(__name__)
@@ -24,6 +36,11 @@ _TITLES = {
     "unavailable": "No answer from the database",
     "invalid-request": "The request is not understood",
     "unauthorized": "An API key is needed",
+    "unknown-name": "No record, golden id, task or decision has the name",
+    "conflict": "Somebody decided first",
+    "contradiction": "Standing decisions say the opposite",
+    "version-needed": "Say which version was seen",
+    "activation-refused": "The model may not be activated yet",
     "fault": "The server failed",
 }
 
@@ -53,6 +70,28 @@ def problem(
     return JSONResponse(jsonable_encoder(body), status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
 
 
+def failures(*statuses: int, **phrases: str) -> dict[int | str, dict[str, Any]]:
+    """Answers that can go wrong in a documented way: 401, 422 and 503 always, others by status.
+
+    Args:
+        statuses: beside those.
+        phrases: another description, as `_409="…"`.
+    """
+    known = {
+        401: "An API key is needed",
+        404: "Not found in this release",
+        409: "The number belongs to several; `candidates` says where each can be read",
+        413: "The body is too long",
+        422: "A parameter is not understood",
+        428: "The version that was seen is not named",
+        503: "The database does not answer",
+    } | {int(status.removeprefix("_")): phrase for status, phrase in phrases.items()}
+    return {
+        status: {"model": Problem, "description": known[status], "content": {MEDIA_TYPE: {}}}
+        for status in sorted({401, 422, 503, *statuses})
+    }
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of the app with a problem."""
 
@@ -65,6 +104,39 @@ def install(app: FastAPI) -> None:
         query = f"?{request.url.query}" if request.url.query else ""
         places = [f"/{error.entity}s/{candidate}{query}" for candidate in error.candidates]
         return problem(request, 409, "ambiguous-number", str(error), candidates=places)
+
+    @app.exception_handler(UnknownNameError)
+    def _unknown(request: Request, error: UnknownNameError) -> JSONResponse:
+        return problem(request, 404, "unknown-name", str(error))
+
+    @app.exception_handler(AmbiguousNameError)
+    def _several(request: Request, error: AmbiguousNameError) -> JSONResponse:
+        return problem(request, 409, "ambiguous-number", str(error), candidates=error.candidates)
+
+    @app.exception_handler(AmbiguousKeyError)
+    def _several_ids(request: Request, error: AmbiguousKeyError) -> JSONResponse:
+        return problem(request, 409, "ambiguous-number", str(error))
+
+    @app.exception_handler(ConflictError)
+    def _conflict(request: Request, error: ConflictError) -> JSONResponse:
+        standing = None if error.standing is None else plain.decision(error.standing)
+        return problem(
+            request, 409, "conflict", str(error), {"ETag": f'"{error.version}"'}, decision=standing, version=error.version
+        )  # fmt: skip
+
+    @app.exception_handler(ContradictionError)
+    def _contradiction(request: Request, error: ContradictionError) -> JSONResponse:
+        chain = [plain.decision(item) for item in error.chain]
+        return problem(request, 409, "contradiction", str(error), chain=chain)
+
+    @app.exception_handler(ActivationRefusedError)
+    def _not_activated(request: Request, error: ActivationRefusedError) -> JSONResponse:
+        return problem(request, 409, "activation-refused", str(error))
+
+    @app.exception_handler(DecisionRefusedError)
+    @app.exception_handler(ModelError)
+    def _refused(request: Request, error: Exception) -> JSONResponse:
+        return problem(request, 422, "invalid-request", str(error))
 
     @app.exception_handler(DatabaseUnavailableError)
     @app.exception_handler(NoConnectionFree)
@@ -81,7 +153,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:
-        kind = "unauthorized" if error.status_code == 401 else "invalid-request"
+        kind = {401: "unauthorized", 428: "version-needed"}.get(error.status_code, "invalid-request")
         return problem(request, error.status_code, kind, str(error.detail), error.headers)
 
     @app.exception_handler(SQLAlchemyError)

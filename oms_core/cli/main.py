@@ -23,7 +23,7 @@ from connectors import registry
 from connectors.extract import PullResult
 from connectors.landing import Landing
 from oms_core import pipeline
-from oms_core.cli import audit, resolve, rules
+from oms_core.cli import audit, diff, identity, resolve, rules
 from oms_core.cli.terminal import (
     AsJson,
     Home,
@@ -56,7 +56,9 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(sources_app, name="sources")
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(rules.app, name="rules")
+app.add_typer(identity.app, name="identity")
 app.command(epilog=resolve.EPILOG)(resolve.resolve)
+app.command(epilog=diff.EPILOG)(diff.diff)
 app.add_typer(audit.app, name="audit")
 
 
@@ -450,12 +452,16 @@ def sandbox_serve(
     )
 
 
-@app.command(epilog="Example: `orderhub explain 1042 net_amount`, or `orderhub explain CUS-2MHKGSRIXUW4R7JR email`")
+@app.command(
+    epilog="Example: `orderhub explain 1042 net_amount`, or `orderhub explain CUS-2MHKGSRIXUW4R7JR email`"
+)
 @plain_errors
 def explain(
     number: Annotated[
         str,
-        typer.Argument(help="Any number any system ever used for an order; or the id of a customer, SKU or location."),
+        typer.Argument(
+            help="Any number any system ever used for an order; or the id of a customer, SKU or location."
+        ),
     ],
     attribute: Annotated[str | None, typer.Argument(help="One attribute; all by default.")] = None,
     as_of: Annotated[
@@ -488,7 +494,11 @@ def explain(
         for origin in value.origins:
             state = "[green]intact[/]" if origin.page.is_intact else "[bold red]changed or missing[/]"
             version = "" if origin.rule_version in (None, "shipped") else f", version {origin.rule_version}"
-            contested = "; [yellow]trusted sources tell otherwise, a steward is asked[/]" if origin.is_contested else ""
+            contested = (
+                "; [yellow]trusted sources tell otherwise, a steward is asked[/]"
+                if origin.is_contested
+                else ""
+            )
             out.print(f"  ← rule {escape(origin.rule)}{version}{contested}", highlight=False)
             out.print(
                 f"  ← {origin.source_system}.{origin.stream} record {escape(origin.record_key)}, batch {origin.batch_id}",

@@ -154,6 +154,25 @@ def find_model(connection: Connection, entity: str | None, name: str) -> Model:
     return next(iter(found.values()))
 
 
+def reported_model(connection: Connection, entity: str, version: str, sha256: str) -> Model:
+    """A model that was reported on, named by version and hash.
+
+    Raises:
+        UnknownNameError: nobody reported on such a model.
+    """
+    table = identity_model_reports
+    artefact = connection.execute(
+        select(table.c.artefact)
+        .where(table.c.entity == entity, table.c.model_version == version, table.c.model_sha256 == sha256)
+        .limit(1)
+    ).scalar()
+    if artefact is None:
+        raise UnknownNameError(
+            f"no report on {entity} model {version!r} ({sha256[:12]}): `orderhub identity diff --model FILE` makes one"
+        )
+    return Model.model_validate_json(artefact)
+
+
 def _by_version(connection: Connection, entity: str, version: str) -> Model | None:
     for table, column in (
         (identity_models, identity_models.c.version),

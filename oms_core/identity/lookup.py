@@ -7,6 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
+from oms_core.store.tables import ENTITIES
+
 
 class AmbiguousKeyError(Exception):
     """A source key that two streams of one system use for different things; the message lists what it may mean."""
@@ -92,3 +94,35 @@ def current_id(connection: Connection, entity: str, golden_id: str) -> str | Non
         {"id": golden_id, "entity": entity},
     )
     return found.scalar_one_or_none()
+
+
+@dataclass(frozen=True)
+class Found:
+    """Golden id of a record at some instant, and the id in force that it leads to now; None: it retired without an heir."""
+
+    entity: str
+    golden_id: str
+    current_id: str | None
+
+
+def find(
+    connection: Connection, record: str, at: datetime | None = None, entity: str | None = None
+) -> list[Found]:
+    """Golden ids of a source record whose entity need not be known; a record may stand for several entities.
+
+    Args:
+        connection: of either role.
+        record: record id, "<source>:<stream>:<key>", or "<source>:<key>".
+        at: aware instant; now by default.
+        entity: only this one.
+
+    Raises:
+        AmbiguousKeyError, ValueError: see `lookup`.
+    """
+    source, _, key = record.partition(":")
+    found = []
+    for kind in ENTITIES if entity is None else (entity,):
+        golden_id = lookup(connection, kind, source, record, at) or lookup(connection, kind, source, key, at)
+        if golden_id is not None:
+            found.append(Found(kind, golden_id, current_id(connection, kind, golden_id)))
+    return found

@@ -128,7 +128,7 @@ def find(connection: Connection, name: str, entity: str | None = None) -> list[N
     Returns:
         Every candidate of the first reading that has any, at most 20; none when the name is unknown.
     """
-    if "\0" in name:  # PostgreSQL's text holds none
+    if not _is_storable(name):
         return []
     for reading in (_by_record, _by_golden_id, _by_number):
         found = reading(connection, name, entity)
@@ -335,7 +335,7 @@ def decide(
     """
     if judgement not in JUDGEMENTS:
         raise DecisionRefusedError(f"no judgement {judgement!r}; there are {', '.join(JUDGEMENTS)}")
-    reason, by = reason.strip(), by.strip()
+    reason, by = _sound(reason), _sound(by)
     if not reason or not by:
         raise DecisionRefusedError("a decision says who made it and why: neither may be empty")
     if left == right:
@@ -390,7 +390,7 @@ def withdraw(
         UnknownNameError: there is no such decision.
         ConflictError: it is withdrawn already, or the pair has another version.
     """
-    reason, by = reason.strip(), by.strip()
+    reason, by = _sound(reason), _sound(by)
     if not reason or not by:
         raise DecisionRefusedError("a withdrawal says who made it and why: neither may be empty")
     decision = get(connection, decision_id)
@@ -505,6 +505,53 @@ def told(decisions: Iterable[Judged]) -> list[Happening]:
     return sorted(found, key=lambda item: item.at)
 
 
+def history_of(
+    connection: Connection, name: str, other: str | None = None, entity: str | None = None
+) -> tuple[list[Happening], int | None]:
+    """History of whatever a name means, or of what was decided about two records.
+
+    Args:
+        name: golden id (a retired one has a history of its own), record id or number.
+        other: a second name; records that are no more are known by decisions about them.
+
+    Returns:
+        Entries, oldest first, and the version of the pair where there are two names.
+
+    Raises:
+        UnknownNameError, AmbiguousNameError: a name means nothing, or several records.
+    """
+    kinds = _entities(entity)
+    if not _is_storable(name):
+        one(connection, name, entity)
+    if other is not None:
+        kind, left, right = pair_ever(connection, name, other, entity)
+        decisions = history(connection, kind, left, right)
+        return told(decisions), version(decisions)
+    for kind in kinds:
+        if born(connection, kind, name) is not None:
+            return happenings(connection, kind, ids={name}), None
+    for kind in kinds:
+        if decisions_about(connection, kind, {name}) and not _by_record(connection, name, kind):
+            return happenings(connection, kind, record_ids={name}), None
+    found = one(connection, name, entity)
+    return happenings(connection, found.entity, record_ids={found.record_id}), None
+
+
+def pair_ever(
+    connection: Connection, left: str, right: str, entity: str | None = None
+) -> tuple[str, str, str]:
+    """Entity and record ids of two names; records that are no more are known by decisions about the two.
+
+    Raises:
+        UnknownNameError, AmbiguousNameError, DecisionRefusedError: see `pair`.
+    """
+    for kind in _entities(entity):
+        if _is_storable(left + right) and history(connection, kind, left, right):
+            return kind, left, right
+    ours, theirs = pair(connection, left, right, entity)
+    return ours.entity, ours.record_id, theirs.record_id
+
+
 def past_members(
     connection: Connection, entity: str, golden_id: str
 ) -> list[tuple[str, datetime, datetime | None]]:
@@ -521,11 +568,25 @@ def born(
     connection: Connection, entity: str, golden_id: str
 ) -> tuple[datetime, str, datetime | None, str | None] | None:
     """Birth, birth record, retirement and redirect of a golden id; None when there never was one."""
+    if not _is_storable(golden_id):
+        return None
     table = golden_ids
     row = connection.execute(
         select(table).where(table.c.entity == entity, table.c.golden_id == golden_id)
     ).one_or_none()
     return None if row is None else (row.born_at, row.born_from_record_id, row.retired_at, row.redirect_to)
+
+
+def _is_storable(words: str) -> bool:
+    """PostgreSQL's text holds neither NUL nor half of a surrogate pair, which is what bytes that are no UTF-8 become."""
+    return "\0" not in words and not any("\ud800" <= sign <= "\udfff" for sign in words)
+
+
+def _sound(words: str) -> str:
+    """Text that PostgreSQL can hold, without blanks around it."""
+    if not _is_storable(words):
+        raise DecisionRefusedError(f"{words!r} holds a NUL, or bytes that are no UTF-8: write it again")
+    return words.strip()
 
 
 def _take_turns(connection: Connection, entity: str) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 import yaml
 from fastapi import FastAPI
 from openapi_spec_validator import validate
@@ -30,27 +26,6 @@ KEY = "k" * 32
 
 
 Serving = Callable[[FastAPI], httpx.Client]
-
-
-@pytest.fixture
-def serving() -> Iterator[Serving]:
-    """Serves an app on loopback, by a real server, and gives a client of it."""
-    with contextlib.ExitStack() as stack:
-
-        def run(app: FastAPI) -> httpx.Client:
-            server = uvicorn.Server(
-                uvicorn.Config(app, port=0, log_level="critical", ws="none", lifespan="off")
-            )
-            thread = threading.Thread(target=server.run)
-            thread.start()
-            stack.callback(thread.join)
-            stack.callback(setattr, server, "should_exit", True)
-            while not server.started:
-                time.sleep(0.01)
-            port = server.servers[0].sockets[0].getsockname()[1]
-            return stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60))
-
-        yield run
 
 
 @pytest.fixture

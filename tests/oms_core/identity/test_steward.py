@@ -14,7 +14,6 @@ from sqlalchemy import text
 
 from oms_core.identity import evidence, show, state, steward
 from oms_core.identity.blast import blast
-from oms_core.identity.cluster import Edge
 from oms_core.identity.errors import (
     AmbiguousNameError,
     ConflictError,
@@ -23,7 +22,8 @@ from oms_core.identity.errors import (
     UnknownNameError,
 )
 from oms_core.identity.queue import links, pair_tasks
-from oms_core.identity.resolve import Resolved, resolve
+from oms_core.identity.resolve import Resolved, ScoredPair, Scores, resolve
+from oms_core.identity.threshold import Thresholds
 from oms_core.identity.worth import Worth
 from oms_core.store.postgres import Database
 
@@ -69,21 +69,17 @@ def run(
     at: datetime = T0,
 ) -> Resolved:
     """One identity run over customers, as the pipeline does it; scored pairs below `merge` go to the queue."""
-    rows, scored = list(rows), scored or {}
+    rows = list(rows)
+    pairs = [ScoredPair(*pair, p) for pair, p in (scored or {}).items()]
     with database.begin() as connection:
         known = state.recall(connection)
-        outcome = resolve(rows, [], [], [], [], known)["customer"]
-        sure = {pair: p for pair, p in scored.items() if p >= merge}
-        if sure:
-            # The scorer's edges join the exact ones; the run is done again with them.
-            from oms_core.identity import resolve as module
-
-            edges = [*outcome.evidence, *(Edge(module.SCORED, *pair, "score") for pair in sure)]
-            outcome = module._resolve("customer", rows, edges, known)
+        scores = {"customer": Scores(pairs, Thresholds(merge, 0.5))}
+        outcome = resolve(rows, [], [], [], [], known, scores=scores)["customer"]
         state.remember(connection, {"customer": outcome}, known, at)
         evidence.keep_records(connection, "customer", rows, WORTH)
-        evidence.keep_links(connection, "customer", links(outcome.evidence, outcome.refusals, scored))
-        grey = [(*pair, p) for pair, p in scored.items() if p < merge]
+        found = links(outcome.evidence, outcome.refusals, outcome.probabilities)
+        evidence.keep_links(connection, "customer", found)
+        grey = [(pair.left, pair.right, pair.probability) for pair in outcome.doubtful]
         tasks = pair_tasks("customer", outcome.assignment.members, outcome.refusals, grey)
         evidence.open_tasks(connection, "customer", tasks, at)
     return outcome
@@ -126,7 +122,7 @@ def test_a_decision_joins_and_parts_whatever_evidence_says(database: Database) -
 
 
 def test_decisions_outrank_every_score_and_survive_another_model(database: Database) -> None:
-    pair = tuple(sorted((ANN["record_id"], ANNA["record_id"])))
+    pair = ANNA["record_id"], ANN["record_id"]
     run(database)
     decide(database, *pair, "different")
     for certainty in (0.95, 0.9999999, 0.2):
@@ -136,7 +132,7 @@ def test_decisions_outrank_every_score_and_survive_another_model(database: Datab
 
 
 def test_unsure_is_no_wall_but_keeps_a_score_from_joining_the_pair(database: Database) -> None:
-    pair = tuple(sorted((ANN["record_id"], ANNA["record_id"])))
+    pair = ANNA["record_id"], ANN["record_id"]
     run(database, scored={pair: 0.7})
     decide(database, *pair, "unsure")
     run(database, scored={pair: 0.99})
@@ -337,7 +333,7 @@ def test_a_pair_is_shown_with_everything_that_speaks_for_and_against_it(database
     survivor = members(database)[ANN["record_id"]]
     assert dict(merge.redirects) == {members(database)[ANNA["record_id"]]: survivor}
     assert merge.change.worth == WORTH["crm:contacts:2"]
-    assert "retires, redirected to" in str(merge) and "1 orders (0 open), 88.00 CNY" in str(merge)
+    assert "retires, redirected to" in str(merge) and "orders with them: 1 (0 open), 88.00 CNY" in str(merge)
 
 
 def test_the_blast_radius_says_what_the_run_then_does(database: Database) -> None:
@@ -419,7 +415,7 @@ def test_a_rerun_with_nothing_new_writes_nothing(database: Database) -> None:
                 for table in ("identity_values", "identity_evidence", "identity_tasks")
             ]
 
-    pair = tuple(sorted((ANN["record_id"], ANNA["record_id"])))
+    pair = ANNA["record_id"], ANN["record_id"]
     run(database, scored={pair: 0.7})
     before = stamps()
     run(database, reversed(PEOPLE), scored={pair: 0.7}, at=T0.replace(minute=1))
