@@ -166,15 +166,19 @@ def _code(name: str) -> Comparison:
 
 
 def _email(have: Collection[str]) -> Comparison:
-    levels = [
-        _level("same", _equal("email"), _SAME, "email"),
+    almost, local = _within("email", 2, 8), _within("email_name", 2, 6)
+    levels = [_level("same", _equal("email"), _SAME, "email")]
+    if "surname" in have:
+        # Mailboxes are made of names: namesakes have similar ones, so nothing is learnt beyond the name.
+        alike = _all(_equal("surname"), _any(_equal("email_name"), almost, local))
+        levels.append(_level("similar, as the names are", alike, (0.08, 0.001), neutral=True))
+    levels += [
         _level("same name before the @", _equal("email_name"), _CLOSE),
-        _level("almost the same mailbox", _within("email", 2, 8), _CLOSE),
-        _level("name before the @ almost the same", _within("email_name", 2, 6), _NEAR),
+        _level("almost the same mailbox", almost, _CLOSE),
+        _level("name before the @ almost the same", local, _NEAR),
     ]
-    return Comparison(
-        field="email", columns=("email", "email_name"), unknown=_missing("email"), levels=_rest(levels)
-    )
+    columns = ("email", "email_name", *(["surname"] if "surname" in have else []))
+    return Comparison(field="email", columns=columns, unknown=_missing("email"), levels=_rest(levels))
 
 
 def _any(*tests: str) -> str:
@@ -397,52 +401,48 @@ def choose_blocks(
         kept = generator.random(simulated) < form.survives
         caught_by[form.column] = (state[form.field] == 0) | ((state[form.field] == 1) & kept)
     all_pairs = max(records * (records - 1) / 2, 1.0)
-    rules: dict[tuple[str, ...], tuple[float, float]] = {
-        (form.column,): (form.pairs, form.kept) for form in candidates
-    }
-    for at, first in enumerate(candidates):
-        for second in candidates[at + 1 :]:
-            if first.field != second.field:
-                # Fields are taken as independent until a rule is about to be taken; then it is counted.
-                rules[first.column, second.column] = (first.agreeing * second.agreeing * all_pairs, 1.0)
-    counted: set[tuple[str, ...]] = {(form.column,) for form in candidates}
-    chosen: list[tuple[str, ...]] = []
+    two = [
+        (first, second)
+        for at, first in enumerate(candidates)
+        for second in candidates[at + 1 :]
+        if first.field != second.field
+    ]
+    rules: list[tuple[str, ...]] = [(form.column,) for form in candidates]
+    rules += [(first.column, second.column) for first, second in two]
+    # Fields are taken as independent until a rule is about to be taken; then it is counted.
+    alone = len(candidates)
+    expected = [first.agreeing * second.agreeing * all_pairs for first, second in two]
+    pairs: NDArray[np.float64] = np.array([form.pairs for form in candidates] + expected)
+    kept: NDArray[np.float64] = np.array([form.kept for form in candidates] + [1.0] * len(two))
+    counted = np.arange(len(rules)) < alone
+    open_rules = np.ones(len(rules), dtype=bool)
+    catches = np.stack([np.logical_and.reduce([caught_by[column] for column in rule]) for rule in rules])
+    catches = catches.astype(np.float32)
+    share = catches.mean(axis=1)
     # Probability, per simulated match, that no rule has caught it.
-    missed = np.ones(simulated)
+    missed = np.ones(simulated, dtype=np.float32)
+    chosen: list[tuple[str, ...]] = []
     left = budget
-
-    def catches(rule: tuple[str, ...]) -> NDArray[np.float64]:
-        caught: NDArray[np.float64] = (
-            np.logical_and.reduce([caught_by[column] for column in rule]) * rules[rule][1]
-        )
-        return caught
-
-    # No rule brings fewer pairs than it catches matches: the rule that brings the fewest for what it catches says how many
-    # matches there can be, and matches that several rules bring are paid for once.
-    matches = np.inf
-    while rules and len(chosen) < most_rules:
-        worth = []
-        for rule, (pairs, _) in rules.items():
-            caught = catches(rule)
-            gain = float(caught @ missed) / simulated
-            if rule in counted and caught.mean() > 0.2:
-                matches = min(matches, pairs / float(caught.mean()))
-            again = (float(caught.mean()) - gain) * matches if np.isfinite(matches) else 0.0
-            cost = max(pairs - again, 0.0)
-            if cost <= left:
-                worth.append((gain / (cost / max(records, 1) + 0.3), gain, cost, rule))
-        if not worth:
+    while len(chosen) < most_rules:
+        gain = kept * (catches @ missed) / simulated
+        # No rule brings fewer pairs than it catches matches: the rule that brings the fewest for what it catches says how
+        # many matches there can be, and matches that several rules bring are paid for once.
+        telling = counted & (kept * share > 0.2)
+        matches = float((pairs[telling] / (kept * share)[telling]).min()) if telling.any() else 0.0
+        cost = np.maximum(pairs - (kept * share - gain) * matches, 0.0)
+        worth = np.where(open_rules & (cost <= left), gain / (cost / max(records, 1) + 0.3), -1.0)
+        best = int(worth.argmax())
+        if worth[best] <= 0:
             break
-        _, gain, cost, best = max(worth)
-        if best not in counted:
-            rules[best] = count(best)
-            counted.add(best)
+        if not counted[best]:
+            pairs[best], kept[best] = count(rules[best])
+            counted[best] = True
             continue
-        if gain < 0.0005:
+        if gain[best] < 0.0005:
             break
-        chosen.append(best)
-        left -= cost
-        missed = missed * (1 - catches(best))
-        del rules[best]
+        chosen.append(rules[best])
+        open_rules[best] = False
+        left -= float(cost[best])
+        missed = missed * (1 - kept[best] * catches[best])
     # A rule whose columns are part of another's brings all of that one's pairs.
     return [rule for rule in chosen if not any(set(other) < set(rule) for other in chosen)]
