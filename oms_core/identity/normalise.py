@@ -66,6 +66,7 @@ _TRADES = {
     "trade": "trading", "food": "foods", "cosmetic": "cosmetics", "tech": "technology", "technologies": "technology",
     "industry": "industrial", "industries": "industrial", "electronic": "electronics",
 }  # fmt: skip
+_LONGEST_PERSON = 4  # signs of a person's name; a longer one is a firm's
 _TO_SIMPLIFIED = OpenCC("t2s")
 # "Mueller" is how "Müller" is written where there is no ü; but the "ue" of Xue, Yue and Jue is a sound of its own.
 _UMLAUT = re.compile(r"ae|oe|(?<![jqxyln])ue|(?<=[jln])ue(?=r)")
@@ -102,7 +103,7 @@ def folded(value: str | None) -> str | None:
     if is_han(text):
         text = " ".join(lazy_pinyin(simplified(text)))
     bare = "".join(sign for sign in unicodedata.normalize("NFD", text) if not unicodedata.combining(sign))
-    return bare.translate(_BARE)
+    return " ".join(bare.translate(_BARE).split()) or None
 
 
 _BARE = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "ı": "i", "đ": "d", "æ": "a", "œ": "o"})
@@ -171,7 +172,7 @@ def name_words(value: str | None) -> tuple[str, ...]:
     if is_han(text):
         text = simplified(text)
         bare = _HAN_COMPANY.sub(" ", text)
-        if bare != text:
+        if bare != text or len(text) > _LONGEST_PERSON:
             for han, english in _HAN_TRADES.items():
                 bare = bare.replace(han, f" {english} ")
         text = " ".join(lazy_pinyin(bare if bare.strip() else text))
