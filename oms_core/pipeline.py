@@ -368,7 +368,7 @@ def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
 
 @dataclass(frozen=True)
 class Preview:
-    """What a run with another model would make of the records as they are: record -> golden id, before and after.
+    """What runs would make of the records as they are, with the active model and with another: record -> golden id.
 
     `worth`: what hangs on each record.
     """
@@ -392,11 +392,14 @@ def preview(warehouse: Warehouse, connection: Connection, model: Model) -> Previ
         raise PipelineError("the warehouse holds no records yet: run `orderhub run` first")
     rows = _identity_rows(warehouse)
     known, _ = _recall(connection, rows)
-    models = _models(connection) | {model.entity: model}
-    outcome = _resolve(warehouse, rows, known, models)
+    active = _models(connection)
+    # Beside a run with the model active now: what came in and was decided since the last run is not the model's doing.
+    before, after = (
+        _resolve(warehouse, rows, known, models)[model.entity].assignment.members
+        for models in (active, active | {model.entity: model})
+    )
     worth = worth_by_record(warehouse.read(WORTH_SQL).to_pylist())
-    entity = model.entity
-    return Preview(known.memory[entity].members, outcome[entity].assignment.members, worth.get(entity, {}))
+    return Preview(before, after, worth.get(model.entity, {}))
 
 
 def _models(connection: Connection) -> dict[str, Model]:

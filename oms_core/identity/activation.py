@@ -13,7 +13,8 @@ from sqlalchemy import Connection, insert, select, text
 
 from oms_core.identity.errors import ActivationRefusedError, DecisionRefusedError, UnknownNameError
 from oms_core.identity.model import Model, ModelError, load, shipped
-from oms_core.store.tables import ENTITIES, STATE_SCHEMA, identity_model_reports, identity_models
+from oms_core.identity.weigh import SCORED_BY_MODEL
+from oms_core.store.tables import STATE_SCHEMA, identity_model_reports, identity_models
 
 _LOCK = 7_301_003  # advisory lock of activations
 _PARTS = 64  # members are hashed in parts, so that no text grows past what PostgreSQL holds
@@ -132,16 +133,17 @@ def find_model(connection: Connection, entity: str | None, name: str) -> Model:
         UnknownNameError: there is none, or models of several entities have that version.
         ModelError: the file is no model, or one of another entity.
     """
+    scored = ", ".join(SCORED_BY_MODEL)
+    if entity is not None and entity not in SCORED_BY_MODEL:
+        raise ModelError(f"a model scores {scored} records; nothing scores {entity} records by one")
     path = Path(name)
     if path.suffix == ".json" or path.exists():
         model = load(path)
-        if model.entity not in ENTITIES or model.entity != (entity or model.entity):
-            raise ModelError(
-                f"{name} is a model of {model.entity} records, not of {entity or ', '.join(ENTITIES)}"
-            )
+        if model.entity not in ((entity,) if entity else SCORED_BY_MODEL):
+            raise ModelError(f"{name} is a model of {model.entity} records; {entity or scored} is asked for")
         return model
     found = {}
-    for kind in ENTITIES if entity is None else (entity,):
+    for kind in SCORED_BY_MODEL if entity is None else (entity,):
         named = _by_version(connection, kind, name)
         if named is not None:
             found[kind] = named

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Connection,
     Text,
     any_,
+    func,
     insert,
     literal,
     select,
@@ -174,6 +175,28 @@ def records(connection: Connection, entity: str, record_ids: Collection[str]) ->
         )
         for row in connection.execute(query)
     }
+
+
+def columns_of(connection: Connection, entity: str, names: Sequence[str], *, most: int) -> pa.Table | None:
+    """Values of all records of an entity: record_id and the named fields as text; None where there are more than `most`."""
+    table = identity_values
+    held = connection.execute(
+        select(func.count()).select_from(
+            select(table.c.record_id).where(table.c.entity == entity).limit(most + 1).subquery()
+        )
+    ).scalar_one()
+    if held > most:
+        return None
+    query = select(table.c.record_id, *(table.c.fields[name].astext for name in names)).where(
+        table.c.entity == entity
+    )
+    rows = connection.execute(query.order_by(table.c.record_id)).all()
+    return pa.table(
+        {
+            name: pa.array([row[place] for row in rows], pa.string())
+            for place, name in enumerate(("record_id", *names))
+        }
+    )
 
 
 def members_of(connection: Connection, entity: str, ids: Collection[str]) -> dict[str, list[str]]:
