@@ -63,7 +63,7 @@ class Memory:
     ids: Mapping[str, GoldenId] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class IdentityEvent:
     """Something that happened, with its reason.
 
@@ -88,7 +88,7 @@ class IdentityEvent:
     reason: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Birth:
     """The record an id is born from, and the instant it is as old as."""
 
@@ -142,7 +142,7 @@ def assign(
         hangers: records outside the partition -> the record whose id they share; they claim nothing.
     """
     rewritten, hangers = rewritten or {}, hangers or {}
-    ordered = sorted(clusters, key=min)
+    ordered = list(clusters)
     winners = _winners(ordered, memory, rewritten, first_seen)
     kept = _keep(winners, memory.ids)
 
@@ -167,8 +167,11 @@ def assign(
             homes.update(_settle(number, group, golden_id, memory.homes, rewritten, winners))
     in_force = set(kept.values())
     retired = _retire(winners, kept, in_force, memory.ids)
-    for record, target in hangers.items():
+    for record, target in sorted(hangers.items()):
         members[record] = members[target]
+        home = memory.homes.get(record)
+        if home in retired and retired[home] is None and record not in rewritten:
+            retired[home] = members[record]  # once a cluster of its own, now a part of another record's
 
     revived = sorted(
         golden_id for golden_id in in_force if golden_id in memory.ids and memory.ids[golden_id].is_retired

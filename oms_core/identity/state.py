@@ -258,8 +258,9 @@ def _write_ids(connection: Connection, entity: str, resolved: Resolved, at: date
 def _write_records(
     connection: Connection, entity: str, resolved: Resolved, memory: Memory, changes: Changes, at: datetime
 ) -> None:
-    homes, members = resolved.assignment.homes, resolved.assignment.members
-    touched = sorted({*homes, *(record for record in changes.identifying if record in members)})
+    homes = resolved.assignment.homes
+    # A document that hangs on another one has no home, and nothing to be compared with until it has.
+    touched = sorted({*homes, *(record for record in changes.identifying if record in memory.homes)})
     for is_known in (False, True):
         records = [record for record in touched if (record in memory.homes) is is_known]
         table = "identity_records"

@@ -479,6 +479,18 @@ def test_records_that_hang_on_others_follow_them_with_events() -> None:
     assert told(company.run(parts("a", "b"))) == [("left", first.members["b"], "x", None, "record gone")]
 
 
+def test_a_record_that_comes_to_hang_on_another_leads_its_id_there_and_gets_it_back() -> None:
+    company = Company()
+    first = company.run(parts("a", "b")).members
+    hung = company.run(parts("a"), hangers={"b": "a"})
+    assert told(hung) == [
+        ("moved", first["a"], "b", first["b"], "other evidence"),
+        ("merged", first["b"], None, first["a"], "other evidence"),
+    ]
+    assert company.run(parts("a"), hangers={"b": "a"}).events == []
+    assert company.run(parts("a", "b")).members == first
+
+
 def test_ids_differ_by_entity_and_look_alike() -> None:
     ids = {birth_id(entity, "square:orders:1") for entity in ("customer", "sku", "location", "order")}
     assert len({golden_id.split("-")[1] for golden_id in ids}) == 4

@@ -248,6 +248,33 @@ def test_a_steward_s_split_survives_reruns(database: Database) -> None:
         assert {event.reason for event in read_events(connection, after=2)} == {"steward"}
 
 
+def test_documents_that_hang_on_an_order_have_links_but_no_home(database: Database) -> None:
+    order = {
+        "record_id": "shopify:orders:5123450001", "source_system": "shopify", "source_key": "5123450001",
+        "document_role": "order", "order_number": "1001", "channel": None, "customer_key": None, "_first_seen_at": EPOCH,
+    }  # fmt: skip
+    picking = {
+        **order, "record_id": "odoo:pickings:7", "source_system": "odoo", "source_key": "7",
+        "document_role": "fulfilment", "order_number": "WH/OUT/7",
+    }  # fmt: skip
+    named = {
+        "order_record_id": "odoo:pickings:7", "reference_type": "origin", "reference_value": "1001",
+        "target_system": "shopify",
+    }  # fmt: skip
+    for day in range(2):
+        with database.begin() as connection:
+            state.lock(connection)
+            # As if the picking had been an order document when records were compared.
+            changes = {"order": state.compare(connection, "order", [order, picking])}
+            known = state.recall(connection)
+            outcome = resolve([], [], [], [order, picking], [named], known)
+            count = state.remember(connection, outcome, known, EPOCH + timedelta(days=day), changes)
+            assert count == (2 if day == 0 else 0)
+            memory = state.recall(connection).memory["order"]
+        assert set(memory.members) == {order["record_id"], picking["record_id"]}
+        assert set(memory.homes) == {order["record_id"]}
+
+
 # Look-ups
 
 
