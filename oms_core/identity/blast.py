@@ -156,7 +156,7 @@ def _memory(connection: Connection, entity: str, members: Mapping[str, str]) -> 
     ids = {
         item.golden_id: GoldenId(
             item.born_from_record_id,
-            item.born_from_seen_at,
+            item.born_from_seen_at or item.born_at,
             item.born_at,
             item.retired_at is not None,
             item.redirect_to,
