@@ -62,6 +62,8 @@ def conform(table: pa.Table, columns: Sequence[Column], entity: Entity) -> dict[
         found["description"] = pc.if_else(
             pc.equal(joined, pa.scalar("")), pa.scalar(None, pa.string()), joined
         )
+    if "description" in found:
+        found["title"] = pc.coalesce(found["title"], found["description"])
     return found
 
 
