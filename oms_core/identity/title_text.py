@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 
-from pypinyin import Style, pinyin
+from oms_core.identity import normalise
 
 _LATIN_OR_HAN = re.compile(
     r"[^\W_\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]+|[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]+"
@@ -22,6 +21,31 @@ _MEASURE = re.compile(
     r"v|volts?|a|ah|mah|mp|megapixels?|p|x|bit|bits|dpi|rpm|db|btu|cu|qt|pk|pack|pcs|ct|user|users|u|st|nd|rd|th|d|er|ch|k|s|hr|hrs|min|"
     r"years?|mo|days?|port|ports|way|piece|pieces)"
 )
+# Units in one spelling and on their number, so that "10 Feet" and "10ft", "50 ml" and "50毫升" are one word.
+_UNIT_SPELLINGS = {
+    **dict.fromkeys(("毫升", "milliliter", "millilitre"), "ml"), **dict.fromkeys(("升", "公升", "liter", "litre", "liters", "litres"), "l"),
+    **dict.fromkeys(("克", "gram", "grams"), "g"), **dict.fromkeys(("千克", "公斤"), "kg"),
+    **dict.fromkeys(("feet", "foot"), "ft"), **dict.fromkeys(("inch", "inches", '"', "''", "英寸"), "in"),
+    **dict.fromkeys(("watt", "watts"), "w"), **dict.fromkeys(("volt", "volts"), "v"), **dict.fromkeys(("lbs", "pounds"), "lb"),
+    **dict.fromkeys(("ounce", "ounces"), "oz"), **dict.fromkeys(("megapixel", "megapixels"), "mp"),
+    **{unit: unit for unit in ("ml", "cl", "l", "mg", "g", "kg", "oz", "lb", "mm", "cm", "ft", "in", "mb", "gb", "tb", "kbps", "mbps",
+                               "gbps", "w", "hz", "khz", "mhz", "ghz", "v", "mah", "mp", "rpm", "db", "btu")},
+}  # fmt: skip
+_UNIT = re.compile(
+    r"(?<=\d)[\s-]?(?:("
+    + "|".join(
+        sorted((unit for unit in _UNIT_SPELLINGS if unit.isascii() and unit.isalpha()), key=len, reverse=True)
+    )
+    + r")(?![a-z0-9])|("
+    + "|".join(
+        sorted(
+            (unit for unit in _UNIT_SPELLINGS if not (unit.isascii() and unit.isalpha())),
+            key=len,
+            reverse=True,
+        )
+    )
+    + "))"
+)
 _LONGEST_SUFFIX = 4
 _SHORTEST_CODE = 4
 _SHORTEST_DIGITS = 5
@@ -34,8 +58,7 @@ class TitleText:
 
     Attributes:
         words: Latin words and numbers, compounds also without their punctuation, Chinese in pairs of characters.
-        grams: character trigrams inside words; of Chinese, syllables and pairs of syllables, so that simplified and traditional
-            characters agree.
+        grams: character trigrams inside words; of Chinese, characters and pairs of them.
         codes: model numbers as written, without punctuation.
         keys: `codes` and their stems without a suffix of letters ('wgr614na' also as 'wgr614').
         numbers: plain numbers, also those of measures: 2007, 16 of 16gb.
@@ -49,16 +72,11 @@ class TitleText:
 
 
 def fold(text: str) -> str:
-    """NFKC, case folded, without accents."""
+    """NFKC, case folded, without accents, Chinese in simplified characters."""
     if text.isascii():
         return text.lower()
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = normalise.simplified(unicodedata.normalize("NFKC", text).casefold())
     return "".join(sign for sign in unicodedata.normalize("NFD", folded) if not unicodedata.combining(sign))
-
-
-@lru_cache(maxsize=65_536)
-def _syllable(sign: str) -> str:
-    return str(pinyin(sign, style=Style.NORMAL, heteronym=False)[0][0])
 
 
 def _word_grams(word: str) -> list[str]:
@@ -71,8 +89,7 @@ def _han_words(run: str) -> list[str]:
 
 
 def _han_grams(run: str) -> list[str]:
-    syllables = [_syllable(sign) for sign in run]
-    return syllables + [f"{one}_{two}" for one, two in pairwise(syllables)]
+    return [*run, *(one + two for one, two in pairwise(run))]
 
 
 def is_code(word: str) -> bool:
@@ -106,7 +123,8 @@ def read_title(text: str | None, *, grams: bool = True) -> TitleText:
     codes: dict[str, None] = {}
     numbers: dict[str, None] = {}
     before = ""
-    for chunk in fold(text or "").split():
+    plain = _UNIT.sub(lambda found: f"{_UNIT_SPELLINGS[found[1] or found[2]]} ", fold(text or ""))
+    for chunk in plain.split():
         runs = _LATIN_OR_HAN.findall(chunk)
         if not runs:
             before = ""

@@ -42,6 +42,7 @@ _MOST_CONTESTED = 0.1
 _CANDIDATES = 10
 # Work for one record while candidates are looked up: postings read. Terms beyond it are too frequent to find anything by.
 _POSTINGS_PER_RECORD = 2_500
+_POSTINGS_ALWAYS = 1e8
 _CHUNK = 1_024
 _KEPT_SHARE = 0.2
 # Pairs below this probability are not reported, as in `scorer`.
@@ -285,7 +286,7 @@ def _catalogue(rows: Sequence[Mapping[str, Any]], split: int) -> _Catalogue:
         key_bits=key_bits,
         numbers=numbers,
         quantities=[size.quantities(row.get("title")) for row in rows],
-        prices=np.array([_price(row.get("price")) for row in rows]),
+        prices=np.array([_price(row.get("price")) for row in rows], dtype=np.float64),
         information=np.asarray(words @ word_bits).ravel(),
     )
 
@@ -363,7 +364,7 @@ def _without_frequent(
         np.bincount(right.indices, minlength=right.shape[1]),
     )
     work = ours.astype(np.float64) * theirs
-    budget = float(_POSTINGS_PER_RECORD) * max(left.shape[0], right.shape[0])
+    budget = max(float(_POSTINGS_PER_RECORD) * max(left.shape[0], right.shape[0]), _POSTINGS_ALWAYS)
     if work.sum() <= budget:
         return left, right, []
     order = np.argsort(work, kind="stable")
@@ -381,6 +382,8 @@ def _without_frequent(
 
 def _nearest(left: sp.csr_matrix, right: sp.csr_matrix, *, exclude_self: bool) -> tuple[Ints, Ints]:
     """For each row of `left` its most similar rows of `right`."""
+    if left.shape[0] == 0 or right.shape[0] == 0:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     turned = sp.csr_matrix(right.T)
 
     def look(begin: int) -> tuple[Ints, Ints]:
@@ -435,7 +438,7 @@ def _evidence(catalogue: _Catalogue, left: Ints, right: Ints) -> dict[str, Float
 
 def _quantity_evidence(quantities: Sequence[size.Quantities], left: Ints, right: Ints) -> dict[str, Floats]:
     measures, colours, contents = np.zeros(len(left)), np.zeros(len(left)), np.zeros(len(left))
-    speaking = np.array([bool(item.measures or item.colours or item.pack) for item in quantities])
+    speaking = np.array([bool(item.measures or item.colours or item.pack) for item in quantities], dtype=bool)
     for place in np.flatnonzero(speaking[left] & speaking[right]):
         ours, theirs = quantities[left[place]], quantities[right[place]]
         measures[place] = _MEASURES_DIFFER * min(size.measures_agree(ours, theirs)[1], 2)
