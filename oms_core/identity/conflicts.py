@@ -15,6 +15,9 @@ from oms_core.identity.queue import CONTRADICTION, Task
 from oms_core.identity.survivorship import InForce
 from oms_core.warehouse import Warehouse
 
+# A number that its source does not write in E.164 is read from how it was written.
+_VALUES = {"phone_e164": "coalesce(records.phone_e164, records.phone)"}
+
 
 def find(warehouse: Warehouse, rules: Sequence[InForce]) -> list[Contradiction]:
     """Look through the records of the warehouse, with the crosswalks it holds.
@@ -25,25 +28,58 @@ def find(warehouse: Warehouse, rules: Sequence[InForce]) -> list[Contradiction]:
     """
     found: list[Contradiction] = []
     for entity in COMPARABLE:
-        with warehouse.stream(_query(entity, columns(entity, rules))) as reader:
-            rows: Iterator[dict[str, Any]] = (row for batch in reader for row in batch.to_pylist())
-            found += contradictions(entity, rows, rules)
+        systems = warehouse.read(f"select distinct source_system from intermediate.int_{entity}_records")
+        query = _query(entity, rules, frozenset(map(str, systems["source_system"].to_pylist())))
+        if query is not None:
+            with warehouse.stream(query) as reader:
+                rows: Iterator[dict[str, Any]] = (row for batch in reader for row in batch.to_pylist())
+                found += contradictions(entity, rows, rules)
     return found
 
 
-def _query(entity: str, names: Sequence[str]) -> str:
-    """Records of those golden ids about which any two values differ as written: few of all."""
+def _query(entity: str, rules: Sequence[InForce], present: frozenset[str]) -> str | None:
+    """Records of those golden ids about which trusted sources write different things: few of all. None: there are none.
+
+    Sources can only contradict each other where they must agree, or where the order of sources leaves them even.
+    """
+    differing = []
+    for item in rules:
+        for attribute in item.unit.attributes if item.entity == entity else ():
+            if attribute in COMPARABLE[entity]:
+                even = [list(item.priorities)] if attribute in item.must_agree else _even(item)
+                meeting = [[system for system in systems if system in present] for systems in even]
+                differing += [_differ(attribute, systems) for systems in meeting if len(systems) > 1]
+    if not differing:
+        return None
     linked = (
         f"from identity.{entity}_xref as xref inner join intermediate.int_{entity}_records as records "
         "on xref.record_id = records.record_id where xref.valid_to is null"
         + (" and records.document_role = 'order'" if entity == "order" else "")
     )
-    differing = " or ".join(f"count(distinct records.{name}) > 1" for name in COMPARABLE[entity])
-    listed = ", ".join(f"records.{name}" for name in names)
+    listed = ", ".join(f"records.{name}" for name in columns(entity, rules))
     return (
         f"select xref.{entity}_id as golden_id, records.record_id, records.source_system, records.source_updated_at, "
         f"{listed} {linked} and xref.{entity}_id in (select xref.{entity}_id {linked} group by xref.{entity}_id "
-        f"having {differing}) order by xref.{entity}_id, records.record_id"
+        f"having {' or '.join(differing)}) order by xref.{entity}_id, records.record_id"
+    )
+
+
+def _even(item: InForce) -> list[list[str]]:
+    """Systems of one priority, for each priority."""
+    found: dict[int, list[str]] = {}
+    for system, priority in item.priorities.items():
+        found.setdefault(priority, []).append(system)
+    return list(found.values())
+
+
+def _differ(attribute: str, systems: Sequence[str]) -> str:
+    """SQL condition on a group of records: of these systems at least two tell the attribute, and not letter by letter the
+    same."""
+    value = _VALUES.get(attribute, f"records.{attribute}")
+    told = f"{value} is not null and records.source_system in ({', '.join(map(repr, systems))})"
+    return (
+        f"(count(distinct case when {told} then records.source_system end) > 1 "
+        f"and count(distinct case when {told} then lower(trim({value})) end) > 1)"
     )
 
 

@@ -38,7 +38,9 @@ def _words(value: str | None) -> str | None:
 
 def _company(value: str | None) -> str | None:
     # With its legal form a Chinese company's line of trade is read as such, and so is comparable to the English one.
-    return _words(f"{value}有限公司" if normalise.is_han(value) and not str(value).endswith("公司") else value)
+    return _words(
+        f"{value}有限公司" if normalise.is_han(value) and not str(value).endswith("公司") else value
+    )
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,8 @@ def _about(
         trust = {row["record_id"]: _trust(item, row, able) for row in able}
         best = min(trust.values())
         trusted = [row for row in able if trust[row["record_id"]] == best]
+    if len({row["source_system"] for row in trusted}) < 2:
+        return None
     newest: dict[str, tuple[Row, str]] = {}
     for row in sorted(trusted, key=lambda row: (_age(row["source_updated_at"]), row["record_id"])):
         normal = comparison.normal(row)
