@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, text
 
+from oms_core.audit import log
 from oms_core.identity.errors import ActivationRefusedError, DecisionRefusedError, UnknownNameError
 from oms_core.identity.model import Model, ModelError, load, shipped
 from oms_core.identity.weigh import SCORED_BY_MODEL
@@ -236,6 +237,8 @@ def activate(connection: Connection, entity: str, model: Model, *, by: str, reas
         )
         .returning(table)
     ).one()
+    said = {"version": model.version, "sha256": model.sha256, "reason": reason}
+    log.append(connection, [log.Happening("model.activated", by, entity, said)])
     return Activation(
         row.id, row.entity, row.version, row.sha256, row.activated_at, row.activated_by, row.reason
     )

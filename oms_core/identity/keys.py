@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, insert, select, text, update
 
+from oms_core.audit import log
 from oms_core.identity.errors import DecisionRefusedError, UnknownNameError
 from oms_core.store.tables import api_keys
 
@@ -52,6 +53,7 @@ def make(connection: Connection, name: str, *, by: str) -> str:
         .values(role=STEWARD, name=name, key_sha256=_hash(secret), made_by=by)
         .returning(api_keys.c.id)
     ).scalar_one()
+    log.append(connection, [log.Happening("key.made", by, f"{STEWARD}/{name}", {"key": number})])
     return f"{_PREFIX}_{number}_{secret}"
 
 
@@ -69,6 +71,7 @@ def revoke(connection: Connection, name: str, *, by: str) -> None:
     ).scalar()
     if ended is None:
         raise UnknownNameError(f"{name!r} has no key in force")
+    log.append(connection, [log.Happening("key.revoked", by, f"{STEWARD}/{name}", {"key": ended})])
 
 
 def owner(connection: Connection, key: str) -> str | None:

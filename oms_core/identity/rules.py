@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import Connection, func, insert, select, text, update
 
+from oms_core.audit import log
 from oms_core.identity.contradiction import COMPARABLE
 from oms_core.identity.survivorship import (
     SHIPPED,
@@ -178,7 +179,16 @@ def set_rule(
         )
         .returning(survivorship_rules)
     )
-    return _read(row.mappings().one()).rule
+    made = _read(row.mappings().one())
+    said = {
+        "version": made.version,
+        "rule": rule.rule,
+        "sources": None if rule.sources is None else list(rule.sources),
+        "must_agree": rule.must_agree,
+        "reason": reason.strip(),
+    }
+    log.append(connection, [log.Happening("rule.set", by.strip(), f"{rule.entity}/{rule.name}", said)])
+    return made.rule
 
 
 def withdraw(connection: Connection, version: int, *, by: str, reason: str) -> SetRule:
@@ -202,7 +212,11 @@ def withdraw(connection: Connection, version: int, *, by: str, reason: str) -> S
         .values(withdrawn_at=func.now(), withdrawn_by=by.strip(), withdrawn_reason=reason.strip())
         .returning(survivorship_rules)
     )
-    return _read(row.mappings().one())
+    withdrawn = _read(row.mappings().one())
+    subject = f"{withdrawn.rule.entity}/{withdrawn.rule.name}"
+    said = {"version": version, "reason": reason.strip()}
+    log.append(connection, [log.Happening("rule.withdrawn", by.strip(), subject, said)])
+    return withdrawn
 
 
 def _signed(by: str, reason: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, text, update
 
+from oms_core.audit import log
 from oms_core.identity import evidence
 from oms_core.identity.errors import (
     AmbiguousNameError,
@@ -372,6 +373,8 @@ def decide(
         .returning(table)
     ).one()
     evidence.close_decided(connection, entity, low, high, judgement, row.id)
+    said = {"decision": row.id, "left": low, "right": high, "judgement": judgement, "reason": reason}
+    log.append(connection, [log.Happening("decision.made", by, entity, said)])
     return _judged(row)
 
 
@@ -409,6 +412,8 @@ def withdraw(
         _check_seen(before, standing, seen)
     _withdraw(connection, decision_id, by, reason)
     evidence.reopen_decided(connection, decision_id)
+    said = {"decision": decision_id, "reason": reason}
+    log.append(connection, [log.Happening("decision.withdrawn", by, decision.entity, said)])
     return get(connection, decision_id)
 
 

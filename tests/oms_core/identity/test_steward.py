@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from oms_core.identity import evidence, show, state, steward
+from oms_core.audit import log
+from oms_core.identity import evidence, keys, show, state, steward
 from oms_core.identity.blast import blast
 from oms_core.identity.errors import (
     AmbiguousNameError,
@@ -434,3 +435,22 @@ def test_a_decision_reads_as_a_sentence() -> None:
     assert str(one) == "decision 7: a:b:1 and a:b:2 are same, says mia at 2026-10-02 08:30Z: same barcode"
     gone = replace(one, withdrawn_at=at, withdrawn_by="tom")
     assert str(gone).endswith(", withdrawn by tom at 2026-10-02 08:30Z")
+
+
+def test_what_a_steward_does_is_in_the_audit_log(database: Database) -> None:
+    run(database)
+    made = decide(database, ANN["record_id"], ANNA["record_id"], "same")
+    with database.begin() as connection:
+        steward.withdraw(connection, made.id, by="bo", reason="a cousin")
+        key = keys.make(connection, "mia", by="root")
+        entries = [entry.said for entry in log.read(connection)]
+    assert [(entry["kind"], entry["actor"], entry["subject"]) for entry in entries] == [
+        ("decision.made", "mia", "customer"),
+        ("decision.withdrawn", "bo", "customer"),
+        ("key.made", "root", "steward/mia"),
+    ]
+    assert entries[0]["data"] == {
+        "decision": made.id, "left": ANNA["record_id"], "right": ANN["record_id"], "judgement": "same",
+        "reason": "called them",
+    }  # fmt: skip
+    assert key not in str(entries)
