@@ -394,12 +394,12 @@ def choose_blocks(
         state[field] = np.where(
             draw < lost,
             2,
-            np.where(draw < lost + (1 - lost) * 0.2, 1, np.where(draw < lost + (1 - lost) * 0.27, 2, 0)),
+            np.where(draw < lost + (1 - lost) * 0.25, 1, np.where(draw < lost + (1 - lost) * 0.33, 2, 0)),
         )
     caught_by = {}
     for form in candidates:
-        kept = generator.random(simulated) < form.survives
-        caught_by[form.column] = (state[form.field] == 0) | ((state[form.field] == 1) & kept)
+        survived = generator.random(simulated) < form.survives
+        caught_by[form.column] = (state[form.field] == 0) | ((state[form.field] == 1) & survived)
     all_pairs = max(records * (records - 1) / 2, 1.0)
     two = [
         (first, second)
