@@ -170,7 +170,7 @@ def reference_chunks(value: str | None) -> list[tuple[list[str], list[str]]]:
     found = []
     for chunk in _BETWEEN.split(text):
         whole = normalise.order_number(chunk)
-        if whole is None:
+        if whole is None or normalise.code(whole) is None:
             continue
         bare = normalise.order_number(_ABOUT.sub(" ", chunk))
         wholes = [form for form in (whole, bare) if form]
@@ -262,8 +262,8 @@ class _Chain:
                     return [], why
         if fault is not None:
             return [], fault
-        for wholes, _ in chunks:
-            for candidate in wholes:
+        for wholes, words in chunks:
+            for candidate in dict.fromkeys((*wholes, *words)):
                 hit = self._noisy(origin, candidate, hint, rule, value)
                 if hit is not None:
                     return [hit], None
@@ -533,7 +533,12 @@ def corroborate(
     if not asked:
         return Corroborated([], {})
     goods = _goods(lines_of(asked), sku_ids)
-    return Corroborated(_twins(pairs, goods, order_ids), _hung(lost, theirs, goods, order_ids, customer_ids))
+    twins = _twins(pairs, goods, order_ids)
+    # Each document has one partner, so that pairs are all there is to join.
+    joined = {order_ids[edge.right]: order_ids[edge.left] for edge in twins}
+    ids = {row["record_id"]: order_ids[row["record_id"]] for row in theirs}
+    ids = {record: joined.get(order_id, order_id) for record, order_id in ids.items()}
+    return Corroborated(twins, _hung(lost, theirs, goods, ids, customer_ids))
 
 
 def _goods(lines: Sequence[Row], sku_ids: Mapping[str, str]) -> dict[str, dict[str, Decimal]]:

@@ -1,0 +1,294 @@
+"""Which documents are one purchase: references in the forms people write them, parcels, parts, and agreement without one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oms_core.identity.references import order_links, reference_chunks
+from oms_core.identity.resolve import Known, Resolved, resolve
+
+AT = datetime(2026, 7, 1, tzinfo=UTC)
+QUICK = settings(max_examples=80, deadline=None, database=None)
+
+
+def order(record_id: str, number: str | None, role: str = "order", **fields: Any) -> dict[str, Any]:
+    nothing = dict.fromkeys(
+        (
+            "channel",
+            "customer_key",
+            "currency",
+            "net_amount",
+            "ordered_at",
+            "ship_to_street",
+            "ship_to_postcode",
+        )
+    )
+    return {
+        "record_id": record_id, "source_system": record_id.split(":")[0], "source_key": record_id.split(":")[-1],
+        "document_role": role, "order_number": number, "_first_seen_at": AT, **nothing, **fields,
+    }  # fmt: skip
+
+
+def paid(record_id: str, number: str, amount: str, **fields: Any) -> dict[str, Any]:
+    return (
+        order(record_id, number)
+        | {"currency": "EUR", "net_amount": Decimal(amount), "ordered_at": AT}
+        | fields
+    )
+
+
+def reference(record_id: str, value: str) -> dict[str, Any]:
+    return {
+        "order_record_id": record_id, "reference_type": "external", "reference_value": value, "target_system": None,
+    }  # fmt: skip
+
+
+def parcel(record_id: str, number: str) -> dict[str, Any]:
+    return {"order_record_id": record_id, "tracking_number": number}
+
+
+def customer(record_id: str, name: str) -> dict[str, Any]:
+    nothing = dict.fromkeys(
+        ("company_name", "email", "phone", "phone_e164", "tax_number", "street", "postcode", "country", "marketplace_buyer_id")
+    )  # fmt: skip
+    return {
+        "record_id": record_id, "source_system": record_id.split(":")[0], "customer_type": None, "full_name": name,
+        "_first_seen_at": AT, **nothing,
+    }  # fmt: skip
+
+
+def sku(record_id: str, code: str) -> dict[str, Any]:
+    nothing = dict.fromkeys(("title", "brand", "mpn", "gtin14", "size_qty", "size_uom", "pack_qty"))
+    return {
+        "record_id": record_id, "source_system": record_id.split(":")[0], "sku_code": code, "_first_seen_at": AT, **nothing,
+    }  # fmt: skip
+
+
+def line(record_id: str, sku_key: str | None, qty: int) -> dict[str, Any]:
+    return {"order_record_id": record_id, "sku_key": sku_key, "qty": Decimal(qty), "is_return": False}
+
+
+def run(orders: list[dict[str, Any]], **rows: list[dict[str, Any]]) -> Resolved:
+    lines = rows.get("lines", [])
+
+    def lines_of(records: Collection[str]) -> list[dict[str, Any]]:
+        return [row for row in lines if row["order_record_id"] in records]
+
+    return resolve(
+        rows.get("customers", []), rows.get("skus", []), [], orders, rows.get("references", []), Known(),
+        rows.get("shipments", []), lines_of,
+    )["order"]  # fmt: skip
+
+
+def together(found: Resolved, *records: str) -> bool:
+    return len({found.assignment.members.get(record, record) for record in records}) == 1
+
+
+AMAZON = "112-2078904-1000262"
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [
+        ("#1001", "SHOPIFY #1001 / rush"), ("#1001", "Shopify order 1001"), ("#1001", "订单号：1001"), ("#1001", "＃１００１"),
+        ("SO26-1009", "so26 1009"), ("SO26-1009", "SO261009"), ("SO26-1009", "S026-1OO9"), ("WH-CN/OUT/000421", "WH-CN/OUT/421"),
+        (AMAZON, "Amazon 2078904-1000262"), (AMAZON, "112-2078904-10002"), (AMAZON, "112-207894-1000262"),
+        (AMAZON, "112-2078940-1000262"), ("#1001", "1001-2"), ("#1001", "1001-B"), ("PO-77812", "Your order no. PO-77812"),
+    ],
+)  # fmt: skip
+def test_a_number_in_the_forms_people_and_imports_turn_it_into(number: str, written: str) -> None:
+    others = [order(f"shop:orders:{n}", f"X-{n}-{n}") for n in range(5)]
+    orders = [order("shop:orders:a", number), order("erp:sales:b", "E-5"), *others]
+    found = run(orders, references=[reference("erp:sales:b", written)])
+    assert together(found, "shop:orders:a", "erp:sales:b")
+
+
+@pytest.mark.parametrize("written", ["SO26-100", "SO26-10O", "126-1001", "SO26-1002", "SO", "1", "SO26-1O1O"])
+def test_a_number_that_could_be_two_or_another_is_none(written: str) -> None:
+    orders = [order(f"erp:sales:{n}", f"SO26-{n}") for n in (1001, 1003, 1008, 1009)]
+    found = run(
+        [*orders, order("wms:pickings:1", None, "fulfilment")],
+        references=[reference("wms:pickings:1", written)],
+    )
+    assert found.orphans == {"wms:pickings:1": f"no order has the number {written!r}"}
+
+
+def test_amounts_that_differ_outweigh_a_likeness_of_numbers() -> None:
+    orders = [paid("shop:orders:a", AMAZON, "10.00"), paid("erp:sales:b", "E-5", "12.00")]
+    assert not together(
+        run(orders, references=[reference("erp:sales:b", "112-2078904-10002")]),
+        "shop:orders:a",
+        "erp:sales:b",
+    )
+    assert together(
+        run(orders, references=[reference("erp:sales:b", AMAZON)]), "shop:orders:a", "erp:sales:b"
+    )
+
+
+def test_references_of_one_text_are_told_apart() -> None:
+    assert [wholes for wholes, _ in reference_chunks("SO26-1406 / Shopify #1209")] == [
+        ["SO26-1406"],
+        ["SHOPIFY#1209", "SHOPIFY1209"],
+    ]
+    assert reference_chunks("WH-DE/OUT/000271")[0][0] == ["WH-DE/OUT/000271"]
+    assert reference_chunks(None) == [] == reference_chunks(" / ")
+
+
+def test_a_delivery_that_names_two_systems_orders_joins_them() -> None:
+    orders = [
+        order("shop:orders:a", "#1009"), order("erp:sales:b", "SO26-7"), order("wms:pickings:1", "WH/1", "fulfilment"),
+        order("carrier:shipments:2", None, "shipment"),
+    ]  # fmt: skip
+    named = [reference("wms:pickings:1", "SO26-7"), reference("carrier:shipments:2", "WH/1 / #1009")]
+    found = run(orders, references=named)
+    assert together(found, *(row["record_id"] for row in orders))
+    two = [*orders, order("shop:orders:c", "#1010")]
+    parted = run(two, references=[*named, reference("carrier:shipments:2", "#1010")])
+    assert not together(parted, "shop:orders:a", "shop:orders:c")
+    assert not together(parted, "shop:orders:a", "erp:sales:b")
+
+
+def test_a_parcels_number_joins_those_who_know_it() -> None:
+    orders = [
+        order("shop:orders:a", "#1009"), order("wms:pickings:1", "WH/1", "fulfilment"), order("carrier:shipments:2", None, "shipment"),
+    ]  # fmt: skip
+    known = [
+        parcel("shop:orders:a", "SF 0012 3456"), parcel("wms:pickings:1", "sf00123456"), parcel("carrier:shipments:2", "SF00123456"),
+    ]  # fmt: skip
+    found = run(orders, shipments=known)
+    assert together(found, *(row["record_id"] for row in orders)) and found.orphans == {}
+    assert found.rules["wms:pickings:1"] == "tracking_number"
+    again = [*orders, order("shop:orders:b", "#1010")]
+    assert run(again, shipments=[*known, parcel("shop:orders:b", "SF00123456")]).orphans.keys() == {
+        "wms:pickings:1", "carrier:shipments:2",
+    }  # fmt: skip
+
+
+def test_one_order_entered_as_two_sales_whose_amounts_add_up() -> None:
+    orders = [
+        paid("shop:orders:a", "#1001", "30.00"), paid("erp:sales:1", "S1", "10.00"), paid("erp:sales:2", "S2", "20.00"),
+    ]  # fmt: skip
+    for one, two in (("#1001", "#1001"), ("#1001-1", "#1001-2")):
+        found = run(orders, references=[reference("erp:sales:1", one), reference("erp:sales:2", two)])
+        assert together(found, *(row["record_id"] for row in orders))
+    orders[2]["net_amount"] = Decimal("21.00")
+    found = run(orders, references=[reference("erp:sales:1", "#1001"), reference("erp:sales:2", "#1001")])
+    assert not together(found, "erp:sales:1", "erp:sales:2")
+    assert found.refusals
+
+
+def test_two_orders_entered_as_one_sale_stay_two_and_the_sale_says_why() -> None:
+    orders = [
+        paid("shop:orders:a", "#1001", "10.00"), paid("shop:orders:b", "#1002", "20.00"), paid("erp:sales:1", "S1", "30.00"),
+        order("wms:pickings:1", "WH/1", "fulfilment"),
+    ]  # fmt: skip
+    named = [reference("erp:sales:1", "#1001 + #1002"), reference("wms:pickings:1", "S1")]
+    found = run(orders, references=named)
+    assert not together(found, "shop:orders:a", "shop:orders:b")
+    assert found.orphans == {
+        "erp:sales:1": "it stands for 2 orders: #1001, #1002",
+        "wms:pickings:1": "S1 stands for several orders",
+    }
+    assert "erp:sales:1" not in found.assignment.members
+
+
+BUYERS = [customer("shop:customers:1", "Anna Müller"), customer("erp:parties:1", "Mueller, Anna")]
+SKUS = [sku("shop:variants:1", "LB01-30M"), sku("erp:products:1", "lb01 30m")]
+
+
+def lost(**fields: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """An order and the sale that lost its reference, with what both bought."""
+    orders = [
+        paid("shop:orders:a", "#1001", "30.00", customer_key="shop:customers:1"),
+        paid("erp:sales:b", "S1", "30.00", customer_key="erp:parties:1", ordered_at=AT + timedelta(hours=5))
+        | fields,
+    ]
+    lines = [
+        line("shop:orders:a", "shop:variants:1", 2), line("erp:sales:b", "erp:products:1", 2), line("erp:sales:b", None, 1),
+    ]  # fmt: skip
+    return orders, lines
+
+
+def test_buyer_amount_goods_and_time_join_what_lost_its_reference() -> None:
+    orders, lines = lost()
+    found = run(orders, lines=lines, customers=BUYERS, skus=SKUS)
+    assert together(found, "shop:orders:a", "erp:sales:b")
+    assert found.rules["erp:sales:b"] == "same buyer, amount and goods"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"net_amount": Decimal("30.01")}, {"currency": "USD"}, {"ordered_at": AT + timedelta(days=4)}, {"customer_key": None},
+    ],
+)  # fmt: skip
+def test_what_disagrees_stays_apart(fields: dict[str, Any]) -> None:
+    orders, lines = lost(**fields)
+    assert not together(run(orders, lines=lines, customers=BUYERS, skus=SKUS), "shop:orders:a", "erp:sales:b")
+
+
+def test_other_goods_or_a_second_candidate_stay_apart() -> None:
+    orders, lines = lost()
+    lines[1]["qty"] = Decimal(3)
+    assert not together(run(orders, lines=lines, customers=BUYERS, skus=SKUS), "shop:orders:a", "erp:sales:b")
+    orders, lines = lost()
+    twice = [*orders, {**orders[0], "record_id": "shop:orders:c", "source_key": "c", "order_number": "#1002"}]
+    more = [*lines, line("shop:orders:c", "shop:variants:1", 2)]
+    found = run(twice, lines=more, customers=BUYERS, skus=SKUS)
+    assert len(set(found.assignment.members.values())) == 3
+    # A candidate that has its partner already is none.
+    taken = [*twice, paid("erp:sales:d", "S2", "30.00", customer_key="erp:parties:1")]
+    found = run(
+        taken, lines=more, customers=BUYERS, skus=SKUS, references=[reference("erp:sales:d", "#1002")]
+    )
+    assert together(found, "shop:orders:a", "erp:sales:b") and together(found, "shop:orders:c", "erp:sales:d")
+    assert len(set(found.assignment.members.values())) == 2
+
+
+def test_a_delivery_without_a_reference_hangs_on_the_one_order_that_holds_its_goods() -> None:
+    orders, lines = lost()
+    picking = order("wms:pickings:1", "WH/1", "fulfilment", customer_key="wms:partners:1")
+    people = [{**row, "email": "anna@example.com"} for row in (*BUYERS, customer("wms:partners:1", "A"))]
+    goods = [*lines, line("wms:pickings:1", "erp:products:1", 1)]
+    found = run([*orders, picking], lines=goods, customers=people, skus=SKUS)
+    assert found.rules["wms:pickings:1"] == "same customer and goods"
+    assert found.orphans == {}
+    again = {
+        **orders[0],
+        "record_id": "shop:orders:c",
+        "source_key": "c",
+        "order_number": "#1002",
+        "net_amount": Decimal(9),
+    }
+    found = run(
+        [*orders, again, picking],
+        lines=[*goods, line("shop:orders:c", "shop:variants:1", 5)],
+        customers=people,
+        skus=SKUS,
+    )
+    assert found.orphans == {"wms:pickings:1": "it refers to no order"}
+
+
+@given(st.randoms(use_true_random=False))
+@QUICK
+def test_the_order_of_rows_changes_no_link(random: Any) -> None:
+    orders = [
+        order("shop:orders:a", "#1001"), order("shop:orders:b", "#1002"), order("erp:sales:1", "S1"), order("erp:sales:2", "S2"),
+        order("wms:pickings:1", "WH/1", "fulfilment"), order("wms:pickings:2", "WH/2", "fulfilment"),
+        order("carrier:shipments:1", None, "shipment"),
+    ]  # fmt: skip
+    named = [
+        reference("erp:sales:1", "Shop 1001"), reference("erp:sales:2", "#10O2"), reference("wms:pickings:1", "S1 / #1002"),
+        reference("carrier:shipments:1", "WH/2 / #1001"),
+    ]  # fmt: skip
+    expected = order_links(orders, named)
+    random.shuffle(orders)
+    random.shuffle(named)
+    assert order_links(orders, named) == expected
