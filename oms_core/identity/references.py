@@ -30,8 +30,8 @@ Row = Mapping[str, Any]
 
 _SHORTEST_KEY = 10
 _SHORTEST_TRACKING = 8
-# A number cut off or one sign short is looked for only if this much of it is left.
-_SHORTEST_PART, _SHORTEST_TYPED = 6, 10
+# Only numbers of so many signs are looked for by what a cut or a slip left of them.
+_SHORTEST_TYPED = 10
 _MOST_NEIGHBOURS = 200
 # How far apart two systems may date one purchase whose reference was lost: an import that ran late.
 _WINDOW = timedelta(days=3)
@@ -123,10 +123,10 @@ class _Numbers:
             yield "suffix", [base] if base in self.exact else []
         yield "look-alike", self._skeletons.get(_skeleton(candidate), [])
         digits = sum(sign.isdigit() for sign in code)
-        if len(code) >= _SHORTEST_PART and digits >= 5:
-            yield "cut off", [number for found in self._longer(code) for number in self._codes[found]]
         if len(code) >= _SHORTEST_TYPED - 1 and digits >= 5:
-            yield "mistyped", [number for found in self._one_off(code) for number in self._codes[found]]
+            # Both at once: in a dense sequence a number one sign short is the beginning of some other number, too.
+            found = {*self._longer(code), *self._one_off(code)}
+            yield "cut off or mistyped", [number for other in sorted(found) for number in self._codes[other]]
 
     def _longer(self, code: str) -> list[str]:
         """Numbers that begin or end with a code."""
@@ -277,7 +277,7 @@ class _Chain:
                 if self._possible(origin, targets):
                     return None  # several could be meant; no wilder form makes that better
                 continue
-            if noise in ("cut off", "mistyped") and self._amounts_differ(origin, target):
+            if noise == "cut off or mistyped" and self._amounts_differ(origin, target):
                 return None
             return _Hit(target, 2, 20, f"{rule} ({noise})")
         return None

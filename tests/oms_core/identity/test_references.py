@@ -120,6 +120,14 @@ def test_a_number_that_could_be_two_or_another_is_none(written: str) -> None:
     assert found.orphans == {"wms:pickings:1": f"no order has the number {written!r}"}
 
 
+def test_a_sign_short_of_a_number_in_a_dense_sequence_is_nobodys() -> None:
+    orders = [order(f"erp:sales:{n}", f"DL2607-{n:04d}") for n in range(100, 161)]
+    # DL2607-016 begins with DL2607-0160 alone, but may be 0116, 0126, 0136 … with a sign left out.
+    picking = order("wms:pickings:1", None, "fulfilment")
+    found = run([*orders, picking], references=[reference("wms:pickings:1", "DL2607-016")])
+    assert "wms:pickings:1" in found.orphans
+
+
 def test_amounts_that_differ_outweigh_a_likeness_of_numbers() -> None:
     orders = [paid("shop:orders:a", AMAZON, "10.00"), paid("erp:sales:b", "E-5", "12.00")]
     assert not together(
