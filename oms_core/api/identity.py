@@ -17,6 +17,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy import Connection, text
 
+from oms_core.api.models import Decision, EntityName, Judgement
 from oms_core.api.problems import failures
 from oms_core.identity import activation, evidence, feed, keys, lookup, plain, show, steward
 from oms_core.identity.errors import UnknownNameError
@@ -45,8 +46,6 @@ def _storable(value: str) -> str:
     return value
 
 
-EntityName = Literal["customer", "sku", "location", "order"]
-Judgement = Literal["same", "different", "unsure"]
 Text = Annotated[str, AfterValidator(_storable)]
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=300)]
 Reason = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
@@ -62,22 +61,6 @@ class WorthAnswer(BaseModel):
     orders: int
     open_orders: int
     revenue: dict[str, Decimal]
-
-
-class Decision(BaseModel):
-    """One decision about two records. It is in force until it is withdrawn, and stays in the history for good."""
-
-    id: int
-    entity: EntityName
-    left: str
-    right: str
-    judgement: Judgement
-    by: str
-    at: datetime
-    reason: str
-    withdrawn_at: datetime | None
-    withdrawn_by: str | None
-    withdrawn_reason: str | None
 
 
 class Decided(Decision):

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
@@ -22,6 +22,10 @@ def _from_json_text(value: Any) -> Any:
 
 
 TextList = Annotated[list[str], BeforeValidator(_from_json_text)]
+
+
+EntityName = Literal["customer", "sku", "location", "order"]
+Judgement = Literal["same", "different", "unsure"]
 
 
 class _Row(BaseModel):
@@ -465,6 +469,22 @@ class Health(BaseModel):
     published_at: datetime | None = None
 
 
+class Decision(BaseModel):
+    """One decision about two records. It is in force until it is withdrawn, and stays in the history for good."""
+
+    id: int
+    entity: EntityName
+    left: str
+    right: str
+    judgement: Judgement
+    by: str
+    at: datetime
+    reason: str
+    withdrawn_at: datetime | None
+    withdrawn_by: str | None
+    withdrawn_reason: str | None
+
+
 class Problem(BaseModel):
     """What went wrong. Source: RFC 9457."""
 
@@ -477,8 +497,8 @@ class Problem(BaseModel):
         None, description="Ambiguous numbers: where each of the rows can be read"
     )
     errors: list[dict[str, Any]] | None = Field(None, description="Invalid parameters, one by one")
-    decision: dict[str, Any] | None = Field(None, description="Conflicts: the decision that stands now")
+    decision: Decision | None = Field(None, description="Conflicts: the decision that stands now")
     version: int | None = Field(None, description="Conflicts: version of the pair now")
-    chain: list[dict[str, Any]] | None = Field(
+    chain: list[Decision] | None = Field(
         None, description="Contradictions: standing decisions that say the opposite together"
     )

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
 
-from oms_core.api.models import Problem
+from oms_core.api.models import Decision, Problem
 from oms_core.identity import plain
 from oms_core.identity.errors import (
     ActivationRefusedError,
@@ -26,6 +26,7 @@ from oms_core.identity.errors import (
 )
 from oms_core.identity.lookup import AmbiguousKeyError
 from oms_core.identity.model import ModelError
+from oms_core.identity.steward import Judged
 from oms_core.store.errors import AmbiguousError, DatabaseUnavailableError, NotReleasedError
 
 _log = logging.getLogger(__name__)
@@ -119,14 +120,14 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ConflictError)
     def _conflict(request: Request, error: ConflictError) -> JSONResponse:
-        standing = None if error.standing is None else plain.decision(error.standing)
+        standing = None if error.standing is None else _decision(error.standing)
         return problem(
             request, 409, "conflict", str(error), {"ETag": f'"{error.version}"'}, decision=standing, version=error.version
         )  # fmt: skip
 
     @app.exception_handler(ContradictionError)
     def _contradiction(request: Request, error: ContradictionError) -> JSONResponse:
-        chain = [plain.decision(item) for item in error.chain]
+        chain = [_decision(item) for item in error.chain]
         return problem(request, 409, "contradiction", str(error), chain=chain)
 
     @app.exception_handler(ActivationRefusedError)
@@ -161,3 +162,7 @@ def install(app: FastAPI) -> None:
     def _fault(request: Request, error: Exception) -> JSONResponse:
         _log.error("%s failed", request.url.path, exc_info=error)
         return problem(request, 500, "fault", "the request failed for a reason that the server's log tells")
+
+
+def _decision(item: Judged) -> dict[str, Any]:
+    return Decision.model_validate(plain.decision(item)).model_dump(mode="json")

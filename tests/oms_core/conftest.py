@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import URL
 
+from oms_core.identity.model import Comparison, Level, Model
 from oms_core.release.publish import Batch, Publication, publish
 from oms_core.store.embedded import SUPERUSER, EmbeddedServer
 from oms_core.store.postgres import Database
@@ -180,3 +181,29 @@ def _typed(name: str, rows: list[dict[str, Any]]) -> pa.Table:
         [(c, next((kind for end, kind in _TYPES.items() if c.endswith(end)), pa.string())) for c in columns]
     )
     return pa.Table.from_pylist(rows, schema=schema)
+
+
+@pytest.fixture
+def small_model() -> Model:
+    """A model of customers that looks at the e-mail address alone."""
+    return Model(
+        entity="customer",
+        version="by hand",
+        trained_on="nothing",
+        records=0,
+        prior=0.01,
+        comparisons=(
+            Comparison(
+                field="email",
+                columns=("email",),
+                unknown="email_l is null or email_r is null",
+                levels=(
+                    Level(label="equal", test="email_l = email_r", m=0.9, u=0.001),
+                    Level(label="different", test="", m=0.1, u=0.999),
+                ),
+            ),
+        ),
+        blocks=(("email",),),
+        most_in_block=100,
+        frequencies={},
+    )

@@ -15,7 +15,8 @@ from sqlalchemy import text
 
 from oms_core.api import models
 from oms_core.api.app import create_app
-from oms_core.identity import evidence, keys, state
+from oms_core.identity import activation, evidence, keys, state
+from oms_core.identity.model import Model
 from oms_core.identity.queue import links, pair_tasks
 from oms_core.identity.resolve import ScoredPair, Scores, resolve
 from oms_core.identity.threshold import Thresholds
@@ -173,7 +174,10 @@ def test_the_queue_is_shown_and_a_decision_empties_it(mia: httpx.Client) -> None
     ]
 
 
-def test_a_pair_tells_its_version_and_the_decision_names_it(mia: httpx.Client) -> None:
+def test_a_pair_tells_its_version_and_the_decision_names_it(
+    mia: httpx.Client, monkeypatch: pytest.MonkeyPatch, small_model: Model
+) -> None:
+    monkeypatch.setattr("oms_core.identity.weights.active_model", lambda connection, entity: small_model)
     shown = mia.get("/identity/pairs", params={"left": ANN, "right": ANNA})
     assert shown.headers["etag"] == '"0"'
     assert shown.headers["cache-control"] == "private, no-store"
@@ -333,22 +337,20 @@ def test_names_that_lead_to_several_say_so(mia: httpx.Client, database: Database
     assert problem(answer, 409, "ambiguous-number")["candidates"] == [ANNA, "erp:parties:3", ANN]
 
 
-def test_models_are_activated_only_after_their_report(mia: httpx.Client, database: Database) -> None:
-    from oms_core.identity import activation
-    from oms_core.identity.model import shipped
-
-    model = shipped("customer").model_copy(update={"version": "next", "prior": 0.001})
-    asked = {"entity": "customer", "version": "next", "sha256": model.sha256, "reason": "better"}
+def test_models_are_activated_only_after_their_report(
+    mia: httpx.Client, database: Database, small_model: Model
+) -> None:
+    asked = {"entity": "customer", "version": "by hand", "sha256": small_model.sha256, "reason": "better"}
     problem(mia.post("/identity/models/activations", json=asked), 404, "unknown-name")
     with database.begin() as connection:
-        activation.keep_report(connection, "customer", model, {"records_moved": 0}, by="root")
+        activation.keep_report(connection, "customer", small_model, {"records_moved": 0}, by="root")
     mia.post("/identity/decisions", json=judgement())  # and so the report is out of date
     refused = problem(mia.post("/identity/models/activations", json=asked), 409, "activation-refused")
     assert "out of date" in refused["detail"]
     with database.begin() as connection:
-        activation.keep_report(connection, "customer", model, {"records_moved": 0}, by="root")
+        activation.keep_report(connection, "customer", small_model, {"records_moved": 0}, by="root")
     made = mia.post("/identity/models/activations", json=asked)
     assert (made.status_code, made.json()["by"]) == (201, "mia")
     shown = mia.get("/identity/models?entity=customer").json()
-    assert [item["version"] for item in shown["activations"]] == ["next"]
+    assert [item["version"] for item in shown["activations"]] == ["by hand"]
     assert len(shown["reports"]) == 2
