@@ -163,6 +163,19 @@ class Dirt:
             return self.pick(f"{key}/form", (code.lower(), spaced, f" {code}", full_width(code)))
         return code
 
+    def order_number(self, number: str, key: str, probability: float = 0.006) -> str:
+        """Write another system's order number as somebody copied it: O for 0, a sign short, or cut off."""
+        key = f"{key}/order-number"
+        if not self.chance(key, probability):
+            return number
+        at, rest = self.number(f"{key}/at", 1, len(number) - 1), number.partition("-")[2]
+        short = number[:at] + number[at + 1 :]
+        # Long numbers alone are cut off; what is left of a short one is somebody else's number.
+        return self.pick(
+            key,
+            (number.replace("0", "O", 1), short, rest if len(rest) > 9 else short, number.replace("-", " ")),
+        )
+
     def name_parts(self, customer: Customer, key: str, script: Script = "latin") -> tuple[str, str]:
         """Return (given, family) as this system holds them: swapped, shortened, unaccented or in Han.
 

@@ -161,6 +161,7 @@ class Twin:
         delivery = delivery_number(self._world.locations[shipment.location_id], order, index)
         if self._dirt.chance(f"{key}/shop-reference", 0.25):
             return shop_number
+        delivery = self._dirt.order_number(delivery, f"{key}/delivery")
         if self._dirt.chance(f"{key}/both", 0.1):
             return f"{delivery} / {shop_number}"
         return delivery.lower() if self._dirt.chance(f"{key}/case", 0.05) else delivery

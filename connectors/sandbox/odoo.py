@@ -390,7 +390,7 @@ class Twin:
         dirt, key = self._dirt, f"origin/{order.order_id}"
         if dirt.chance(f"{key}/missing", 0.02):
             return None
-        shop = order.number
+        shop = dirt.order_number(order.number, f"{key}/shop")
         if order.channel is Channel.SHOPIFY:
             others = (shop.removeprefix("#"), f"Shopify {shop}", f"SHOPIFY {shop}")
             shop = dirt.spelling(f"{key}/shop", shop, others)
@@ -400,9 +400,10 @@ class Twin:
         is_direct = order.channel is Channel.B2B
         if order.erp_number is None or (not is_direct and dirt.chance(f"{key}/shop-number", 0.1)):
             return shop
+        sale = dirt.order_number(order.erp_number, f"{key}/sale")
         if dirt.chance(f"{key}/both", 0.08):
-            return f"{order.erp_number} / {shop}"
-        return order.erp_number.lower() if dirt.chance(f"{key}/case", 0.04) else order.erp_number
+            return f"{sale} / {shop}"
+        return sale.lower() if dirt.chance(f"{key}/case", 0.04) else sale
 
     def _tracking(self, shipment: Shipment | None) -> str | None:
         if shipment is None or self._dirt.chance(f"tracking/{shipment.shipment_id}", 0.04):

@@ -270,7 +270,8 @@ class Twin:
         self._truth.append(Truth("order", f"tryton:sales:{row_id}", order.order_id))
 
     def _reference(self, order: Order) -> str | None:
-        dirt, key, number = self._dirt, f"reference/{order.order_id}", order.number
+        dirt, key = self._dirt, f"reference/{order.order_id}"
+        number = dirt.order_number(order.number, key)
         if dirt.chance(f"{key}/missing", 0.02):
             return None
         match order.channel:

@@ -115,6 +115,22 @@ def test_bar_codes_lose_at_most_their_zeros_and_rarely_their_check_digit() -> No
     assert 0.95 * len(kept) < right < len(kept)
 
 
+def test_an_order_number_is_rarely_copied_wrong_and_never_at_level_none() -> None:
+    numbers = [f"SO26-{n}" for n in range(1000, 4000)]
+    assert all(Dirt(1, "x", "none").order_number(number, number) == number for number in numbers)
+    wrong = {Dirt(1, "x").order_number(number, number) for number in numbers} - set(numbers)
+    assert 5 < len(wrong) < 50
+    assert all(len(number) >= 8 for number in wrong)
+
+
+def test_one_spelling_of_everything_at_level_none() -> None:
+    clean, dirty = Dirt(1, "x", "none"), Dirt(1, "x")
+    assert {clean.spelling(str(n), "right", ("other",)) for n in range(20)} == {"right"}
+    assert {dirty.spelling(str(n), "right", ("other",)) for n in range(20)} == {"right", "other"}
+    chinese = [customer for customer in people() if customer.name_zh and not customer.is_company]
+    assert all(clean.name(c, c.customer_id, "both") == f"{c.given_name} {c.family_name}" for c in chinese)
+
+
 def test_forms_of_writing() -> None:
     assert full_width("A1 b") == "Ａ１　ｂ"
     assert full_width_digits("A1") == "A１"
