@@ -9,3 +9,39 @@ select
     valid_to is null as is_current
 from {{ source('identity', entity ~ '_xref') }}
 {%- endmacro %}
+
+
+{#- When each order document was first linked: whom a key means that was given to somebody else since, depends on it. -#}
+{% macro first_links() -%}
+select record_id, min(valid_from) as linked_at
+from {{ ref('order_xref') }}
+group by record_id
+{%- endmacro %}
+
+
+{#-
+  Join who had a key when a document that names it was first linked, where somebody else has it by now.
+
+  entity: of the key. alias: of its crosswalk in the query; the joined relation is former_<alias>. key: names a record.
+  linked_at: of the document, from first_links().
+-#}
+{% macro join_former(entity, alias, key, linked_at) -%}
+left join {{ source('identity', 'former_links') }} as former_{{ alias }}
+    on
+        former_{{ alias }}.entity = '{{ entity }}'
+        and {{ key }} = former_{{ alias }}.record_id
+        and {{ linked_at }} < cast(former_{{ alias }}.held_to as {{ column_type('instant') }})
+        and (
+            former_{{ alias }}.held_from is null
+            or {{ linked_at }} >= cast(former_{{ alias }}.held_from as {{ column_type('instant') }})
+        )
+{%- endmacro %}
+
+
+{#- Golden id of who had a key then, as joined by join_former, else of who has it now; null where nobody took over. -#}
+{% macro id_then(entity, alias) -%}
+case
+    when former_{{ alias }}.record_id is null then {{ alias }}.{{ entity }}_id
+    else cast(former_{{ alias }}.golden_id as {{ column_type('text') }})
+end
+{%- endmacro %}

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, select, text
 from oms_core.identity import rewrite
 from oms_core.identity.match import Row
 from oms_core.identity.resolve import Decision, Known, Resolved
-from oms_core.identity.stable import GoldenId, Memory
+from oms_core.identity.stable import REWRITTEN, GoldenId, Memory
 from oms_core.store.copy_text import copy_rows, read_rows
 from oms_core.store.tables import ENTITIES, STATE_SCHEMA, identity_decisions
 
@@ -353,6 +353,37 @@ def crosswalk(connection: Connection, entity: str) -> pa.Table:
     return found.rename_columns(["record_id", f"{entity}_id", "match_rule", "valid_from", "valid_to"]).cast(
         pa.schema([*texts, pa.field("valid_from", _INSTANT), pa.field("valid_to", _INSTANT)])
     )
+
+
+def former_links(connection: Connection) -> pa.Table:
+    """Who had the keys that were given to somebody else: one row per record and former holder.
+
+    Returns:
+        entity, record_id, golden_id (today's id of the former holder; null where it retired without an heir), held_from
+        (null: since its first link) and held_to, half-open, UTC.
+    """
+    kinds = _fields(
+        entity=pa.string(), record_id=pa.string(), golden_id=pa.string(), held_from=pa.int64(), held_to=pa.int64()
+    )  # fmt: skip
+    found = read_rows(
+        connection,
+        "WITH RECURSIVE given_away AS ("
+        "SELECT entity, record_id, other_id, lag(at) OVER (PARTITION BY entity, record_id ORDER BY seq) AS held_from, "
+        f"at AS held_to FROM {_EVENTS} WHERE kind = 'moved' AND starts_with(reason, '{REWRITTEN}')), "
+        "chain AS (SELECT entity, other_id AS former_id, other_id AS id FROM given_away UNION "
+        f"SELECT chain.entity, chain.former_id, ids.redirect_to FROM chain JOIN {_IDS} AS ids "
+        "ON ids.entity = chain.entity AND ids.golden_id = chain.id WHERE ids.redirect_to IS NOT NULL) "
+        "SELECT given_away.entity, given_away.record_id, ids.golden_id, "
+        f"{_micros('given_away.held_from')}, {_micros('given_away.held_to')} FROM given_away "
+        "LEFT JOIN chain ON chain.entity = given_away.entity AND chain.former_id = given_away.other_id "
+        f"AND EXISTS (SELECT FROM {_IDS} AS g "
+        "WHERE g.entity = chain.entity AND g.golden_id = chain.id AND g.retired_at IS NULL) "
+        f"LEFT JOIN {_IDS} AS ids ON ids.entity = chain.entity AND ids.golden_id = chain.id "
+        "ORDER BY given_away.entity, given_away.record_id, given_away.held_to",
+        kinds,
+    )
+    dated: list[pa.Field[Any]] = [pa.field(name, _INSTANT) for name in ("held_from", "held_to")]
+    return found.cast(pa.schema([*list(kinds)[:3], *dated]))
 
 
 def orphan_table(orphans: Mapping[str, str]) -> pa.Table:

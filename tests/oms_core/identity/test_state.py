@@ -169,6 +169,31 @@ def test_a_recycled_code_leaves_and_answers_differently_at_different_times(datab
         )  # fmt: skip
 
 
+def test_former_holders_of_a_key_are_told_with_who_they_are_today(database: Database) -> None:
+    erp = customer("tryton:parties:9", 1, full_name="Anna Schmidt", email="anna@example.com")
+    older = customer("square:customers:3", -1, full_name="A. Schmidt", tax_number="DE136695976")
+    chen = {**ANNA, "full_name": "Chen Li", "email": "chen@example.cn"}
+    first = run(database, older, ANNA, erp, day=0)
+    second = run(database, older, BERND, erp, day=1)
+    run(database, older, chen, erp, day=2)
+    taxed = {**erp, "tax_number": "DE136695976"}
+    run(database, older, chen, taxed, day=3)  # Anna's id merges into an older one
+    with database.begin() as connection:
+        rows = state.former_links(connection).to_pylist()
+        retired = second[ANNA["record_id"]]
+        assert current_id(connection, "customer", retired) is None
+    shared = {"entity": "customer", "record_id": ANNA["record_id"]}
+    assert rows == [
+        {
+            **shared,
+            "golden_id": first["square:customers:3"],
+            "held_from": None,
+            "held_to": EPOCH + timedelta(1),
+        },
+        {**shared, "golden_id": None, "held_from": EPOCH + timedelta(1), "held_to": EPOCH + timedelta(2)},
+    ]
+
+
 def test_a_rewritten_record_alone_retires_its_id_without_an_heir(database: Database) -> None:
     first = run(database, ANNA, day=0)[ANNA["record_id"]]
     second = run(database, BERND, day=1)[ANNA["record_id"]]
