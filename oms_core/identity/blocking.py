@@ -239,8 +239,8 @@ def _allowances(
         if allowed[at] is not None:
             rule = " and ".join(model.blocks[at])
             cut.append(
-                f"Blocking on {rule}: {int(blocks[~fits].sum()):,} blocks of more than {allowed[at]:,} records, the largest of "
-                f"{int(size.max()):,}, would bring {int(cost[at] - running[fits].max(initial=0.0)):,} pairs and were cut; "
+                f"Blocking on {rule}: {int(blocks[~fits].sum()):,} blocks of {int(size[~fits].min()):,} to "
+                f"{int(size.max()):,} records would bring {int(cost[at] - running[fits].max(initial=0.0)):,} pairs and were cut; "
                 f"{int((size * blocks)[~fits].sum()):,} records are affected."
             )
     return [(model.blocks[at], allowed[at]) for at in range(len(sizes))]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
@@ -115,7 +114,7 @@ class Model(BaseModel):
         """JSON with one line per level, the same text for the same model."""
         return self.model_dump_json(indent=1) + "\n"
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         """Fingerprint of the canonical JSON, in hexadecimal."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()

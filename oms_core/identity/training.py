@@ -22,7 +22,7 @@ from oms_core.identity.splink_sql import level_columns, patterns_sql
 _SEED = 4
 _RANDOM_PAIRS = 150_000
 _TRAINING_PAIRS = 1_000_000
-_STATISTICS = 30_000
+_STATISTICS = 20_000
 _COMMON_VALUES = 500
 _LEAST_COMMON = 10
 
