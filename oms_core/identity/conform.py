@@ -62,7 +62,7 @@ def conform(table: pa.Table, columns: Sequence[Column], entity: Entity) -> dict[
         found["description"] = pc.if_else(
             pc.equal(joined, pa.scalar("")), pa.scalar(None, pa.string()), joined
         )
-    if "description" in found:
+    if "description" in found and found["title"].null_count == table.num_rows:
         found["title"] = pc.coalesce(found["title"], found["description"])
     return found
 

@@ -37,8 +37,6 @@ _MOST_LISTED = 60
 # Two files count as free of duplicates where fewer than this share of the records have a double in their own file. What
 # one to one loses is at most that share; what it wins among variants of one article is far more.
 _FEW_DOUBLES = 0.1
-# What is said about an article and changes without another article being meant.
-_SAID_ABOUT = frozenset({"record_id", "description", "price"})
 
 
 class LinkError(Exception):
@@ -305,35 +303,27 @@ def _decide(
 ) -> tuple[_Matches, bool]:
     """Score, and find out whether a record can have one partner only where nobody said so.
 
-    Of people and places the scorer says which records have a double in their own file. Products of one maker differ in a
-    word, so that no score tells doubles from variants within a catalogue: doubles are what is equal there.
+    Of people and places the scorer says which records have a double in their own file; of products, `titles` learns it.
     """
     if not linking or one_to_one is not None:
-        return _score(table, entity, sides=linking, one_to_one=bool(one_to_one)), bool(one_to_one)
+        matches, _ = _score(table, entity, sides=linking, one_to_one=bool(one_to_one))
+        return matches, bool(one_to_one)
     if entity == "sku":
-        doubles = _equal_in_own_file(table)
-        chosen = doubles < _FEW_DOUBLES * len(sides)
-        matches = _score(table, entity, sides=True, one_to_one=chosen)
+        matches, chosen = _score(table, entity, sides=True, one_to_one=None)
+        reason = "the files are free of duplicates" if chosen else "a file has duplicates of its own"
     else:
-        matches = _score(table, entity, sides=False, one_to_one=False)
+        matches, _ = _score(table, entity, sides=False, one_to_one=False)
         inside = (sides[matches.left] == sides[matches.right]) & (matches.probability >= merge)
         doubles = len(np.unique(np.concatenate([matches.left[inside], matches.right[inside]])))
         chosen = doubles < _FEW_DOUBLES * len(sides)
         matches = matches.take(sides[matches.left] != sides[matches.right])
-    share = f"{doubles:,} of {len(sides):,} records have a double in their own file"
+        reason = f"{doubles:,} of {len(sides):,} records have a double in their own file"
     notes.append(
-        f"one to one, since {share}; --many-to-many otherwise"
+        f"one to one, since {reason}; --many-to-many otherwise"
         if chosen
-        else f"not one to one, since {share}; --one-to-one otherwise"
+        else f"not one to one, since {reason}; --one-to-one otherwise"
     )
     return matches, chosen
-
-
-def _equal_in_own_file(table: pa.Table) -> int:
-    """Records that another of the same file equals in all that names the article: all columns but text and price."""
-    hashes = _hashes(table, [name for name in table.column_names if name not in _SAID_ABOUT])
-    _, group, size = np.unique(hashes, return_inverse=True, return_counts=True)
-    return int((size[group] > 1).sum())
 
 
 def _hashes(table: pa.Table, columns: Sequence[str]) -> npt.NDArray[np.uint64]:
@@ -350,23 +340,26 @@ def _hashes(table: pa.Table, columns: Sequence[str]) -> npt.NDArray[np.uint64]:
     return np.asarray(hashes["equal"], dtype=np.uint64)
 
 
-def _score(table: pa.Table, entity: Entity, *, sides: bool, one_to_one: bool) -> _Matches:
+def _score(table: pa.Table, entity: Entity, *, sides: bool, one_to_one: bool | None) -> tuple[_Matches, bool]:
+    """Scored pairs by position, and whether every record has one partner at most."""
     if entity == "sku":
-        from oms_core.identity.titles import score_titles
+        from oms_core.identity.titles import fit_titles
 
-        scored = score_titles(table, sides=sides, one_to_one=one_to_one)
+        fitted = fit_titles(table, sides=sides, one_to_one=one_to_one)
+        scored, chosen = fitted.scored, fitted.one_to_one
     else:
         from oms_core.identity.prepare import prepare
-        from oms_core.identity.scorer import score, train
+        from oms_core.identity.scorer import score
+        from oms_core.identity.training import train
 
         prepared = prepare(table)
-        scored = score(prepared, train(prepared), sides=sides)
+        scored, chosen = score(prepared, train(prepared), sides=sides), False
     names = table["record_id"].combine_chunks()
     left = np.asarray(pc.index_in(scored.pairs["left_id"], value_set=names), dtype=np.int64)
     right = np.asarray(pc.index_in(scored.pairs["right_id"], value_set=names), dtype=np.int64)
     probability = np.asarray(scored.pairs["probability"], dtype=np.float64)
     matches = _Matches(np.minimum(left, right), np.maximum(left, right), probability, tuple(scored.cut))
-    return _with_codes(table, matches, sides) if entity == "sku" else matches
+    return (_with_codes(table, matches, sides) if entity == "sku" else matches), chosen
 
 
 def _with_codes(table: pa.Table, matches: _Matches, linking: bool) -> _Matches:
