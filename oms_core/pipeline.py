@@ -44,6 +44,7 @@ from oms_core.identity.activation import active_model
 from oms_core.identity.model import Model, ModelError
 from oms_core.identity.queue import links, pair_tasks
 from oms_core.identity.resolve import Known, Resolved, resolve
+from oms_core.identity.sku_relations import relate, relation_table
 from oms_core.identity.weigh import SCORED_BY_MODEL, weigh
 from oms_core.identity.worth import WORTH_SQL, Worth, worth_by_record
 from oms_core.release.publish import Batch, Publication, publish
@@ -324,7 +325,8 @@ _IDENTITY_COLUMNS = {
     "int_customer_records": "record_id, source_system, customer_type, full_name, company_name, email, phone, phone_e164, "
     "tax_number, street, city, region, postcode, country, marketplace_buyer_id, parent_key, _first_seen_at",
     "int_sku_records": "record_id, source_system, sku_code, title, brand, mpn, gtin14, size_qty, size_uom, pack_qty, "
-    "_first_seen_at",
+    "parent_key, _first_seen_at",
+    "int_sku_recipes": "kit_record_id, component_record_id, qty, uom",
     "int_location_records": "record_id, source_system, location_name, location_type, gln, location_code, street, postcode, "
     "country, latitude, longitude, _first_seen_at",
     "int_order_records": "record_id, source_system, source_key, document_role, order_number, channel, customer_key, "
@@ -349,6 +351,9 @@ def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
         believed = rules.effective(connection)
     tables["survivorship_rules"] = rules.rule_table(believed)
     tables["order_orphans"] = state.orphan_table(outcome["order"].orphans)
+    tables["sku_relations"] = relation_table(
+        relate(rows["int_sku_records"], outcome["sku"].assignment.members, rows["int_sku_recipes"])
+    )
     warehouse.replace("identity", tables)
     # Only now does the warehouse know which documents are one order. A run that dies before this does it all again.
     worth = worth_by_record(warehouse.read(WORTH_SQL).to_pylist())

@@ -76,6 +76,9 @@ class Twin:
         self._enter_places()
         for product in world.products.values():
             self._enter_product(product)
+        for product in world.products.values():
+            if product.components:
+                self._enter_kit(product)
         self._enter_stock()
         for order in world.orders.values():
             if order.channel in _CHANNELS and not order.is_fulfilled_by_marketplace:
@@ -211,9 +214,20 @@ class Twin:
                         uom_id=[1, "Units"], tracking="lot" if product.shelf_life_days else "none", active=is_active,
                         country_of_origin=None if origin is None or dirt.chance(f"{key}/origin", 0.3) else [50, origin],
                         )  # fmt: skip
+        row["product_tmpl_id"] = [row_id, row["name"]]
         if dirt.is_invalid(key):
             row["weight"] = -row["weight"]
         self._truth.append(Truth("sku", f"odoo:products:{row_id}", product.product_id))
+
+    def _enter_kit(self, product: Product) -> None:
+        number = _number(product.product_id)
+        kit = self._link("product.product", number)
+        self._put("mrp.bom", number, _OPENED_AT, _OPENED_AT, product_tmpl_id=kit, product_id=kit, type="phantom",
+                  product_qty=1.0, product_uom_id=[1, "Units"], active=True)  # fmt: skip
+        for place, (component, quantity) in enumerate(product.components, start=1):
+            self._put("mrp.bom.line", number * 100 + place, _OPENED_AT, _OPENED_AT, product_qty=float(quantity),
+                      bom_id=[number, product.title], product_id=self._link("product.product", _number(component)),
+                      product_uom_id=[1, "Units"])  # fmt: skip
 
     def _lot_row_id(self, lot_id: str) -> int:
         lot = self._world.lots[lot_id]

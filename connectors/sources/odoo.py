@@ -175,6 +175,11 @@ class Product(OdooRecord):
     model: ClassVar[str] = "product.product"
 
     name: str = Field(min_length=1)
+    template_id: int | None = Field(
+        default=None,
+        validation_alias=_id("product_tmpl_id"),
+        description="Product of which this is a variant",
+    )
     default_code: str | None = Field(
         default=None, description="Internal reference: the warehouse's own SKU code"
     )
@@ -189,6 +194,39 @@ class Product(OdooRecord):
     tracking: str | None = Field(default=None, description="none, lot or serial")
     origin_country: Country | None = Field(default=None, validation_alias=_name("country_of_origin"))
     is_active: bool = Field(default=True, validation_alias="active")
+
+
+class BillOfMaterials(OdooRecord):
+    """What a product is put together from; `phantom` is a kit, taken apart when it is sold.
+
+    Source: https://www.odoo.com/documentation/19.0/applications/inventory_and_mrp/manufacturing/advanced_configuration/kit_shipping.html
+    """
+
+    model: ClassVar[str] = "mrp.bom"
+
+    template_id: int = Field(validation_alias=_id("product_tmpl_id"))
+    product_id: int | None = Field(
+        default=None,
+        validation_alias=_id("product_id"),
+        description="The one variant it is for; empty: for all",
+    )
+    type: str = Field(description="normal (manufactured) or phantom (kit)")
+    quantity: FloatQuantity = Field(
+        gt=0, validation_alias="product_qty", description="How many one recipe yields"
+    )
+    uom_name: str | None = Field(default=None, validation_alias=_name("product_uom_id"))
+    is_active: bool = Field(default=True, validation_alias="active")
+
+
+class BillOfMaterialsLine(OdooRecord):
+    """One component of a bill of materials."""
+
+    model: ClassVar[str] = "mrp.bom.line"
+
+    bom_id: int = Field(validation_alias=_id("bom_id"))
+    product_id: int = Field(validation_alias=_id("product_id"))
+    quantity: FloatQuantity = Field(ge=0, validation_alias="product_qty")
+    uom_name: str | None = Field(default=None, validation_alias=_name("product_uom_id"))
 
 
 class Lot(OdooRecord):
@@ -342,6 +380,8 @@ SOURCE = Source(
         _stream("picking_types", PickingType, "Kinds of warehouse operation."),
         _stream("partners", Partner, "Delivery addresses, customers and the warehouses' own addresses."),
         _stream("products", Product, "Product variants."),
+        _stream("boms", BillOfMaterials, "Bills of materials: kits and what is manufactured."),
+        _stream("bom_lines", BillOfMaterialsLine, "Components of bills of materials."),
         _stream("lots", Lot, "Production lots with expiry."),
         _stream("quants", Quant, "Stock on hand per place and lot."),
         _stream("pickings", Picking, "Picks, packs, deliveries and receipts."),

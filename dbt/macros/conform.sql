@@ -67,6 +67,9 @@
             ('needs_cold_chain', 'boolean'), ('is_bundle', 'boolean'), ('unit_cost_amount', money),
             ('cost_currency', 'text'), ('origin_country', 'text'), ('parent_key', 'text'),
         ],
+        'sku_recipes': [
+            ('kit_record_id', 'text'), ('component_record_id', 'text'), ('qty', 'quantity'), ('uom', 'text'),
+        ],
         'location_records': [
             ('location_name', 'text'), ('location_type', 'text'), ('gln', 'text'), ('location_code', 'text'),
             ('street', 'text'), ('city', 'text'), ('region', 'text'), ('postcode', 'text'), ('country', 'text'),

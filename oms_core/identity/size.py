@@ -221,3 +221,12 @@ def measures_agree(left: Quantities, right: Quantities) -> tuple[int, int]:
         else:
             differed += 1
     return agreed, differed
+
+
+@lru_cache(maxsize=262_144)
+def without_quantities(title: str | None) -> str:
+    """A title without contents, measures, packs and colours: what the sizes and colours of one product have in common."""
+    text = _MEASURE.sub(" ", _plain(title or ""))
+    for pattern in (*_PACKS, *(pattern for pattern, _ in _PACK_WORDS), _COLOUR):
+        text = pattern.sub(" ", text)
+    return " ".join(text.split())

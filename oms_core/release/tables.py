@@ -41,6 +41,9 @@ RELEASED_TABLES: Mapping[str, ReleasedTable] = {
         ReleasedTable("fct_temperature_readings", ("reading_id",), ("order_id",)),
         ReleasedTable("dim_customers", ("customer_id",)),
         ReleasedTable("dim_skus", ("sku_id",), ("sku_code", "gtin14")),
+        ReleasedTable(
+            "sku_relations", ("relation_kind", "from_sku_id", "to_sku_id"), ("from_sku_id", "to_sku_id")
+        ),
         ReleasedTable("dim_locations", ("location_id",)),
         ReleasedTable("dim_dates", ("date_on",)),
         # A sum names every record it is made of, so one attribute may have several rows.

@@ -12,4 +12,5 @@
     'unit_cost_amount': 'standard_price',
     'cost_currency': 'cost_currency',
     'origin_country': 'origin_country_iso2',
+    'parent_key': record_id('odoo', 'templates', 'template_id'),
 }) }}

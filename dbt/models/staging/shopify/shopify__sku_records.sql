@@ -30,4 +30,5 @@ with variants as (
     'unit_cost_amount': 'unit_cost_amount',
     'cost_currency': 'cost_currency',
     'origin_country': 'origin_country_iso2',
+    'parent_key': record_id('shopify', 'products', 'product_id'),
 }) }}

@@ -19,4 +19,5 @@ with variations as (
     'gtin': 'upc',
     'gtin14': 'upc_gtin14',
     'category_code': 'category_code',
+    'parent_key': record_id('square', 'catalog_items', 'item_id'),
 }) }}

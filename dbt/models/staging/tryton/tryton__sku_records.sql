@@ -56,4 +56,5 @@ products as (
     'category_code': 'category_name',
     'unit_cost_amount': 'cost_price',
     'cost_currency': 'cost_currency',
+    'parent_key': record_id('tryton', 'templates', 'template_id'),
 }) }}

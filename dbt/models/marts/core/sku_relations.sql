@@ -1,0 +1,2 @@
+select {{ contracted() }}
+from {{ source('identity', 'sku_relations') }}

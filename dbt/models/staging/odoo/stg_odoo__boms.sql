@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'odoo__boms'), keys=['id'], order='modified_at') }}
