@@ -61,7 +61,9 @@
 
 {#- SQL condition: an address that a marketplace or a log-in service hands out instead of the person's own mailbox. -#}
 {% macro is_relay_address(expression) -%}
-    ({% for domain in ['marketplace.amazon.', 'relay.', 'privaterelay.', 'noreply.', 'guest.'] -%}
+    ({% for domain in [
+        'marketplace.amazon.', 'relay.', 'privaterelay.', 'noreply.', 'guest.', 'members.ebay.', 'mozmail.',
+    ] -%}
     lower({{ expression }}) like '%@{{ domain }}%'{{ ' or ' if not loop.last }}
     {%- endfor %})
 {%- endmacro %}

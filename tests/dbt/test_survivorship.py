@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oms_core.identity import normalise
 from oms_core.identity.survivorship import RULES, UNITS
 
 MACROS = Path(__file__).resolve().parents[2] / "dbt" / "macros"
@@ -149,6 +150,19 @@ def test_a_rule_chooses(
     assert found["name_record_id"] == winner
     assert (found["name"], found["city"]) == (chosen[3], chosen[4])
     assert (found["name_rule"], found["name_rule_version"]) == (rule, "7")
+
+
+def test_addresses_that_marketplaces_hand_out_are_known_to_sql_as_to_python(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    condition = macros().is_relay_address("address")
+    told = [f"x1@{domain}example" for domain in normalise.RELAY_DOMAINS]
+    for address, is_relay in [*((one, True) for one in told), ("anna@inbox.example", False)]:
+        found = connection.execute(
+            f"select {condition} from (select ? as address) as a", [address]
+        ).fetchone()
+        assert found == (is_relay,), address
+        assert (normalise.email(address) is None) == is_relay, address
 
 
 def test_where_nobody_can_answer_nothing_survives(connection: duckdb.DuckDBPyConnection) -> None:

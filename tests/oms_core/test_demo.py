@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -107,6 +108,31 @@ def test_a_released_order_is_found_and_explained_from_the_command_line(demo: Dem
     assert '"net_amount"' in explained.stdout
     refused = runner.invoke(app, ["query", *home, "delete from fct_orders"])
     assert refused.exit_code == 1
+
+
+def test_what_a_rule_would_change_is_shown_before_it_is_set(demo: Demo) -> None:
+    runner = CliRunner()
+    home = ["--home", str(demo.settings.home)]
+    signed = ["--by", "ann", "--reason", "try it", "--dry-run", "--json"]
+    tried = runner.invoke(
+        app, ["rules", "set", "order", "identity", "--order", "erp,marketplace", *signed, *home]
+    )
+    assert tried.exit_code == 0, tried.output
+    numbers = next(c for c in json.loads(tried.stdout)["changes"] if c["attribute"] == "order_number")
+    warehouse = open_warehouse(demo.settings.home, None)
+    told_twice = (
+        "select count(distinct o.order_id) as n from intermediate.int_order_records_linked as o "
+        "inner join intermediate.int_order_records_linked as e on o.order_id = e.order_id and e.source_system = 'tryton' "
+        "and e.document_role = 'order' inner join marts.fct_orders as f on f.order_id = e.order_id "
+        "where e.order_number <> f.order_number"
+    )
+    assert numbers["count"] == warehouse.read(told_twice).to_pylist()[0]["n"] > 0
+    assert all(one["before"] != one["after"] for one in numbers["examples"])
+    for group in ("payments", "delivered", "lines"):
+        same = runner.invoke(app, ["rules", "set", "order", group, "--order", "erp", *signed, *home])
+        assert same.exit_code == 0, same.output
+    history = runner.invoke(app, ["rules", "history", "--json", *home])
+    assert json.loads(history.stdout) == []
 
 
 @pytest.fixture(scope="module")

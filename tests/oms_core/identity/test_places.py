@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oms_core.identity import places
+from oms_core.identity import places, rewrite
 from oms_core.identity.cluster import cluster
+from oms_core.release.read import query
+from oms_core.store.postgres import Database
 
 QUICK = settings(max_examples=100, deadline=None, database=None)
 
@@ -175,6 +178,39 @@ def test_a_name_that_one_system_has_twice_is_no_name() -> None:
         at("pos:l:3", location_name="Main store", country="DE"),
     ]
     assert len(partition(*rows)) == 3
+
+
+LUNA = {"location_name": "Luna Marylebone", "street": "84 High Street", "postcode": "W1U 4QP", "gln": None}
+
+
+@pytest.mark.parametrize(
+    ("change", "is_another"),
+    [
+        ({"street": "3 Bond Street", "postcode": "W1S 1RJ"}, False),  # it moved
+        ({"location_name": "Moonlight"}, False),  # it was renamed
+        (
+            {"location_name": "Sole Shoes", "street": "3 Bond Street", "postcode": "W1S 1RJ"},
+            True,
+        ),  # recycled in place
+    ],
+)
+def test_a_record_of_a_store_that_moves_stays_and_a_recycled_one_leaves(
+    change: dict[str, Any], is_another: bool
+) -> None:
+    before, after = (
+        rewrite.identifying("location", at("erp:l:1", **row)) for row in (LUNA, {**LUNA, **change})
+    )
+    assert (rewrite.rewritten("location", before, after) is not None) == is_another
+
+
+def test_the_address_of_a_store_that_moved_is_dated_by_releases(
+    database: Database, publish_small: Callable[..., Any]
+) -> None:
+    for street in ("84 High Street", "3 Bond Street"):
+        publish_small(database, dim_locations=[{"location_id": "LOC-A", "street": street}])
+    for release, street in ((1, "84 High Street"), (2, "3 Bond Street")):
+        answer = query(database, "select location_id, street from dim_locations", as_of=release)
+        assert answer.rows == (("LOC-A", street),)
 
 
 def test_distance_is_that_of_a_great_circle() -> None:
