@@ -200,7 +200,38 @@ def _resolve(
     if scored is None:
         return replace(resolved, evidence=evidence)
     known_odds = {(pair.left, pair.right): pair.probability for pair in scored.pairs}
-    return replace(resolved, evidence=evidence, doubtful=scored.doubtful(), probabilities=known_odds)
+    doubtful = _askable(entity, rows, found, scored, known.decisions.get(entity, ()))
+    return replace(resolved, evidence=evidence, doubtful=doubtful, probabilities=known_odds)
+
+
+def _askable(
+    entity: str, rows: Sequence[Row], found: Clustering, scored: Scores, decisions: Iterable[Decision]
+) -> list[ScoredPair]:
+    """Doubtful pairs, and likely ones that an unsure judgement holds back, but for those that identifiers rule out."""
+    unsure = {
+        (min(item.left, item.right), max(item.left, item.right))
+        for item in decisions
+        if item.judgement == "unsure"
+    }
+    held = [
+        pair
+        for pair in scored.pairs
+        if pair.probability >= scored.thresholds.merge and (pair.left, pair.right) in unsure
+    ]
+    place = {record: number for number, records in enumerate(found.clusters) for record in records}
+    veto, values = _VETOES[entity](rows), match.agreements(entity, rows)
+    of_cluster: dict[str, dict[int, set[str]]] = {name: defaultdict(set) for name in values}
+    for name, known in values.items():
+        for record, value in known.items():
+            of_cluster[name][place[record]].add(value)
+
+    def is_ruled_out(left: str, right: str) -> bool:
+        if veto(left, right) is not None:
+            return True
+        sides = [(told.get(place[left]), told.get(place[right])) for told in of_cluster.values()]
+        return any(ours and theirs and not (ours <= theirs or theirs <= ours) for ours, theirs in sides)
+
+    return [pair for pair in [*scored.doubtful(), *held] if not is_ruled_out(pair.left, pair.right)]
 
 
 def _with_ids(

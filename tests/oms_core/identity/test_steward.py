@@ -145,6 +145,34 @@ def test_unsure_is_no_wall_but_keeps_a_score_from_joining_the_pair(database: Dat
     assert now[pair[0]] == now[pair[1]]
 
 
+def test_what_was_unsure_is_asked_again_when_a_likely_pair_changes(database: Database) -> None:
+    pair = ANNA["record_id"], ANN["record_id"]
+    run(database, scored={pair: 0.7})
+    decide(database, *pair, "unsure")
+    for certainty in (0.99, 0.7, 0.99):
+        run(database, scored={pair: certainty})
+        assert waiting(database) == []
+    run(database, [ANN, replace_row(ANNA, phone="+49 151 23456780"), BOB, TWIN], scored={pair: 0.99})
+    assert waiting(database) == [pair]
+
+
+def test_identifiers_that_differ_leave_nothing_to_ask(database: Database) -> None:
+    pair = ANNA["record_id"], ANN["record_id"]
+    run(database, [replace_row(ANN, tax_number="DE811569869"), ANNA, BOB, TWIN], scored={pair: 0.7})
+    assert waiting(database) == []
+    # Nor through another record of one side.
+    twins = BOB["record_id"], ANNA["record_id"]
+    told = replace_row(TWIN, tax_number="DE811569869")
+    run(database, [ANN, ANNA, BOB, told], scored={(twins[1], twins[0]): 0.7})
+    assert waiting(database) == []
+
+
+def waiting(database: Database) -> list[tuple[str | None, str | None]]:
+    """Pairs in the queue."""
+    with database.begin() as connection:
+        return [(item.task.left, item.task.right) for item in evidence.tasks(connection)]
+
+
 def replace_row(row: Mapping[str, Any], **values: Any) -> dict[str, Any]:
     """The record, edited."""
     return {**row, **values}
