@@ -140,6 +140,7 @@ def queue(
         if entity is not None and entity not in ENTITIES:
             raise UnknownNameError(f"no entity {entity!r}; there are {', '.join(ENTITIES)}")
         found = evidence.tasks(connection, entity, kind=kind, is_open=not closed)
+        labels = _labels(connection, found)
     by_id = {item.id: item for item in found}
     ranked = [by_id[number] for number in rank({item.id: item.worth for item in found})][:limit]
     if as_json:
@@ -153,11 +154,12 @@ def queue(
     for name in ("why", "p", "orders", "open", "revenue"):
         table.add_column(name)
     for item in ranked:
-        about = (
-            f"{item.task.left}\n{item.task.right}"
-            if item.task.left
-            else f"{item.task.golden_id} {item.task.attribute or ''}"
+        about = "\n".join(
+            f"{record}  {labels.get((item.task.entity, record), '')}".rstrip()
+            for record in (item.task.left, item.task.right)
+            if record is not None
         )
+        about = about or f"{item.task.golden_id} {item.task.attribute or ''}".rstrip()
         table.add_row(
             str(item.id), item.task.entity, escape(about), escape(_why(item)),
             "" if item.task.probability is None else f"{item.task.probability:.3f}",
@@ -166,6 +168,25 @@ def queue(
     out.print(table)
     if len(found) > len(ranked):
         out.print(f"{len(found) - len(ranked):,} more; raise --limit")
+
+
+_LABELS = ("title", "company_name", "full_name", "location_name", "order_number")
+
+
+def _labels(connection: Connection, tasks: Sequence[Standing]) -> dict[tuple[str, str], str]:
+    """What people call the records that tasks are about, by entity and record id."""
+    found = {}
+    for entity in {item.task.entity for item in tasks}:
+        named = {
+            record
+            for item in tasks
+            for record in (item.task.left, item.task.right)
+            if record is not None and item.task.entity == entity
+        }
+        for record in evidence.records(connection, entity, named).values():
+            words = next((str(record.fields[name]) for name in _LABELS if name in record.fields), "")
+            found[entity, record.record_id] = words
+    return found
 
 
 def _why(item: Standing) -> str:

@@ -45,7 +45,7 @@ def percent(share: float) -> str:
 
 
 def _digits(rest: float) -> int:
-    return 1 if rest >= 1 else min(12, 1 - math.floor(math.log10(rest)))
+    return 1 if rest >= 1 else min(12, 1 - math.floor(math.log10(rest) + 1e-9))
 
 
 def bars(steps: Sequence[Step], width: int = 40) -> list[str]:
@@ -85,6 +85,7 @@ def svg(steps: Sequence[Step], title: str) -> str:
     width = _LABEL + _PLOT + _NOTE
     bits = total(steps)
     verdict = f"{bits:+.2f} bits, probability {percent(probability(bits))}"
+    title = _cut(title, 120)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img" font-family="system-ui, sans-serif" font-size="13">',
@@ -127,8 +128,10 @@ def _spans(steps: Sequence[Step]) -> tuple[list[tuple[float, float]], float, flo
         at += step.weight
     places = [0.0, at, *(place for span in spans for place in span)]
     low, high = min(places), max(places)
-    return spans, low, high if high > low else low + 1.0
+    return spans, low, high if high - low > 1e-9 else low + 1.0
 
 
 def _cut(words: str, most: int) -> str:
+    """Words that fit, without the signs that XML cannot hold."""
+    words = "".join(sign if sign.isprintable() else " " for sign in words)
     return words if len(words) <= most else words[: most - 1] + "…"
