@@ -697,6 +697,7 @@ def _mark(landing: Landing, settings: Settings, database: Database) -> str:
     with database.begin() as connection:
         digest.update(repr(state.recall_decisions(connection)).encode())
         digest.update(repr(rules.effective(connection)).encode())
+        digest.update(repr({name: model.sha256 for name, model in _models(connection).items()}).encode())
     for batch in landing.batches(gate="passed"):
         digest.update(batch.batch_id.encode())
     package = Path(__file__).resolve().parent
