@@ -84,6 +84,7 @@ def _given_name(have: Collection[str]) -> Comparison:
         levels.append(_level("given and family name swapped", crossed, (0.01, 0.001), neutral=True))
     levels += [
         _level("one letter differs", _within(name, 1, 3), _CLOSE),
+        _level("short form of the other", "words_alike(given_name_forms_l, given_name_forms_r) > 0", _NEAR),
         _level("one begins the other", _begins(name), _NEAR),
         _level("two letters differ", _within(name, 2, 5), _NEAR),
         _level("sounds alike", _equal("given_name_sound"), _LOOSE),
@@ -114,6 +115,7 @@ def _company(have: Collection[str]) -> Comparison:
     name = "company_name"
     left, right = f"{name}_l", f"{name}_r"
     least = f"least(length({left}), length({right}))"
+    words = "words_alike(company_words_l, company_words_r)"
     levels = [
         _level("same", _equal(name), _SAME, name),
         _level("same words", _equal("company_words"), _CLOSE),
@@ -123,9 +125,9 @@ def _company(have: Collection[str]) -> Comparison:
             _CLOSE,
         ),
         _level("one begins the other", _begins(name, 5), _NEAR),
-        _level("most words the same", f"words_alike({left}, {right}) >= 0.6", _NEAR),
+        _level("most words the same", f"{words} >= 0.6", _NEAR),
         _level("spelt alike", _all(f"{least} >= 6", f"levenshtein({left}, {right}) * 4 <= {least}"), _NEAR),
-        _level("a word in common", f"words_alike({left}, {right}) > 0", (0.03, 0.05)),
+        _level("a word in common", f"{words} > 0", (0.03, 0.05)),
     ]
     return Comparison(
         field=name, columns=_used(name, levels, have), unknown=_missing(name), levels=_rest(levels)

@@ -17,7 +17,8 @@ import pyarrow as pa
 from pypinyin import lazy_pinyin
 
 from oms_core.identity.model import Kind
-from oms_core.identity.normalise import RELAY_DOMAINS
+from oms_core.identity.names import full_forms
+from oms_core.identity.normalise import RELAY_DOMAINS, is_firm, name_words, simplified
 
 RECORD_ID = "record_id"
 SOURCE = "source_system"
@@ -62,9 +63,6 @@ _COMPANY = (
     "ltd|limited|inc|incorporated|llc|llp|lp|gmbh|ag|sarl|sas|sa|spa|srl|bv|nv|co|company|corp|corporation|pte|pty|plc|kk|kg"
     "|ohg|ug|oy|ab|as|aps|sp z o o|sl|gesellschaft|group|holdings?|youxian|youxiangongsi|gufen|gongsi|jituan"
 )
-_CJK_COMPANY = re.compile(
-    r"(股份有限公司|有限责任公司|有限公司|集团公司|集团|公司|株式会社|有限会社|주식회사|\(株\)|㈱)"
-)
 _CJK_TITLE = re.compile(r"(先生|女士|小姐|太太|老师|经理|様|さん|씨|님)$")
 _CJK_PLACE_END = re.compile(
     r"(特别行政区|维吾尔自治区|壮族自治区|回族自治区|自治区|自治州|地区|省|市|区|县|區|縣)$"
@@ -72,132 +70,19 @@ _CJK_PLACE_END = re.compile(
 _CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _KANA = re.compile(r"[\u3040-\u30ff]")
 _HANGUL = re.compile(r"[\uac00-\ud7af]")
-_COMPOUND = [
-    "欧阳",
-    "歐陽",
-    "司马",
-    "司馬",
-    "诸葛",
-    "諸葛",
-    "上官",
-    "东方",
-    "東方",
-    "皇甫",
-    "尉迟",
-    "尉遲",
-    "公孙",
-    "公孫",
-    "令狐",
-    "慕容",
-    "司徒",
-    "夏侯",
-    "端木",
-    "长孙",
-    "長孫",
-    "宇文",
-    "南宫",
-    "南宮",
-    "独孤",
-    "獨孤",
-    "西门",
-    "西門",
-]
+_COMPOUND = re.split(
+    " ",
+    "欧阳 歐陽 司马 司馬 诸葛 諸葛 上官 东方 東方 皇甫 尉迟 尉遲 公孙 公孫 令狐 慕容 司徒 夏侯 端木 长孙 "
+    "長孫 宇文 南宫 南宮 独孤 獨孤 西门 西門",
+)
 # The hundred most common Chinese family names, in pinyin: they tell which end of a Latin name is the family's.
-_FAMILY = [
-    "wang",
-    "li",
-    "zhang",
-    "liu",
-    "chen",
-    "yang",
-    "huang",
-    "zhao",
-    "wu",
-    "zhou",
-    "xu",
-    "sun",
-    "ma",
-    "zhu",
-    "hu",
-    "guo",
-    "he",
-    "lin",
-    "gao",
-    "luo",
-    "zheng",
-    "liang",
-    "xie",
-    "song",
-    "tang",
-    "han",
-    "feng",
-    "deng",
-    "cao",
-    "peng",
-    "zeng",
-    "xiao",
-    "tian",
-    "dong",
-    "pan",
-    "yuan",
-    "cai",
-    "jiang",
-    "yu",
-    "du",
-    "ye",
-    "cheng",
-    "wei",
-    "su",
-    "lu",
-    "ding",
-    "ren",
-    "shen",
-    "yao",
-    "fu",
-    "zhong",
-    "cui",
-    "tan",
-    "liao",
-    "fan",
-    "shi",
-    "jin",
-    "jia",
-    "xia",
-    "bai",
-    "fang",
-    "zou",
-    "xiong",
-    "meng",
-    "qin",
-    "qiu",
-    "hou",
-    "yin",
-    "xue",
-    "yan",
-    "lei",
-    "long",
-    "tao",
-    "duan",
-    "hao",
-    "kong",
-    "shao",
-    "mao",
-    "chang",
-    "wan",
-    "gu",
-    "lai",
-    "wen",
-    "ouyang",
-    "situ",
-    "zhuge",
-    "sima",
-    "shangguan",
-    "huangfu",
-    "kang",
-    "shan",
-    "dai",
-    "mo",
-]
+_FAMILY = re.split(
+    " ",
+    "wang li zhang liu chen yang huang zhao wu zhou xu sun ma zhu hu guo he lin gao luo zheng liang xie song "
+    "tang han feng deng cao peng zeng xiao tian dong pan yuan cai jiang yu du ye cheng wei su lu ding ren shen "
+    "yao fu zhong cui tan liao fan shi jin jia xia bai fang zou xiong meng qin qiu hou yin xue yan lei long "
+    "tao duan hao kong shao mao chang wan gu lai wen ouyang situ zhuge sima shangguan huangfu kang shan dai mo",
+)
 _CYRILLIC = dict(
     zip(
         "абвгдеёжзийклмнопрстуфхцчшщъыьэюяіїєґ",
@@ -218,7 +103,7 @@ def latin(value: str) -> str:
     """A text in Latin letters: Chinese as pinyin, one word per sign; other scripts sign by sign. Lower case."""
     text = unicodedata.normalize("NFKC", value).casefold()
     if _CJK.search(text):
-        text = " ".join(lazy_pinyin(text))
+        text = " ".join(lazy_pinyin(simplified(text)))
     out = []
     for sign in unicodedata.normalize("NFD", text) if not _HANGUL.search(text) else text:
         if sign < "\u0250" or not sign.isalpha():
@@ -233,12 +118,22 @@ def latin(value: str) -> str:
 
 def _latin_full_name(value: str) -> str:
     """'family, given' of a name in Chinese signs; otherwise its Latin spelling in the order it has."""
-    text = _CJK_TITLE.sub("", "".join(unicodedata.normalize("NFKC", value).split()))
-    if not _CJK.search(text) or _KANA.search(text) or len(text) > 5 or re.search(r"[a-zA-Z]", text):
+    text = _CJK_TITLE.sub("", unicodedata.normalize("NFKC", value).strip()).strip()
+    if not _CJK.search(text) or _KANA.search(text) or len(text) > 6 or re.search(r"[a-zA-Z]", text):
         return latin(value)
-    size = 2 if text[:2] in _COMPOUND and len(text) > 2 else 1
-    family, given = "".join(lazy_pinyin(text[:size])), "".join(lazy_pinyin(text[size:]))
+    parts = re.split(r"[\s·,]+", text)
+    if len(parts) == 1:
+        size = 2 if text[:2] in _COMPOUND and len(text) > 2 else 1
+        parts = [text[:size], text[size:]]
+    # 天宇 吴: forms with two fields put the given name first.
+    elif _is_family(parts[-1]) and not _is_family(parts[0]):
+        parts = [parts[-1], *parts[:-1]]
+    family, given = ("".join(lazy_pinyin(simplified(part))) for part in (parts[0], "".join(parts[1:])))
     return f"{family}, {given}"
+
+
+def _is_family(text: str) -> bool:
+    return text in _COMPOUND or (len(text) == 1 and lazy_pinyin(simplified(text))[0] in _FAMILY)
 
 
 def _latin_word(value: str) -> str:
@@ -248,8 +143,10 @@ def _latin_word(value: str) -> str:
 
 
 def _latin_company(value: str) -> str:
-    """A company's name without the words for its legal form."""
-    return latin(_CJK_COMPANY.sub(" ", unicodedata.normalize("NFKC", value)))
+    """A company's name as it writes itself in English: the place and the name in pinyin, the trade translated."""
+    if not _CJK.search(value):
+        return latin(value)
+    return " ".join(name_words(value if is_firm(value) else f"{value}公司") or ())
 
 
 def _latin_place(value: str) -> str:
@@ -382,7 +279,8 @@ def _derived(source: str, month_first: bool) -> list[_Column]:
         # A name of nothing but such words keeps them.
         spaced = f"regexp_replace(case when {short} = '' then {folded} else {short} end, ' +', ' ', 'g')"
         words = f"array_to_string(list_sort(list_distinct(string_split({spaced}, ' '))), ' ')"
-        return [one(_known(spaced)), one(f"left({words}, {_LONGEST})", "company_words")]
+        joined = f"replace({spaced}, ' ', '')"
+        return [one(_known(joined)), one(f"left({words}, {_LONGEST_TEXT})", "company_words")]
     if source == "date_of_birth":
         return [one(_date("value", month_first))]
     if source == "phone":
@@ -430,26 +328,29 @@ def _derived(source: str, month_first: bool) -> list[_Column]:
 
 def _full_name_columns() -> list[_Column]:
     """Given and family name out of one column: 'Family, Given', Chinese family names first, otherwise the last word."""
-    bare = f"trim(regexp_replace(regexp_replace({_name_fold('value')}, '\\b({_TITLES})\\b', ' ', 'g'), ' +', ' ', 'g'))"
-    before, after = _name_fold("split_part(value, ',', 1)"), _name_fold("split_part(value, ',', 2)")
-    words = f"string_split({bare}, ' ')"
+
+    def bare(text: str) -> str:
+        return f"trim(regexp_replace(regexp_replace({_name_fold(text)}, '\\b({_TITLES})\\b', ' ', 'g'), ' +', ' ', 'g'))"
+
+    whole, first, after = bare("value"), bare("split_part(value, ',', 1)"), bare("split_part(value, ',', 2)")
+    words, before = f"string_split({whole}, ' ')", f"string_split({first}, ' ')"
     family = ", ".join(f"'{name}'" for name in _FAMILY)
-    comma = f"(contains(value, ',') and {after} <> '' and not contains({before}, ' '))"
+    comma = f"(contains(value, ',') and {after} <> '' and len({before}) <= 3)"
     first_is = f"({words}[1] in ({family}) and {words}[-1] not in ({family}) and len({words}) <= 3)"
-    surname = f"case when {comma} then {before} when {first_is} then {words}[1] else {words}[-1] end"
+    surname = f"case when {comma} then {before}[-1] when {first_is} then {words}[1] else {words}[-1] end"
     given = (
-        f"case when {comma} then replace({after}, ' ', '') when {first_is} then array_to_string({words}[2:], '') "
-        f"else array_to_string({words}[:-2], '') end"
+        f"case when {comma} then replace({after}, ' ', '') || array_to_string({before}[:-2], '') "
+        f"when {first_is} then array_to_string({words}[2:], '') else array_to_string({words}[:-2], '') end"
     )
-    empty = f"{bare} in ({_NOTHING})"
+    unknown = f"{whole} in ({_NOTHING})"
     return [
         _Column(
-            "full_surname", "full_name", f"case when {empty} then null else left({surname}, {_LONGEST}) end"
+            "full_surname", "full_name", f"case when {unknown} then null else left({surname}, {_LONGEST}) end"
         ),
         _Column(
             "full_given",
             "full_name",
-            f"case when {empty} then null else left(nullif({given}, ''), {_LONGEST}) end",
+            f"case when {unknown} then null else left(nullif({given}, ''), {_LONGEST}) end",
         ),
     ]
 
@@ -574,6 +475,11 @@ class _Preparation:
             select.append(f"coalesce({values}) as {name}")
         select += [f"nullif(trim({self._text(name)}), '') as {self._slug(name)}" for name in others]
         self.con.execute(f"create table source as select {', '.join(select)} from raw")
+        if {"full_name", "company_name"} <= present.keys():
+            # A company's own name is nobody's given and family name.
+            self.con.execute(
+                "update source set full_name = null where lower(full_name) = lower(company_name)"
+            )
         columns = [*present, *(self._slug(name) for name in others)]
         if columns:
             counts = ", ".join(f"approx_count_distinct({name})" for name in columns)
@@ -700,9 +606,31 @@ class _Preparation:
         select += [name for name in names if name not in skip]
         self.con.execute(f"create table joined as select {', '.join(select)} from forms")
         keys = _keys([name.rsplit(" as ", 1)[-1] for name in select], kinds)
-        everything = ", ".join(["*", *(f"{sql} as {name}" for name, sql in keys.items())])
-        table: pa.Table = self.con.sql(f"select {everything} from joined").to_arrow_table()
+        everything = ", ".join(["joined.*", *(f"{sql} as {name}" for name, sql in keys.items())])
+        short = ""
+        if given:
+            self._load_short_forms()
+            everything += ", short_forms.given_name_forms"
+            short = " left join short_forms on short_forms.short_form = joined.given_name"
+        table: pa.Table = self.con.sql(f"select {everything} from joined{short}").to_arrow_table()
         return table
+
+    def _load_short_forms(self) -> None:
+        """Table `short_forms`: for each given name that is short for others, or has short forms, all of them."""
+        named = [
+            row[0] for row in self.con.execute("select distinct given_name from joined").fetchall() if row[0]
+        ]
+        forms = {name: full_forms(name) for name in named}
+        known = {name: " ".join(sorted(found)) for name, found in forms.items() if len(found) > 1}
+        table = pa.table(
+            {
+                "short_form": pa.array(list(known), pa.string()),
+                "given_name_forms": pa.array(list(known.values()), pa.string()),
+            }
+        )
+        self.con.register("short_form_values", table)
+        self.con.execute("create table short_forms as select * from short_form_values")
+        self.con.unregister("short_form_values")
 
     def _label(self, table: pa.Table, generic: Mapping[str, tuple[str, Kind]]) -> pa.Table:
         fields = []

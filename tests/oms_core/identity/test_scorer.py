@@ -428,13 +428,24 @@ def test_one_name_in_every_script_and_order() -> None:
     assert all(row["surname"] is None for row in rows[3:])
 
 
+def test_names_of_two_fields_short_forms_and_companies_that_are_no_people() -> None:
+    rows = forms(
+        full_name=["天宇 吴", "吴天宇", "Bill Gates", "Gates, William", "ACME Ltd"],
+        company_name=[None, None, None, None, "Acme Ltd"],
+    )
+    assert {(row["given_name"], row["surname"]) for row in rows[:2]} == {("tianyu", "wu")}
+    short, long = (set(row["given_name_forms"].split()) for row in rows[2:4])
+    assert "william" in short & long
+    assert rows[4]["given_name"] is None and rows[4]["surname"] is None and rows[4]["company_name"] == "acme"
+
+
 def test_traditional_and_simplified_places_and_company_suffixes() -> None:
     rows = forms(
         city=["上海市", "上海", "Shanghai", "臺北市", "台北"],
         company_name=["东方贸易有限公司", "東方貿易", "ACME GmbH & Co. KG", "Acme", "Ltd"],
     )
     assert [row["city"] for row in rows] == ["shanghai", "shanghai", "shanghai", "taibei", "taibei"]
-    assert rows[0]["company_name"] == rows[1]["company_name"] == "dong fang mao yi"
+    assert rows[0]["company_name"] == rows[1]["company_name"] == "dongfangtrading"
     assert rows[2]["company_name"] == rows[3]["company_name"] == "acme"
     assert rows[4]["company_name"] == "ltd"
 
