@@ -159,6 +159,80 @@ def test_a_mailbox_of_many_names_is_nobodys() -> None:
     assert len(set(found.assignment.members.values())) == 4
 
 
+def test_a_delivery_address_is_the_customer_it_was_entered_under_but_no_collective_account_is() -> None:
+    parent = customer("odoo:partners:1", full_name="Anna Müller", parent_key=None)
+    assert together(
+        "customer", parent, customer("odoo:partners:2", full_name="Max Kern", parent_key="odoo:partners:1")
+    )
+    strangers = [
+        customer(f"odoo:partners:{n}", full_name=f"{name} {name}son", parent_key="odoo:partners:1")
+        for n, name in enumerate(
+            ["Abel", "Bert", "Carl", "Dirk", "Emil", "Fred", "Gerd", "Hans", "Ivo", "Jens", "Karl", "Lars", "Marc", "Nils"], start=2
+        )
+    ]
+    found = run(customers=[parent, *strangers])["customer"]
+    assert len(set(found.assignment.members.values())) == len(strangers) + 1
+
+
+HOME = {"street": "12 High Street", "postcode": "LS1 8RE", "country": "GB"}
+
+
+def test_initials_and_nicknames_count_at_one_address_unless_they_could_be_two_peoples() -> None:
+    assert together(
+        "customer", customer("a:c:1", full_name="Thomas Baker", **HOME), customer("b:c:2", full_name="Baker, T.", **HOME),
+        customer("c:c:3", full_name="Tom Baker", **HOME | {"street": None}),
+    )  # fmt: skip
+    family = [
+        customer("a:c:1", full_name="John Chen", **HOME), customer("a:c:2", full_name="Jane Chen", **HOME),
+        customer("b:c:3", full_name="J. Chen", **HOME),
+    ]  # fmt: skip
+    assert len(set(run(customers=family)["customer"].assignment.members.values())) == 3
+
+
+def test_father_and_son_whom_the_systems_keep_apart_stay_two() -> None:
+    people = [
+        customer(
+            f"{system}:c:{who}",
+            full_name="Oliver Thompson",
+            email=f"{who}@example.com",
+            phone="+447472941967",
+            **HOME,
+        )
+        for system in ("erp", "shop")
+        for who in ("father", "son")
+    ]
+    found = run(customers=people)["customer"].assignment.members
+    assert found["erp:c:father"] == found["shop:c:father"] != found["shop:c:son"] == found["erp:c:son"]
+    # One system alone may have entered one person twice.
+    assert together(
+        "customer",
+        *people[:3:2],
+        customer("shop:c:new", full_name="Oliver Thompson", email="new@example.com", **HOME),
+    )
+
+
+def test_a_name_in_japanese_signs_and_one_in_latin_letters_at_one_phone() -> None:
+    shared = {"phone": "+819039221221", "country": "JP"}
+    one = [
+        customer("a:c:1", full_name="結衣 伊藤", **shared),
+        customer("b:c:2", full_name="Yui Ito", **shared),
+    ]
+    assert together("customer", *one)
+    two = [*one, customer("c:c:3", full_name="Ren Ito", **shared)]
+    assert len(set(run(customers=two)["customer"].assignment.members.values())) == 3
+
+
+def test_whom_a_delivery_goes_to_is_the_buyer_only_if_the_names_allow_it() -> None:
+    orders = [
+        order("shop:orders:1", "#1001", customer_key="shop:c:1"),
+        order("wms:p:1", "W1", "fulfilment", customer_key="wms:c:1"),
+    ]
+    for receiver, is_buyer in (("A. Müller", True), ("Anna Mulller", True), ("Oliver Thompson", False)):
+        people = [customer("shop:c:1", full_name="Anna Müller"), customer("wms:c:1", full_name=receiver)]
+        found = run(orders=orders, references=[reference("wms:p:1", "#1001")], customers=people)["customer"]
+        assert (len(set(found.assignment.members.values())) == 1) is is_buyer
+
+
 def test_differing_tax_numbers_and_kinds_outweigh_an_email() -> None:
     mail = {"email": "buy@example.com"}
     for left, right, reason in (
@@ -244,7 +318,9 @@ def test_places_meet_by_gln_code_or_address_and_part_by_gln() -> None:
         "location", location("a:l:1", **address), location("b:l:2", street="1 MAIN ST", postcode="ec1a1bb")
     )
     assert not together(
-        "location", location("a:l:1", gln="4012345000009", **address), location("b:l:2", gln="4012345000016", **address)
+        "location",
+        location("a:l:1", gln="4012345000009", **address),
+        location("b:l:2", gln="4012345000016", **address),
     )
     assert not together(
         "location", location("a:l:1", street="1 Main St"), location("b:l:2", street="1 Main St")
