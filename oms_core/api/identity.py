@@ -353,7 +353,7 @@ def is_steward(database: Database, key: str) -> bool:
 
 
 def _owner(database: Database, key: str) -> str | None:
-    if not key.isascii():
+    if not key.startswith(keys.PREFIX) or not key.isascii():
         return None
     with _looking(database) as connection:
         return keys.owner(connection, key)

@@ -15,7 +15,7 @@ from oms_core.store.tables import api_keys
 
 STEWARD = "steward"
 _LOCK = 7_301_006  # advisory lock of keys
-_PREFIX = "ohs"
+PREFIX = "ohs"
 
 
 def make(connection: Connection, name: str, *, by: str) -> str:
@@ -54,7 +54,7 @@ def make(connection: Connection, name: str, *, by: str) -> str:
         .returning(api_keys.c.id)
     ).scalar_one()
     log.append(connection, [log.Happening("key.made", by, f"{STEWARD}/{name}", {"key": number})])
-    return f"{_PREFIX}_{number}_{secret}"
+    return f"{PREFIX}_{number}_{secret}"
 
 
 def revoke(connection: Connection, name: str, *, by: str) -> None:
@@ -78,7 +78,7 @@ def owner(connection: Connection, key: str) -> str | None:
     """Name of the steward whose key this is, or None. Takes as long for a wrong secret as for the right one."""
     prefix, _, rest = key.partition("_")
     number, _, secret = rest.partition("_")
-    if prefix != _PREFIX or not number.isascii() or not number.isdecimal() or len(number) > 18 or not secret:
+    if prefix != PREFIX or not number.isascii() or not number.isdecimal() or len(number) > 18 or not secret:
         return None
     row = connection.execute(
         select(api_keys.c.name, api_keys.c.key_sha256).where(
