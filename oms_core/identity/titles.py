@@ -621,8 +621,7 @@ def _expand(
         for node, group in enumerate(members):
             if len(group) == 1:
                 continue
-            # Chance alone repeats a title of few or frequent words.
-            bits = min(float(catalogue.information[node]) - np.log2(max(catalogue.count, 1)), _MOST_BITS)
+            bits = _identical_bits(catalogue, node)
             pairs = (
                 list(combinations(group, 2))
                 if len(group) <= _MOST_IN_FULL
@@ -634,6 +633,11 @@ def _expand(
                 odds += [bits * float(np.log(2))] * len(pairs)
                 origin += [-1] * len(pairs)
     return lefts, rights, odds, origin
+
+
+def _identical_bits(catalogue: _Catalogue, node: int) -> float:
+    """Match weight of two rows of the same content: chance alone repeats a title of few or frequent words."""
+    return min(float(catalogue.information[node] - np.log2(max(catalogue.count, 1))), _MOST_BITS)
 
 
 _LEVELS = ("words", "model", "numbers", "measures", "colours", "contents", "price")
@@ -728,6 +732,13 @@ def explain_titles(fitted: FittedTitles, left_id: str, right_id: str) -> list[Fi
         if record not in fitted._row_of:
             raise KeyError(f"record {record} has no title or was not among the records: nothing to explain")
     one, other = sorted((fitted._row_of[left_id], fitted._row_of[right_id]))
+    if one == other:
+        bits = _identical_bits(fitted._catalogue, one)
+        return [
+            FieldWeight(
+                "identical", None, None, "the same content; the rarer its words, the more it says", bits
+            )
+        ]
     place = fitted._pair_of.get((one, other))
     if place is None:
         raise KeyError(

@@ -223,6 +223,9 @@ def test_only_pairs_of_new_records() -> None:
 def test_identical_rows_are_joined_and_do_not_explode() -> None:
     few = score_titles(table(["Sony Turntable PSLX350H"] * 3 + ["Bose speaker AM53BK"]))
     assert likely(few.pairs) == {("a0", "a1"), ("a0", "a2"), ("a1", "a2")}
+    again = fit_titles(table(["Sony Turntable PSLX350H"] * 2 + ["Bose speaker AM53BK"]))
+    (line,) = explain_titles(again, "a0", "a1")
+    assert line.weight_bits == pytest.approx(weights(again.scored.pairs)["a0", "a1"])
     many = score_titles(table(["Sony Turntable PSLX350H"] * 20_000))
     assert many.pairs.num_rows == 19_999
     assert any("20,000 identical rows" in sentence for sentence in many.cut)
