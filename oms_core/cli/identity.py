@@ -152,7 +152,7 @@ def queue(
     table = Table("task", "entity")
     table.add_column("about", overflow="fold", min_width=24)
     for name in ("why", "p", "orders", "open", "revenue"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for item in ranked:
         about = "\n".join(
             f"{record}  {labels.get((item.task.entity, record), '')}".rstrip()

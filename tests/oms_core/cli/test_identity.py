@@ -17,6 +17,7 @@ from sqlalchemy import URL
 from typer.testing import CliRunner
 
 from oms_core import pipeline
+from oms_core.cli import terminal
 from oms_core.cli.main import app
 from oms_core.identity import evidence, state
 from oms_core.identity.model import Model
@@ -83,7 +84,7 @@ def run(database: Database, database_url: URL, tmp_path: Path, monkeypatch: pyte
         "ORDERHUB_DATABASE_URL", database_url.render_as_string(hide_password=False).replace("+psycopg", "")
     )
     monkeypatch.setenv("ORDERHUB_HOME", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(terminal.out, "_width", 200)  # a table for people folds what it has no room for
 
     def call(*words: str) -> Result:
         return CliRunner().invoke(app, ["identity", *words])
