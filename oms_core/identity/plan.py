@@ -319,7 +319,25 @@ def comparisons(columns: Sequence[str], kinds: Mapping[str, Kind]) -> tuple[Comp
     for name, kind in kinds.items():
         if name in have:
             found.append({"text": _words, "number": _number, "date": _date, "code": _code}[kind](name))
-    return tuple(found)
+    return tuple(_possible(comparison, have) for comparison in found)
+
+
+def _possible(comparison: Comparison, have: Collection[str]) -> Comparison:
+    """Without levels that ask for a column there is not: of names without a short form, say, nothing is known of those.
+
+    What such a level would have taken falls to the last one.
+    """
+    kept = [level for level in comparison.levels if _columns_of(level.test) <= set(have)]
+    if len(kept) == len(comparison.levels):
+        return comparison
+    last = kept[-1].model_copy(
+        update={"m": 1 - sum(level.m for level in kept[:-1]), "u": 1 - sum(level.u for level in kept[:-1])}
+    )
+    return comparison.model_copy(update={"levels": (*kept[:-1], last)})
+
+
+def _columns_of(test: str) -> set[str]:
+    return {token.removesuffix("_l") for token in _tokens(test) if token.endswith("_l")}
 
 
 @dataclass(frozen=True)
