@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 from rapidfuzz.distance import OSA
@@ -115,13 +115,17 @@ class _Numbers:
                 halves[1, code[-5:]].append(code)
         return halves
 
-    def noisy(self, candidate: str) -> Iterator[tuple[str, list[str]]]:
+    def respelled(self, candidate: str) -> Iterator[tuple[str, list[str]]]:
         """Numbers a candidate may be another form of, closest form first: (what happened to it, numbers)."""
         code = normalise.code(candidate) or ""
         yield "punctuation", self._codes.get(code, [])
         if (base := _PART_OF.sub("", candidate)) != candidate and len(base) >= 4:
             yield "suffix", [base] if base in self.exact else []
         yield "look-alike", self._skeletons.get(_skeleton(candidate), [])
+
+    def damaged(self, candidate: str) -> Iterator[tuple[str, list[str]]]:
+        """Numbers of which a candidate may be what a cut or a slip left."""
+        code = normalise.code(candidate) or ""
         digits = sum(sign.isdigit() for sign in code)
         if len(code) >= _SHORTEST_TYPED - 1 and digits >= 5:
             # Both at once: in a dense sequence a number one sign short is the beginning of some other number, too.
@@ -161,6 +165,10 @@ def _skeleton(number: str) -> str:
     return "-".join(run.lstrip("0") or "0" for run in _RUN.findall(text))
 
 
+def _has_digit(text: str) -> bool:
+    return any(sign.isdigit() for sign in text)
+
+
 def reference_chunks(value: str | None) -> list[tuple[list[str], list[str]]]:
     """The references one text holds: for each, what it may say as a whole, and words of it that may be numbers.
 
@@ -173,8 +181,12 @@ def reference_chunks(value: str | None) -> list[tuple[list[str], list[str]]]:
         if whole is None or normalise.code(whole) is None:
             continue
         bare = normalise.order_number(_ABOUT.sub(" ", chunk))
-        wholes = [form for form in (whole, bare) if form]
-        found.append((list(dict.fromkeys(wholes)), normalise.reference_candidates(chunk)))
+        parts = chunk.split()
+        # "Sale SO26 1199": a number that was taken apart, not sale 1199.
+        rejoined = [f"{one}-{two}" for one, two in pairwise(parts) if _has_digit(one) and _has_digit(two)]
+        wholes = [form for form in (whole, bare, *rejoined) if form]
+        words = [] if rejoined else normalise.reference_candidates(chunk)
+        found.append((list(dict.fromkeys(wholes)), words))
     return found
 
 
@@ -252,6 +264,12 @@ class _Chain:
                     break
         if found:
             return found, None
+        # A whole number in another form comes before a word of it: "SO26 1199" is not order 1199.
+        for wholes, _ in chunks:
+            for candidate in wholes:
+                hit = self._noisy(origin, hint, rule, value, self.numbers.respelled(candidate))
+                if hit is not None:
+                    return [hit], None
         for _, words in chunks:
             for candidate in words:
                 target, why = self._lookup(origin, self.numbers.exact.get(candidate, ()), hint, value)
@@ -264,13 +282,16 @@ class _Chain:
             return [], fault
         for wholes, words in chunks:
             for candidate in dict.fromkeys((*wholes, *words)):
-                hit = self._noisy(origin, candidate, hint, rule, value)
+                forms = (*self.numbers.respelled(candidate), *self.numbers.damaged(candidate))
+                hit = self._noisy(origin, hint, rule, value, forms)
                 if hit is not None:
                     return [hit], None
         return [], f"no order has the number {value!r}"
 
-    def _noisy(self, origin: str, candidate: str, hint: str | None, rule: str, value: str) -> _Hit | None:
-        for noise, numbers in self.numbers.noisy(candidate):
+    def _noisy(
+        self, origin: str, hint: str | None, rule: str, value: str, forms: Iterable[tuple[str, list[str]]]
+    ) -> _Hit | None:
+        for noise, numbers in forms:
             targets = [record for number in numbers for record in self.numbers.exact[number]]
             target, _ = self._lookup(origin, targets, hint, value)
             if target is None:

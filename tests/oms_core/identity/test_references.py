@@ -128,6 +128,18 @@ def test_a_sign_short_of_a_number_in_a_dense_sequence_is_nobodys() -> None:
     assert "wms:pickings:1" in found.orphans
 
 
+def test_a_whole_number_in_another_form_comes_before_a_word_of_it() -> None:
+    orders = [
+        order("shop:orders:a", "#1199"),
+        order("erp:sales:b", "SO26-1199"),
+        order("wms:p:1", None, "fulfilment"),
+    ]
+    for written in ("SO26 1199", "Sale SO26 1199 urgent"):
+        found = run(orders, references=[reference("wms:p:1", written)])
+        assert not together(found, "wms:p:1", "shop:orders:a")
+    assert together(run(orders, references=[reference("wms:p:1", "SO26 1199")]), "wms:p:1", "erp:sales:b")
+
+
 def test_amounts_that_differ_outweigh_a_likeness_of_numbers() -> None:
     orders = [paid("shop:orders:a", AMAZON, "10.00"), paid("erp:sales:b", "E-5", "12.00")]
     assert not together(
