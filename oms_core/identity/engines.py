@@ -107,7 +107,7 @@ class PostgreSQL:
             "create function words_alike(a text, b text) returns float8 as $$ select 2.0::float8 * (select count(*) from ("
             "select unnest(string_to_array(a, ' ')) intersect select unnest(string_to_array(b, ' '))) s) / ("
             "(select count(distinct x) from unnest(string_to_array(a, ' ')) x) + "
-            "(select count(distinct x) from unnest(string_to_array(b, ' ')) x)) $$ language sql immutable"
+            "(select count(distinct x) from unnest(string_to_array(b, ' ')) x)) $$ language sql immutable strict"
         )
         self.con.commit()
 
@@ -157,9 +157,10 @@ class Spark:
     def __init__(self, session: Any) -> None:
         self.session = session
         session.sql(
-            "create or replace temporary function words_alike(a string, b string) returns double return 2.0d * "
+            "create or replace temporary function words_alike(a string, b string) returns double return "
+            "case when a is not null and b is not null then 2.0d * "
             "size(array_intersect(split(a, ' '), split(b, ' '))) / "
-            "(size(array_distinct(split(a, ' '))) + size(array_distinct(split(b, ' '))))"
+            "(size(array_distinct(split(a, ' '))) + size(array_distinct(split(b, ' ')))) end"
         )
         self._made: list[str] = []
 
