@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +30,7 @@ from oms_core.release.seal import (
     TableSeal,
     Totals,
     hash_lines,
+    hex_digits,
     money_columns,
     release_root,
     repeated_hashes,
@@ -227,10 +229,13 @@ def _publish_table(connection: Connection, offer: _Offer, release_id: int) -> Pu
         )
         hashes = load.sorted_hashes()
         closed = _close(connection, name, release_id, before.unseen())
-        if not existing:
-            history.index_history(connection, offer.table)
-        elif inserted:
-            _check_keys(connection, offer.table, release_id)
+        # While PostgreSQL builds indexes we would only wait.
+        with ThreadPoolExecutor(1) as aside:
+            root = aside.submit(tree_root, hashes.tobytes())
+            if not existing:
+                history.index_history(connection, offer.table)
+            elif inserted:
+                _check_keys(connection, offer.table, release_id)
     except (StoreError, DBAPIError) as error:
         raise _explained(offer.table, error) from error
     totals = load.totals.totals()
@@ -242,7 +247,7 @@ def _publish_table(connection: Connection, offer: _Offer, release_id: int) -> Pu
             columns=tuple((column, types[column]) for column in load.columns),
             row_count=len(hashes),
             control_totals=totals,
-            merkle_root=tree_root(hashes.tobytes()),
+            merkle_root=root.result(),
         ),
         inserted_count=inserted,
         closed_count=closed,
@@ -274,7 +279,7 @@ class _Load:
             is_new = ~self._before.contains(hashes)
             if is_new.any():
                 lines = lines.filter(pa.array(is_new))
-                spelled = pa.array(["\\\\x" + row.tobytes().hex() for row in hashes[is_new]])
+                spelled = pc.binary_join_element_wise("\\\\x", hex_digits(hashes[is_new]), "")
                 yield line_bytes(pc.binary_join_element_wise(lines, spelled, self._end, "\t"))
 
     def sorted_hashes(self) -> NDArray[np.uint8]:
@@ -450,8 +455,12 @@ def _unchanged(connection: Connection, release_id: int) -> Publication:
 
 
 def _analyze(database: Database, tables: list[PublishedTable]) -> None:
-    """Let the planner know tables that changed a lot; autovacuum would, but readers come at once."""
+    """Let the planner know tables that changed a lot; autovacuum would, but readers come at once.
+
+    A small sample (300 rows for each unit of the target) is enough for them until autovacuum takes its larger one.
+    """
     with database.begin() as connection:
+        connection.execute(text("SET LOCAL default_statistics_target = 20"))
         for table in tables:
             if table.inserted_count + table.closed_count > table.seal.row_count / 10:
                 connection.execute(text(f"ANALYZE {history.history_table(table.seal.table)}"))

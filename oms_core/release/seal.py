@@ -72,8 +72,18 @@ def hash_lines(lines: pa.StringArray) -> NDArray[np.uint8]:
         (n, 32) uint8.
     """
     sha256 = hashlib.sha256
-    digests = b"".join([sha256(b"\x00" + line).digest() for line in split_lines(lines)])
+    marked: pa.StringArray = pc.binary_join_element_wise("\x00", lines, "")
+    digests = b"".join([sha256(line).digest() for line in split_lines(marked)])
     return np.frombuffer(digests, dtype=np.uint8).reshape(-1, HASH_BYTES)
+
+
+def hex_digits(hashes: NDArray[np.uint8]) -> pa.StringArray:
+    """Hashes (n, 32) as text: (n,) of 64 hex digits each."""
+    digits = 2 * HASH_BYTES
+    ends = np.arange(0, (len(hashes) + 1) * digits, digits, dtype=np.int32)
+    return pa.StringArray.from_buffers(
+        len(hashes), pa.py_buffer(ends.tobytes()), pa.py_buffer(hashes.tobytes().hex().encode())
+    )
 
 
 def sort_hashes(hashes: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -59,7 +59,6 @@ RELEASED_TABLES: Mapping[str, ReleasedTable] = {
         ReleasedTable("location_xref", ("record_id", "valid_from"), ("location_id", SOURCE_KEY)),
         ReleasedTable("ops_conservation", ("source_system", "currency")),
         ReleasedTable("ops_orphans", ("record_id",)),
-        ReleasedTable("ops_orphans", ("record_id",)),
     )
 }
 
