@@ -85,27 +85,20 @@ class Builder:
         _write(process, {"environment": environment, "options": options})
         return process
 
-    def build(self, select: Sequence[str]) -> BuildResult:
+    def build(self, select: Sequence[str], exclude: Sequence[str] = ()) -> BuildResult:
         """Run `dbt build` on part of the project, with its data tests.
 
         Args:
             select: dbt selectors, such as ["staging", "intermediate"].
+            exclude: selectors of what to leave out.
 
         Raises:
             WarehouseError: a model could not be built; tests that fail are in the result.
         """
         # A test runs once everything it looks at is built.
-        return self._run(
-            [
-                "build",
-                "--indirect-selection",
-                "buildable",
-                "--exclude-resource-type",
-                "unit_test",
-                "--select",
-                *select,
-            ]
-        )
+        command = ["build", "--indirect-selection", "buildable", "--exclude-resource-type", "unit_test"]
+        command += ["--select", *select]
+        return self._run([*command, "--exclude", *exclude] if exclude else command)
 
     def run_unit_tests(self) -> BuildResult:
         """Run dbt's unit tests. They need the models built, since dbt reads column types from there, but no data."""

@@ -33,13 +33,18 @@ def main() -> None:
         if first is None:
             return
         os.environ.update(first["environment"])
-        runner, error = _parse(first["options"])
-        _answer(answers, {"error": error})
-        is_idle.set()
-        while (message := asked.get()) is not None:
-            is_idle.clear()
-            _answer(answers, _invoke(runner, [*message["command"], *first["options"]]))
+        project, error = _parse(first["options"])
+        answer: dict[str, Any] = {"error": error}
+        while True:
             is_idle.set()
+            _answer(answers, answer)
+            # A build leaves its traces in the parsed project, so each has a copy, made while nobody waits.
+            copy = project.deepcopy() if project is not None else None
+            message = asked.get()
+            if message is None:
+                return
+            is_idle.clear()
+            answer = _invoke(copy, [*message["command"], *first["options"]])
 
 
 def _listen(asked: SimpleQueue[dict[str, Any] | None], is_idle: threading.Event) -> None:
@@ -61,12 +66,14 @@ def _parse(options: list[str]) -> tuple[Any, str | None]:
 
     outcome = dbtRunner().invoke(["parse", *options])
     _close_log()
-    # Whoever is given the manifest does not parse again.
-    return dbtRunner(manifest=outcome.result), _sentence(outcome.exception)  # type: ignore[arg-type]
+    return outcome.result, _sentence(outcome.exception)
 
 
-def _invoke(runner: Any, arguments: list[str]) -> dict[str, Any]:
-    outcome = runner.invoke(arguments)
+def _invoke(project: Any, arguments: list[str]) -> dict[str, Any]:
+    from dbt.cli.main import dbtRunner
+
+    # Given a parsed project, dbt does not parse again.
+    outcome: Any = dbtRunner(manifest=project).invoke(arguments)
     _close_log()
     _leave_warehouse()
     results = [

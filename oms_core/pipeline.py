@@ -642,7 +642,12 @@ def _unify(
         rows = load(landing, warehouse)
     say(f"{rows:,} rows loaded into the warehouse")
     with _timed(seconds, "staging"):
-        first = dbt.build(["resource_type:seed", "staging", "intermediate"])
+        # A test of tables that hold no rows can only pass.
+        silent = set(registry.sources()) - {count.source for count in landing.counts() if count.landed}
+        first = dbt.build(
+            ["resource_type:seed", "staging", "intermediate"],
+            exclude=[f"staging.{source},resource_type:test" for source in sorted(silent)],
+        )
     _refuse(first.failures, "staging does not pass its tests")
     say(f"staging built: {first.node_count} models and tests")
     with _timed(seconds, "identity"):

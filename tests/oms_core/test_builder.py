@@ -34,13 +34,16 @@ tiny:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A dbt project of three models, one of which can be spoilt."""
+    """A dbt project of a few models, one of which can be spoilt."""
     folder = tmp_path / "project"
     (folder / "models").mkdir(parents=True)
     (folder / "dbt_project.yml").write_text(_PROJECT)
     (folder / "profiles.yml").write_text(_PROFILE)
     (folder / "models" / "one.sql").write_text("select 1 as n")
-    (folder / "models" / "two.sql").write_text("select n + 1 as n from {{ ref('one') }}")
+    (folder / "models" / "inner.sql").write_text(
+        "{{ config(materialized='ephemeral') }} select n + 1 as n from {{ ref('one') }}"
+    )
+    (folder / "models" / "two.sql").write_text("select n from {{ ref('inner') }}")
     (folder / "models" / "slow.sql").write_text(
         "select count(*) as n from range(4000000000) as a(x) where x % 7 = 3"
     )
@@ -65,6 +68,7 @@ def test_the_warehouse_is_free_between_builds_and_one_parse_serves_them_all(
     (project / "models" / "two.sql").write_text("not looked at any more")
     assert builder.build(["two"]).node_count == 1
     assert warehouse.read("select n from two").to_pylist() == [{"n": 2}]
+    assert builder.build(["one", "two"]).node_count == 2, "also what was built before"
     builder.dismiss()
     with pytest.raises(WarehouseError, match="two"):
         builder.build(["two"])
