@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -36,7 +38,9 @@ def tracked() -> list[Path]:
 def commands() -> list[tuple[str, ...]]:
     """Every command as its words, groups unfolded."""
     found = []
-    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+    group: Any = typer.main.get_command(app)
+    group.load()
+    for name, command in group.commands.items():
         inner = getattr(command, "commands", None)
         found += [(name, sub) for sub in inner] if inner else [(name,)]
     return found
@@ -85,6 +89,24 @@ def test_every_command_shows_an_example_and_stands_in_the_readme(words: tuple[st
         or f"`{' '.join(words)}`" in readme
         or f"`{words[-1]}`" in readme
     )
+
+
+def test_help_imports_nothing_that_does_work() -> None:
+    script = (
+        "import sys; from oms_core.cli.main import app; app(['--help'], standalone_mode=False); "
+        "print({'sqlalchemy', 'pyarrow', 'duckdb', 'pydantic', 'numpy', 'httpx'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("set()")
+
+
+def test_a_group_imported_late_is_announced_with_its_own_help() -> None:
+    announced: Any = typer.main.get_command(app)
+    loaded: Any = typer.main.get_command(app)
+    loaded.load()
+    for name in loaded.modules:
+        assert announced.commands[name].help == loaded.commands[name].help
+        assert loaded.commands[name].commands
 
 
 def test_every_source_and_every_declared_stream_is_described() -> None:

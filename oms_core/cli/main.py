@@ -12,18 +12,14 @@ from dataclasses import asdict
 from datetime import UTC
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from connectors import quarantine as quarantine_room
-from connectors import registry
-from connectors.extract import PullResult
-from connectors.landing import Landing
-from oms_core import pipeline
-from oms_core.cli import audit, diff, identity, resolve, rules
+from oms_core.cli import diff, resolve
+from oms_core.cli.lazy import LazyGroup, lazy_group
 from oms_core.cli.terminal import (
     AsJson,
     Home,
@@ -39,8 +35,14 @@ from oms_core.cli.terminal import (
 )
 from oms_core.settings import Settings
 
+# What does the work is imported by the command that needs it: it takes more than a second.
+if TYPE_CHECKING:
+    from connectors.extract import PullResult
+    from oms_core.pipeline import UnifyResult
+
 app = typer.Typer(
     name="orderhub",
+    cls=LazyGroup,
     help="One order, one row, one truth: pull orders from every system, unify them, release them, explain them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -55,11 +57,18 @@ app.add_typer(release_app, name="release")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(sources_app, name="sources")
 app.add_typer(sandbox_app, name="sandbox")
-app.add_typer(rules.app, name="rules")
-app.add_typer(identity.app, name="identity")
+lazy_group(app, "rules", "oms_core.cli.rules", "Survivorship: which source is believed for which value.")
+lazy_group(
+    app, "identity", "oms_core.cli.identity", "Who is who: the stewards' queue, decisions, histories, models."
+)
 app.command(epilog=resolve.EPILOG)(resolve.resolve)
 app.command(epilog=diff.EPILOG)(diff.diff)
-app.add_typer(audit.app, name="audit")
+lazy_group(
+    app,
+    "audit",
+    "oms_core.cli.audit",
+    "What changed anything, append-only and signed, and whether all of it still holds.",
+)
 
 
 class DirtLevel(StrEnum):
@@ -125,6 +134,8 @@ def pull(
     as_json: AsJson = False,
 ) -> None:
     """Pull records from source systems into landing."""
+    from oms_core import pipeline
+
     settings = Settings.from_environment(home)
     with Live(as_json) as live:
         results = pipeline.pull(
@@ -141,7 +152,7 @@ def pull(
         raise typer.Exit(1)
 
 
-def _show_unify(result: pipeline.UnifyResult, as_json: bool) -> None:
+def _show_unify(result: UnifyResult, as_json: bool) -> None:
     if as_json:
         print_json(_unify_report(result))
         return
@@ -158,7 +169,7 @@ def _show_unify(result: pipeline.UnifyResult, as_json: bool) -> None:
     out.print(f"{word} [bold]{result.release_id}[/]: {result.orders:,} orders, {result.orphans:,} orphans")
 
 
-def _unify_report(result: pipeline.UnifyResult) -> dict[str, Any]:
+def _unify_report(result: UnifyResult) -> dict[str, Any]:
     return {
         "is_new": result.is_new,
         "release_id": result.release_id,
@@ -188,6 +199,8 @@ def unify(
     as_json: AsJson = False,
 ) -> None:
     """Turn what has landed into the next release: gates, identity, facts, release."""
+    from oms_core import pipeline
+
     with Live(as_json) as live:
         result = pipeline.unify(
             Settings.from_environment(home),
@@ -219,6 +232,8 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Pull, then unify: the whole way from the source systems to a release."""
+    from oms_core import pipeline
+
     settings = Settings.from_environment(home)
     for path in [*(file or []), *([mapping] if mapping else [])]:
         pipeline.drop(settings, path)
@@ -338,8 +353,11 @@ def quarantine_list(
     as_json: AsJson = False,
 ) -> None:
     """Show rows in quarantine with their reasons and ages."""
+    from connectors import quarantine as room
+    from connectors.landing import Landing
+
     with contextlib.closing(Landing(Settings.from_environment(home).landing)) as landing:
-        rows = quarantine_room.list_rows(landing, source, stream)
+        rows = room.list_rows(landing, source, stream)
     if as_json:
         print_json([vars(row) for row in rows])
         return
@@ -362,10 +380,14 @@ def quarantine_replay(
     as_json: AsJson = False,
 ) -> None:
     """Validate quarantined rows again with today's models and land those that pass."""
+    from connectors import quarantine as room
+    from connectors import registry
+    from connectors.landing import Landing
+
     declared = registry.source(source)
     with contextlib.closing(Landing(Settings.from_environment(home).landing)) as landing:
-        rows = quarantine_room.list_rows(landing, source, stream)
-        results = quarantine_room.replay(landing, declared, rows, dry_run=dry_run)
+        rows = room.list_rows(landing, source, stream)
+        results = room.replay(landing, declared, rows, dry_run=dry_run)
     if as_json:
         print_json([vars(item) for item in results])
         return
@@ -382,6 +404,9 @@ def quarantine_replay(
 @plain_errors
 def sources_list(home: Home = None, as_json: AsJson = False) -> None:
     """Show every declared source, its streams and what it needs."""
+    from connectors import registry
+    from oms_core import pipeline
+
     settings = Settings.from_environment(home)
     rows = [
         {
@@ -418,6 +443,7 @@ def sources_check(
 ) -> None:
     """Ask each stream for its first page and compare it with the declaration; nothing lands."""
     from connectors.check import check_source
+    from oms_core import pipeline
 
     settings = Settings.from_environment(home)
     found = [
@@ -471,6 +497,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say where a value came from: rule, source, record, and the bytes of the page as received."""
+    from connectors.landing import Landing
     from oms_core.audit.explain import explain as find
     from oms_core.release.read import resolve
 

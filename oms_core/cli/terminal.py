@@ -9,21 +9,17 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from connectors.errors import ConnectorError
-from oms_core import pipeline
-from oms_core.audit.log import AuditError
-from oms_core.release.errors import ReleaseError
 from oms_core.settings import Settings
-from oms_core.store.errors import StoreError
-from oms_core.store.postgres import Database
-from oms_core.warehouse import WarehouseError
+
+if TYPE_CHECKING:
+    from oms_core.store.postgres import Database
 
 out = Console()
 err = Console(stderr=True)
@@ -49,21 +45,32 @@ def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
-        except pipeline.CallError as error:
-            fail(str(error), 2)
-        except (
-            ConnectorError,
-            pipeline.PipelineError,
-            WarehouseError,
-            StoreError,
-            ReleaseError,
-            AuditError,
-        ) as error:
-            fail(str(error))
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
         except KeyboardInterrupt:
             fail("stopped; nothing half done was kept", 130)
+        except Exception as error:
+            code = _exit_code(error)
+            if code is None:
+                raise
+            fail(str(error), code)
 
     return run
+
+
+def _exit_code(error: Exception) -> int | None:
+    """2 for a wrong call, 1 for what we know can fail, None for what nobody foresaw."""
+    from connectors.errors import ConnectorError
+    from oms_core import pipeline
+    from oms_core.audit.log import AuditError
+    from oms_core.release.errors import ReleaseError
+    from oms_core.store.errors import StoreError
+    from oms_core.warehouse import WarehouseError
+
+    if isinstance(error, pipeline.CallError):
+        return 2
+    known = (ConnectorError, pipeline.PipelineError, WarehouseError, StoreError, ReleaseError, AuditError)
+    return 1 if isinstance(error, known) else None
 
 
 def print_json(value: object) -> None:
@@ -122,6 +129,8 @@ class Live:
 
 @contextlib.contextmanager
 def open_store(settings: Settings) -> Iterator[Database]:
+    from oms_core.store.postgres import Database
+
     with Database.from_environment(settings.home, settings.values) as database:
         database.upgrade()
         yield database
