@@ -604,25 +604,37 @@ def unify(
         stack.enter_context(contextlib.closing(landing))
         dbt = builder or stack.enter_context(open_builder(settings))
         stack.enter_context(sole_writer(settings.home, say=say))
+        # The embedded server, when it is ours to start, starts while the gate judges.
+        opening = stack.enter_context(ThreadPoolExecutor(1)).submit(_open_store, settings)
+        stack.callback(lambda: None if opening.exception() else opening.result().close())
         with _timed(seconds, "gate 1"):
             landing.pass_unchanged()
             if landing.batches(gate="pending"):
-                dbt.start()  # it gets ready while the gate judges
+                dbt.start()  # as does dbt
             gates = [open_gate(landing, settings, say, recheck_held=recheck_held)]
-        with Database.from_environment(settings.home, settings.values) as database:
-            with _timed(seconds, "store"):
-                database.upgrade()
-                current = current_release(database)
-            mark = _mark(landing, settings, database)
-            before = _last_run(settings)
-            is_current = current is not None and before.get("release_id") == current.release_id
-            if not force and is_current and before.get("mark") == mark:
-                say(f"nothing is new since release {before['release_id']}")
-                return UnifyResult(
-                    False, before["release_id"], before["orders"], before["orphans"], gates, None, [], seconds
-                )
-            drop: dict[str, Any] = {} if largest_drop is None else {"largest_drop": largest_drop}
-            return _unify(settings, landing, database, dbt, gates, mark, before, seconds, say, drop)
+        with _timed(seconds, "store"):
+            database = opening.result()
+            current = current_release(database)
+        mark = _mark(landing, settings, database)
+        before = _last_run(settings)
+        is_current = current is not None and before.get("release_id") == current.release_id
+        if not force and is_current and before.get("mark") == mark:
+            say(f"nothing is new since release {before['release_id']}")
+            return UnifyResult(
+                False, before["release_id"], before["orders"], before["orphans"], gates, None, [], seconds
+            )
+        drop: dict[str, Any] = {} if largest_drop is None else {"largest_drop": largest_drop}
+        return _unify(settings, landing, database, dbt, gates, mark, before, seconds, say, drop)
+
+
+def _open_store(settings: Settings) -> Database:
+    database = Database.from_environment(settings.home, settings.values)
+    try:
+        database.upgrade()
+    except BaseException:
+        database.close()
+        raise
+    return database
 
 
 def _unify(
