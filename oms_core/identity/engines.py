@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import duckdb
@@ -45,6 +48,14 @@ def _all_known(columns: Sequence[str]) -> str:
     return " and ".join(f"{column} is not null" for column in columns)
 
 
+def in_memory(memory_limit: str = "2GB") -> duckdb.DuckDBPyConnection:
+    """A DuckDB of its own that spills to the system's folder for such things and draws nothing on the terminal."""
+    spill = Path(tempfile.gettempdir()) / f"orderhub-duckdb-{os.getpid()}"
+    connection = duckdb.connect(config={"memory_limit": memory_limit, "temp_directory": str(spill)})
+    connection.execute("set enable_progress_bar = false")
+    return connection
+
+
 class DuckDB:
     """In memory, or in a schema of its own of a connection that is handed in."""
 
@@ -53,9 +64,8 @@ class DuckDB:
     def __init__(self, memory_limit: str, connection: duckdb.DuckDBPyConnection | None = None) -> None:
         if connection is None:
             self._schema = None
-            self.con = duckdb.connect(
-                config={"memory_limit": memory_limit, "preserve_insertion_order": "false"}
-            )
+            self.con = in_memory(memory_limit)
+            self.con.execute("set preserve_insertion_order = false")
         else:
             self._schema = f"scoring_{uuid.uuid4().hex}"
             self.con = connection.cursor()

@@ -328,9 +328,9 @@ def _decide(
 
 def _hashes(table: pa.Table, columns: Sequence[str]) -> npt.NDArray[np.uint64]:
     """(n,) one number per row, equal where the columns are equal."""
-    import duckdb
+    from oms_core.identity.engines import in_memory
 
-    con = duckdb.connect()
+    con = in_memory()
     try:
         con.register("records", table.select(columns))
         listed = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)

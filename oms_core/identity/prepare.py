@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 from pypinyin import lazy_pinyin
 
+from oms_core.identity.engines import in_memory
 from oms_core.identity.model import Kind
 from oms_core.identity.names import full_forms
 from oms_core.identity.normalise import RELAY_DOMAINS, is_firm, name_words, simplified
@@ -63,6 +64,9 @@ _COMPANY = (
     "ltd|limited|inc|incorporated|llc|llp|lp|gmbh|ag|sarl|sas|sa|spa|srl|bv|nv|co|company|corp|corporation|pte|pty|plc|kk|kg"
     "|ohg|ug|oy|ab|as|aps|sp z o o|sl|gesellschaft|group|holdings?|youxian|youxiangongsi|gufen|gongsi|jituan"
 )
+# Legal forms that end no person's name.
+_LEGAL = "ltd|limited|inc|incorporated|llc|l l c|llp|gmbh|ag|kg|ohg|sarl|sas|plc|corp|corporation|company|pty|bv|nv|srl|spa|oy|kk"
+_CJK_FIRM = "公司|株式会社|有限会社|合同会社|㈱"
 _CJK_TITLE = re.compile(r"(先生|女士|小姐|太太|老师|经理|様|さん|씨|님)$")
 _CJK_PLACE_END = re.compile(
     r"(特别行政区|维吾尔自治区|壮族自治区|回族自治区|自治区|自治州|地区|省|市|区|县|區|縣)$"
@@ -376,7 +380,7 @@ def prepare(
     """
     if RECORD_ID not in records.column_names:
         raise ValueError(f"the records have no column {RECORD_ID}; name the column that identifies them")
-    con = duckdb.connect(config={"memory_limit": memory_limit})
+    con = in_memory(memory_limit)
     try:
         con.register("raw", records)
         _refuse_unusable_ids(con)
@@ -465,7 +469,7 @@ class _Preparation:
             self.names[name] = slug
         return self.names[name]
 
-    def _load(self, present: Mapping[str, list[str]], others: list[str]) -> None:
+    def _load(self, present: dict[str, list[str]], others: list[str]) -> None:
         """Table `source`: canonical columns as text, first value of their aliases, other scripts in Latin letters."""
         select = [f"{RECORD_ID}::text as {RECORD_ID}"]
         if SOURCE in self.by_lower:
@@ -491,6 +495,21 @@ class _Preparation:
             for name, count in zip(columns, row[len(columns) :], strict=True):
                 if count:
                     self._romanise(name)
+
+    def _tell_firms(self, present: dict[str, list[str]]) -> None:
+        """A company's own name is nobody's given and family name."""
+        legal = f"regexp_matches({_fold('full_name')}, ' ({_LEGAL})$') or regexp_matches(full_name, '{_CJK_FIRM}')"
+        if "company_name" not in present:
+            if not self.con.execute(f"select count(*) from source where {legal}").fetchall()[0][0]:
+                return
+            self.con.execute("alter table source add column company_name text")
+            present["company_name"] = []
+        self.con.execute(
+            f"update source set company_name = full_name where company_name is null and ({legal})"
+        )
+        self.con.execute(
+            f"update source set full_name = null where lower(full_name) = lower(company_name) or ({legal})"
+        )
 
     def _text(self, source: str) -> str:
         kind = self.records.schema.field(source).type
