@@ -52,6 +52,17 @@ class Comparison(BaseModel):
     unknown: str
     levels: tuple[Level, ...]
 
+    @property
+    def top(self) -> int:
+        """Place in `levels` of the strongest agreement."""
+        return next((at for at, level in enumerate(self.levels) if not level.neutral), 0)
+
+    @property
+    def agrees_on(self) -> str | None:
+        """The column that the strongest agreement is the equality of; None where it is anything else."""
+        test = self.levels[self.top].test
+        return next((column for column in self.columns if test == f"{column}_l = {column}_r"), None)
+
 
 class Frequencies(BaseModel):
     """Of the common values of a column, how often two records of different entities come out at the level that agrees on

@@ -76,6 +76,42 @@ def _slip(column: str) -> str:
     return f"({_within(column, 1)}) or ({swapped})"
 
 
+def _strangers(have: Collection[str]) -> str:
+    """Two known names with nothing in common: relatives, housemates, colleagues or neighbours may share all else.
+
+    What people of one household or shops in one building share is no evidence between two of them.
+    """
+    tests = []
+    if "given_name" in have:
+        name = "given_name"
+        alike = [_begins(name), _within(name, 2, 3)]
+        if "given_name_forms" in have:
+            alike.append("coalesce(words_alike(given_name_forms_l, given_name_forms_r) > 0, false)")
+        if "surname" in have:
+            alike.append("coalesce(given_name_l = surname_r, false)")
+            alike.append("coalesce(surname_l = given_name_r, false)")
+        tests.append(f"given_name_l <> given_name_r and not {_any(*alike)}")
+    if "company_name" in have:
+        name, least = "company_name", "least(length(company_name_l), length(company_name_r))"
+        alike = [
+            _begins(name, 4),
+            "words_alike(company_words_l, company_words_r) > 0",
+            f"levenshtein({name}_l, {name}_r) * 3 <= {least}",
+        ]
+        tests.append(f"company_name_l <> company_name_r and not {_any(*alike)}")
+    return _any(*tests) if tests else ""
+
+
+def _shared(have: Collection[str], agree: str) -> list[Level]:
+    """The neutral level of what strangers share."""
+    strangers = _strangers(have)
+    return (
+        [_level("shared by different names", _all(agree, strangers), (0.01, 0.001), neutral=True)]
+        if strangers
+        else []
+    )
+
+
 def _given_name(have: Collection[str]) -> Comparison:
     name = "given_name"
     levels = [_level("same", _equal(name), _SAME, name)]
@@ -156,6 +192,13 @@ def _date(name: str) -> Comparison:
     return Comparison(field=name, columns=columns, unknown=_missing(name), levels=_rest(levels))
 
 
+def _phone(have: Collection[str]) -> Comparison:
+    plain = _code("phone")
+    levels = _shared(have, _equal("phone")) + list(plain.levels)
+    columns = tuple(dict.fromkeys([*plain.columns, *_used("phone", levels, have)]))
+    return plain.model_copy(update={"levels": tuple(levels), "columns": columns})
+
+
 def _code(name: str) -> Comparison:
     levels = [
         _level("same", _equal(name), (0.88, 0.0005), name),
@@ -203,7 +246,7 @@ def _address(have: Collection[str]) -> Comparison:
     near_city = _any(_within("city", 2, 5), _begins("city", 4))
     near_place = _any(_slip("postcode") if code else "", near_city if city else "")
     place = code or city
-    levels = []
+    levels = _shared(have, _any(alike if street else "", same_place if place else ""))
     if number and place:
         levels.append(
             _level(
@@ -236,8 +279,12 @@ def _address(have: Collection[str]) -> Comparison:
         levels.append(_level("same city", _equal("city"), (0.05, 1e-2), "city"))
     if place:
         levels.append(_level("postcode or city almost the same", near_place, (0.04, 1e-2)))
+    for name, prior in (("region", (0.03, 0.05)), ("country", (0.03, 0.3))):
+        if place and name in have:
+            levels.append(_level(f"same {name}", _equal(name), prior, name if name == "region" else None))
     columns = ["street_number"] * number + ["street_name"] * street
     columns += ["postcode", "postcode_signs"] * code + ["city"] * city
+    columns += [name for name in ("region", "country") if place and name in have]
     unknown = _all(
         *(_missing(column) for column in columns if column not in ("street_number", "postcode_signs"))
     )
@@ -304,13 +351,16 @@ def comparisons(columns: Sequence[str], kinds: Mapping[str, Kind]) -> tuple[Comp
         "surname": lambda: _surname(have),
         "company_name": lambda: _company(have),
         "date_of_birth": lambda: _date("date_of_birth"),
-        "phone": lambda: _code("phone"),
+        "phone": lambda: _phone(have),
         "email": lambda: _email(have),
         "address_2": lambda: _words("address_2"),
         "region": lambda: _few("region"),
         "country": lambda: _few("country"),
     }
     known |= {name: partial(_code, name) for name in CODES}
+    if have & {"postcode", "city"}:
+        # Part of the address then.
+        del known["region"], known["country"]
     for name, make in known.items():
         if name in have:
             found.append(make())
@@ -373,7 +423,7 @@ def forms(columns: Collection[str], comparison_fields: Collection[str]) -> list[
             base, survives = "email", 0.6
         if column == "name_either_way":
             base, survives = "surname", 0.05
-        parts = ("postcode", "city", "street_name", "street_number")
+        parts = ("postcode", "city", "street_name", "street_number", "region")
         if ("address" if base in parts else base) in comparison_fields:
             found.append((column, base, survives))
     return found

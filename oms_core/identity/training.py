@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from oms_core.identity import plan as planning
 from oms_core.identity.blocking import load_nodes, make_pairs, number, pairs_budget
-from oms_core.identity.engines import DuckDB, Engine
+from oms_core.identity.engines import DuckDB, Engine, in_memory
 from oms_core.identity.estimate import Estimate, Patterns, maximise
 from oms_core.identity.model import Frequencies, Model
 from oms_core.identity.plan import Plan
@@ -48,7 +47,7 @@ def _sample(records: pa.Table) -> pa.Table:
     """The records, or as many of them as statistics need, chosen by their ids and not by their order."""
     if records.num_rows <= 2 * _STATISTICS:
         return records
-    con = duckdb.connect()
+    con = in_memory()
     try:
         con.register("every", records.select([RECORD_ID]))
         part = f"hash({RECORD_ID}) % {records.num_rows} < {_STATISTICS}"
@@ -184,7 +183,8 @@ def train(
         engine.load("pairs", _random_pairs(total))
         random = _patterns(engine, first)
         shares = _agreeing_shares(engine, first)
-        estimate = maximise(first, blocked, random, shares, all_pairs, one_in)
+        known = _known_pairs(engine, first)
+        estimate = maximise(first, blocked, random, shares, all_pairs, known, one_in)
         return _with_frequencies(engine, first, estimate, shares)
     finally:
         engine.close()
@@ -220,13 +220,24 @@ def _random_pairs(total: int) -> pa.Table:
     )
 
 
+def _known_pairs(engine: Engine, model: Model) -> dict[str, float]:
+    """Number of pairs in which a field is known on both sides; of a field of several columns, the first that counts."""
+    found = {}
+    for comparison in model.comparisons:
+        known = number(
+            engine,
+            f"select max(n) from ({' union all '.join(f'select count({c}) as n from nodes' for c in comparison.columns)}) s",
+        )
+        found[comparison.field] = known * (known - 1) / 2
+    return found
+
+
 def _agreeing_shares(engine: Engine, model: Model) -> dict[str, float]:
     """Share of all pairs that agree on a column, among those that know it, by counting values."""
     shares = {}
     for comparison in model.comparisons:
-        level = comparison.levels[0]
-        column = comparison.columns[0]
-        if level.test == f"{column}_l = {column}_r":
+        column = comparison.agrees_on
+        if column is not None:
             row = engine.fetch(
                 f"select sum(size * (size - 1)) as same, sum(size) as known from "
                 f"(select count(*)::double as size from nodes where {column} is not null group by {column}) s"
@@ -244,15 +255,16 @@ def _with_frequencies(engine: Engine, model: Model, estimate: Estimate, shares: 
     for at, comparison in enumerate(model.comparisons):
         m, u = estimate.m[at][::-1], estimate.u[at][::-1]
         levels = [
-            level.model_copy(update={"m": _round(m[number]), "u": _round(u[number])})
-            for number, level in enumerate(comparison.levels)
+            level.model_copy(update={"m": _round(m[place]), "u": _round(u[place])})
+            for place, level in enumerate(comparison.levels)
         ]
-        column = levels[0].frequency
-        if column is not None:
-            values, rest = _common(engine, column, float(u[0]), estimate.prior * float(m[0]))
+        for place, level in enumerate(levels):
+            if level.frequency is None:
+                continue
+            values, rest = _common(engine, level.frequency, float(u[place]), estimate.prior * float(m[place]))
             if values:
-                frequencies[column] = Frequencies(values=values)
-                levels[0] = levels[0].model_copy(update={"u": _round(rest)})
+                frequencies[level.frequency] = Frequencies(values=values)
+                levels[place] = level.model_copy(update={"u": _round(rest)})
         comparisons.append(comparison.model_copy(update={"levels": tuple(levels)}))
     return model.model_copy(
         update={
