@@ -44,7 +44,9 @@ format: install ## Format Python
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## Run the benchmarks and print them
+bench: install ## Run the benchmarks and print them, beside the peers they are measured with
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[bench]' \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m pytest tests/benchmarks -s -p no:randomly --override-ini testpaths=tests/benchmarks -o python_files='bench_*.py'
 
 # The DAGs read their sources from the environment or from Airflow connections named orderhub_<source>.
