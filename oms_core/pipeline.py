@@ -44,7 +44,7 @@ from oms_core.identity.activation import active_model
 from oms_core.identity.model import Model, ModelError
 from oms_core.identity.queue import links, pair_tasks
 from oms_core.identity.resolve import Known, Resolved, resolve
-from oms_core.identity.sku_relations import relate, relation_table
+from oms_core.identity.sku_relations import kept_apart, relate, relation_table
 from oms_core.identity.weigh import SCORED_BY_MODEL, weigh
 from oms_core.identity.worth import WORTH_SQL, Worth, worth_by_record
 from oms_core.release.publish import Batch, Publication, publish
@@ -461,6 +461,7 @@ def _resolve(
         rows["int_shipments"],
         partial(_order_lines, warehouse),
         weigh(rows["int_customer_records"], rows["int_sku_records"], models, costs.to_pylist()),
+        kept_apart(rows["int_sku_recipes"]),
     )
 
 

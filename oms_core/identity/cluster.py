@@ -40,6 +40,7 @@ def cluster(
     exclusive: Mapping[str, str] | None = None,
     veto: Callable[[str, str], str | None] | None = None,
     agree: Mapping[str, Mapping[str, str]] | None = None,
+    parts: Iterable[tuple[str, str]] = (),
 ) -> Clustering:
     """Follow edges from strongest to weakest; the result does not depend on the order records or edges come in.
 
@@ -51,6 +52,7 @@ def cluster(
         veto: (left, right) -> reason not to follow this one edge, or None.
         agree: name of an identifier -> record id -> its value; no cluster may hold two values of one identifier, not
             even through a record that has none. Evidence between records of one value is not held back.
+        parts: pairs of a kit and an article in it; no cluster may hold both, unless a steward says so.
 
     Returns:
         Clusters sorted by their smallest record id.
@@ -63,10 +65,7 @@ def cluster(
         record: {(name, known[record]) for name, known in (agree or {}).items() if record in known}
         for record in ids
     }
-    enemies: dict[str, set[str]] = {}
-    for left, right in apart:
-        enemies.setdefault(left, set()).add(right)
-        enemies.setdefault(right, set()).add(left)
+    enemies, kits = _both_ways(apart), _both_ways(parts)
     rules: dict[str, str] = {}
     refusals = []
 
@@ -89,6 +88,12 @@ def cluster(
             reason = f"two records of {', '.join(sorted(labels[left] & labels[right]))} would meet"
         if reason is None and edge.strength > 0:
             reason = _disagreement(values[left], values[right])
+        if (
+            reason is None
+            and edge.strength > 0
+            and any(kits.get(r, set()) & members[left] for r in members[right])
+        ):
+            reason = "one is a kit that holds the other"
         if reason is None and any(enemies.get(record, set()) & members[left] for record in members[right]):
             reason = "a steward judged them different"
         if reason is not None:
@@ -102,6 +107,14 @@ def cluster(
         rules.setdefault(edge.right, edge.rule)
     found = sorted((frozenset(group) for group in members.values()), key=min)
     return Clustering(found, rules, refusals)
+
+
+def _both_ways(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for left, right in pairs:
+        found.setdefault(left, set()).add(right)
+        found.setdefault(right, set()).add(left)
+    return found
 
 
 def _disagreement(left: set[tuple[str, str]], right: set[tuple[str, str]]) -> str | None:

@@ -104,6 +104,7 @@ def resolve(
     shipments: Sequence[Row] = (),
     lines_of: LinesOf = lambda _: (),
     scores: Mapping[str, Scores] | None = None,
+    parts: Iterable[tuple[str, str]] = (),
 ) -> dict[str, Resolved]:
     """Resolve all four entities.
 
@@ -113,6 +114,7 @@ def resolve(
         shipments: rows of `int_shipments`: a parcel's number joins those who know it.
         lines_of: tells the `int_order_lines` of some order records; asked about those whose reference was lost.
         scores: by entity, the pairs a model weighed; exact evidence goes before them.
+        parts: pairs of SKU records, a kit and an article in it.
 
     Returns:
         Outcome by entity: order, customer, sku, location.
@@ -123,7 +125,7 @@ def resolve(
     exact = match.customer_edges(customers)
     evidence = exact + match.buyer_edges(_as_bought(orders, known), ordered, customers)
     customer = _resolve("customer", customers, evidence, known, scores)
-    sku = _resolve("sku", skus, match.sku_edges(skus), known, scores)
+    sku = _resolve("sku", skus, match.sku_edges(skus), known, scores, parts)
     more = references.corroborate(
         orders, lines_of, links, ordered, customers, customer.assignment.members, sku.assignment.members
     )
@@ -143,7 +145,11 @@ def resolve(
 
 
 def group(
-    entity: str, rows: Sequence[Row], evidence: Iterable[Edge], decisions: Iterable[Decision]
+    entity: str,
+    rows: Sequence[Row],
+    evidence: Iterable[Edge],
+    decisions: Iterable[Decision],
+    parts: Iterable[tuple[str, str]] = (),
 ) -> Clustering:
     """Partition records of one entity by evidence and stewards' decisions, under the rules of that entity.
 
@@ -155,6 +161,7 @@ def group(
         rows: of the `int_` table; of orders only order documents.
         evidence: edges between these records; edges to others are ignored.
         decisions: those in force.
+        parts: pairs of a kit and an article in it.
     """
     judged: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for item in decisions:
@@ -174,6 +181,7 @@ def group(
         judged["different"],
         veto=_VETOES[entity](rows),
         agree=match.agreements(entity, rows),
+        parts=parts,
     )
 
 
@@ -191,11 +199,16 @@ def contradictions(entity: str, left: Row, right: Row) -> list[str]:
 
 
 def _resolve(
-    entity: str, rows: Sequence[Row], exact: Sequence[Edge], known: Known, scores: Mapping[str, Scores]
+    entity: str,
+    rows: Sequence[Row],
+    exact: Sequence[Edge],
+    known: Known,
+    scores: Mapping[str, Scores],
+    parts: Iterable[tuple[str, str]] = (),
 ) -> Resolved:
     scored = scores.get(entity)
     evidence = [*exact, *(scored.edges() if scored else [])]
-    found = group(entity, rows, evidence, known.decisions.get(entity, ()))
+    found = group(entity, rows, evidence, known.decisions.get(entity, ()), parts)
     resolved = _with_ids(entity, rows, found, known)
     if scored is None:
         return replace(resolved, evidence=evidence)

@@ -120,3 +120,14 @@ def test_pairwise_scores_equal_counting_every_pair(found: dict[str, str], truth:
     assert score.f1 == pytest.approx(expected)
     assert 0 <= score.f1 <= 1
     assert score.records == len(both)
+
+
+def test_a_kit_never_joins_what_is_in_it_but_a_steward_may() -> None:
+    edges = [Edge(1, "bridge", "kit", "gtin"), Edge(3, "bridge", "cream", "sku_code")]
+    found = cluster(["kit", "cream", "bridge"], edges, parts=[("cream", "kit")])
+    assert found.clusters == [frozenset({"bridge", "kit"}), frozenset({"cream"})]
+    assert [refusal.reason for refusal in found.refusals] == ["one is a kit that holds the other"]
+    forced = cluster(
+        ["kit", "cream", "bridge"], [Edge(0, "cream", "kit", "steward")], parts=[("cream", "kit")]
+    )
+    assert frozenset({"cream", "kit"}) in forced.clusters
