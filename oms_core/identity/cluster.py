@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+SCORED = 5  # strength of an edge that rests on a score; everything stronger is exact
+
 
 @dataclass(frozen=True, order=True)
 class Edge:
@@ -41,6 +43,7 @@ def cluster(
     veto: Callable[[str, str], str | None] | None = None,
     agree: Mapping[str, Mapping[str, str]] | None = None,
     parts: Iterable[tuple[str, str]] = (),
+    told_apart: Mapping[str, str] | None = None,
 ) -> Clustering:
     """Follow edges from strongest to weakest; the result does not depend on the order records or edges come in.
 
@@ -53,6 +56,8 @@ def cluster(
         agree: name of an identifier -> record id -> its value; no cluster may hold two values of one identifier, not
             even through a record that has none. Evidence between records of one value is not held back.
         parts: pairs of a kit and an article in it; no cluster may hold both, unless a steward says so.
+        told_apart: record id -> the register it stands in, where whoever keeps the register tells one from another. A score
+            does not join clusters that stand in one register twice; exact evidence does.
 
     Returns:
         Clusters sorted by their smallest record id.
@@ -64,6 +69,9 @@ def cluster(
     values = {
         record: {(name, known[record]) for name, known in (agree or {}).items() if record in known}
         for record in ids
+    }
+    registers = {
+        record: {told_apart[record]} if told_apart and record in told_apart else set() for record in ids
     }
     enemies, kits = _both_ways(apart), _both_ways(parts)
     rules: dict[str, str] = {}
@@ -94,6 +102,8 @@ def cluster(
             and any(kits.get(r, set()) & members[left] for r in members[right])
         ):
             reason = "one is a kit that holds the other"
+        if reason is None and edge.strength >= SCORED and registers[left] & registers[right]:
+            reason = f"{', '.join(sorted(registers[left] & registers[right]))} tells them apart"
         if reason is None and any(enemies.get(record, set()) & members[left] for record in members[right]):
             reason = "a steward judged them different"
         if reason is not None:
@@ -102,6 +112,7 @@ def cluster(
         root[right] = left
         members[left] |= members.pop(right)
         labels[left] |= labels.pop(right)
+        registers[left] |= registers.pop(right)
         values[left] |= values.pop(right)
         rules.setdefault(edge.left, edge.rule)
         rules.setdefault(edge.right, edge.rule)

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from oms_core.identity import match, references
-from oms_core.identity.cluster import Clustering, Edge, Refusal, cluster
+from oms_core.identity.cluster import SCORED, Clustering, Edge, Refusal, cluster
 from oms_core.identity.match import Row
 from oms_core.identity.references import LinesOf, OrderLinks
 from oms_core.identity.stable import Assignment, Memory, assign
 from oms_core.identity.threshold import Thresholds
 
 Veto = Callable[[str, str], str | None]
-SCORED = 5  # strength of an edge that rests on a score; everything stronger is exact
 
 _VETOES: Mapping[str, Callable[[Sequence[Row]], Veto]] = {
     "customer": match.customer_veto,
@@ -120,11 +119,12 @@ def resolve(
         Outcome by entity: order, customer, sku, location.
     """
     scores = scores or {}
+    registers = _registers(customers, orders)
     links = references.order_links(orders, order_references, shipments)
     ordered = _group_orders(orders, links, known)
     exact = match.customer_edges(customers)
     evidence = exact + match.buyer_edges(_as_bought(orders, known), ordered, customers)
-    customer = _resolve("customer", customers, evidence, known, scores)
+    customer = _resolve("customer", customers, evidence, known, scores, told_apart=registers)
     sku = _resolve("sku", skus, match.sku_edges(skus), known, scores, parts)
     more = references.corroborate(
         orders, lines_of, links, ordered, customers, customer.assignment.members, sku.assignment.members
@@ -135,7 +135,7 @@ def resolve(
             _as_bought(orders, known), _group_orders(orders, links, known), customers
         )
         if bought != evidence:
-            customer = _resolve("customer", customers, bought, known, scores)
+            customer = _resolve("customer", customers, bought, known, scores, told_apart=registers)
     return {
         "order": _resolve_orders(orders, links, known),
         "customer": customer,
@@ -150,6 +150,7 @@ def group(
     evidence: Iterable[Edge],
     decisions: Iterable[Decision],
     parts: Iterable[tuple[str, str]] = (),
+    told_apart: Mapping[str, str] | None = None,
 ) -> Clustering:
     """Partition records of one entity by evidence and stewards' decisions, under the rules of that entity.
 
@@ -162,6 +163,7 @@ def group(
         evidence: edges between these records; edges to others are ignored.
         decisions: those in force.
         parts: pairs of a kit and an article in it.
+        told_apart: record id -> register in which it stands but once; see `cluster`.
     """
     judged: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for item in decisions:
@@ -182,6 +184,7 @@ def group(
         veto=_VETOES[entity](rows),
         agree=match.agreements(entity, rows),
         parts=parts,
+        told_apart=told_apart,
     )
 
 
@@ -205,16 +208,28 @@ def _resolve(
     known: Known,
     scores: Mapping[str, Scores],
     parts: Iterable[tuple[str, str]] = (),
+    told_apart: Mapping[str, str] | None = None,
 ) -> Resolved:
     scored = scores.get(entity)
     evidence = [*exact, *(scored.edges() if scored else [])]
-    found = group(entity, rows, evidence, known.decisions.get(entity, ()), parts)
+    found = group(entity, rows, evidence, known.decisions.get(entity, ()), parts, told_apart)
     resolved = _with_ids(entity, rows, found, known)
     if scored is None:
         return replace(resolved, evidence=evidence)
     known_odds = {(pair.left, pair.right): pair.probability for pair in scored.pairs}
     doubtful = _askable(entity, rows, found, scored, known.decisions.get(entity, ()))
     return replace(resolved, evidence=evidence, doubtful=doubtful, probabilities=known_odds)
+
+
+def _registers(customers: Sequence[Row], orders: Sequence[Row]) -> dict[str, str]:
+    """Customer record -> the list of customers it stands in; a buyer who is only named on an order stands in none."""
+    of_orders = {_stream(row["record_id"]) for row in orders}
+    streams = {row["record_id"]: _stream(row["record_id"]) for row in customers}
+    return {record: stream for record, stream in streams.items() if stream not in of_orders}
+
+
+def _stream(record_id: str) -> str:
+    return ":".join(record_id.split(":", 2)[:2])
 
 
 def _askable(

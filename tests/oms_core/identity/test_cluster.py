@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oms_core.identity.accuracy import pairwise
-from oms_core.identity.cluster import Edge, cluster
+from oms_core.identity.cluster import SCORED, Edge, cluster
 
 QUICK = settings(max_examples=120, deadline=None, database=None)
 RECORDS = list("abcdefghij")
@@ -131,3 +131,13 @@ def test_a_kit_never_joins_what_is_in_it_but_a_steward_may() -> None:
         ["kit", "cream", "bridge"], [Edge(0, "cream", "kit", "steward")], parts=[("cream", "kit")]
     )
     assert frozenset({"cream", "kit"}) in forced.clusters
+
+
+def test_a_score_does_not_join_what_one_register_tells_apart() -> None:
+    told = {"crm:1": "crm", "crm:2": "crm"}
+    scored = [Edge(SCORED, "crm:1", "shop:9", "score"), Edge(SCORED + 7, "crm:2", "shop:9", "score")]
+    found = cluster(["crm:1", "crm:2", "shop:9"], scored, told_apart=told)
+    assert found.clusters == [frozenset({"crm:1", "shop:9"}), frozenset({"crm:2"})]
+    assert [refusal.reason for refusal in found.refusals] == ["crm tells them apart"]
+    exact = [Edge(1, "crm:1", "crm:2", "tax_number")]
+    assert len(cluster(["crm:1", "crm:2", "shop:9"], [*scored, *exact], told_apart=told).clusters) == 1
