@@ -429,6 +429,18 @@ def forms(columns: Collection[str], comparison_fields: Collection[str]) -> list[
     return found
 
 
+# Rules that stay affordable however many records come, for models that are trained on few and used on many.
+STATED_BLOCKS: tuple[tuple[str, ...], ...] = (
+    ("tax_number",), ("national_id",), ("email",), ("phone",), ("marketplace_buyer_id",), ("gln",), ("location_code",),
+    ("name_either_way", "postcode"), ("name_either_way", "city_head"), ("name_either_way", "date_of_birth"),
+    ("name_either_way",), ("email_name",), ("given_name_sound", "surname_sound", "city_head"),
+    ("surname_sound", "postcode", "street_number"), ("given_name_head", "postcode", "street_number"),
+    ("surname_head", "date_of_birth"), ("given_name_head", "phone_tail"), ("surname_head", "phone_tail"),
+    ("company_name",), ("company_words",), ("company_name_head", "postcode"), ("company_name_head", "city_head"),
+    ("company_name_head", "phone_tail"), ("street_name_head", "street_number", "postcode"),
+)  # fmt: skip
+
+
 def choose_blocks(
     candidates: Sequence[Form],
     count: Callable[[tuple[str, ...]], tuple[float, float]],

@@ -19,6 +19,7 @@ from oms_core.identity.prepare import RECORD_ID, SOURCE, kinds_of
 from oms_core.identity.splink_sql import level_columns, patterns_sql
 
 _SEED = 4
+_MOST_IN_BLOCK = 300
 _RANDOM_PAIRS = 150_000
 _TRAINING_PAIRS = 1_000_000
 _STATISTICS = 20_000
@@ -26,19 +27,20 @@ _COMMON_VALUES = 500
 _LEAST_COMMON = 10
 
 
-def make_plan(records: pa.Table, *, scale: int | None = None, memory_limit: str = "2GB") -> Plan:
+def make_plan(records: pa.Table, *, for_many: bool = False, memory_limit: str = "2GB") -> Plan:
     """What to compare and what to block on, from the columns and how their values are distributed.
 
     Args:
         records: a prepared table.
-        scale: number of records that the blocking rules should be affordable for, if larger than this table.
+        for_many: the model will be used on many more records than these: take stated blocking rules, not such as these few
+            records can afford.
         memory_limit: what DuckDB may use.
     """
     engine = DuckDB(memory_limit)
     try:
         columns = [name for name in records.column_names if name not in (RECORD_ID, SOURCE)]
         engine.load("nodes", _sample(records).select([*([RECORD_ID] if not columns else []), *columns]))
-        return _plan(engine, records, columns, scale)
+        return _plan(engine, records, columns, for_many)
     finally:
         engine.close()
 
@@ -76,7 +78,7 @@ def _coded(engine: DuckDB, names: Sequence[str]) -> dict[str, NDArray[np.int64]]
     return coded
 
 
-def _plan(engine: DuckDB, records: pa.Table, columns: Sequence[str], scale: int | None) -> Plan:
+def _plan(engine: DuckDB, records: pa.Table, columns: Sequence[str], for_many: bool) -> Plan:
     left_out: list[str] = []
     usable: list[str] = []
     known: dict[str, float] = {}
@@ -99,9 +101,10 @@ def _plan(engine: DuckDB, records: pa.Table, columns: Sequence[str], scale: int 
         c.field for c in comparisons
     }
     candidates = []
-    target = max(records.num_rows, scale or 0)
-    growth = max(1.0, target / sampled)
-    most = 300
+    if for_many:
+        stated = tuple(rule for rule in planning.STATED_BLOCKS if set(rule) <= set(usable))
+        return Plan(comparisons, stated, _MOST_IN_BLOCK, kinds, tuple(left_out))
+    growth = max(1.0, records.num_rows / sampled)
 
     # As numbers, since hundreds of rules are counted.
     coded = _coded(engine, [name for name in usable if kinds.get(name) != "number"])
@@ -115,7 +118,7 @@ def _plan(engine: DuckDB, records: pa.Table, columns: Sequence[str], scale: int 
                 (combined < 0) | (values < 0), -1, combined * (int(values.max()) + 2) + values
             )
         size = np.unique(combined[combined >= 0], return_counts=True)[1].astype(float)
-        pairs, fits = size * (size - 1) / 2, size * growth <= most
+        pairs, fits = size * (size - 1) / 2, size * growth <= _MOST_IN_BLOCK
         agreeing = pairs.sum() / max(sampled * (sampled - 1) / 2, 1)
         return (
             float(pairs[fits].sum()) * growth**2,
@@ -130,8 +133,10 @@ def _plan(engine: DuckDB, records: pa.Table, columns: Sequence[str], scale: int 
     def count(rule: tuple[str, ...]) -> tuple[float, float]:
         return sizes(rule)[:2]
 
-    blocks = planning.choose_blocks(candidates, count, target, budget=pairs_budget(target))
-    return Plan(comparisons, tuple(blocks), most, kinds, tuple(left_out))
+    blocks = planning.choose_blocks(
+        candidates, count, records.num_rows, budget=pairs_budget(records.num_rows)
+    )
+    return Plan(comparisons, tuple(blocks), _MOST_IN_BLOCK, kinds, tuple(left_out))
 
 
 def train(
@@ -306,8 +311,8 @@ def _common(engine: Engine, column: str, u: float, matches: float) -> tuple[dict
     scale = min(1.0, u / chance)
     listed = float(shares.sum())
     rest = (chance - float((shares**2).sum())) / max(1 - listed, 1e-9)
-    # No rarer than if every rare value stood for two records.
-    rest = max(rest, 2.0 / known / 10) if listed < 1 else float(shares.min())
+    # No rarer than if one more record had it: from so many records nothing rarer can be known.
+    rest = max(rest, 1.0 / known) if listed < 1 else float(shares.min())
     worth = shares > 1.5 * rest
     values: dict[str, float] = dict(
         zip(map(str, table["value"].to_pylist()), (_round(share * scale) for share in shares), strict=True)

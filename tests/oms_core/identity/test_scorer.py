@@ -15,7 +15,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from oms_core.identity import scorer
 from oms_core.identity.index import Index, IndexFileError
-from oms_core.identity.model import Model, ModelError, load
+from oms_core.identity.model import Model, ModelError, load, shipped
 from oms_core.identity.prepare import kinds_of, prepare
 from oms_core.store.postgres import Database
 
@@ -484,3 +484,38 @@ def test_columns_of_any_name_are_known_by_their_content_and_prepared_alike_later
         later.to_pylist()
         == prepared.filter(pa.array([one == "0" for one in prepared["record_id"].to_pylist()])).to_pylist()
     )
+
+
+def test_a_model_for_customers_comes_along_and_scores_without_training() -> None:
+    model = shipped("customer")
+    assert model.entity == "customer" and model.records > 2000
+    rows = prepare(
+        pa.table(
+            {
+                "record_id": ["crm:1", "erp:1", "erp:2", "shop:1"],
+                "full_name": ["王小明", "Wang, Xiaoming", "Xiaoming Li", "Li Wang"],
+                "email": ["xm.wang@mail.example", None, "xm.li@mail.example", None],
+                "phone": ["+86 138 1264 5078", "138-1264-5078", None, None],
+                "street": ["世纪大道100号", None, "Main Street 7", None],
+                "city": ["上海市", "Shanghai", "Boston", "Boston"],
+            }
+        ),
+        kinds=model.kinds,
+    )
+    pairs = scorer.score(rows, model).pairs.to_pylist()
+    assert [(pair["left_id"], pair["right_id"]) for pair in pairs if pair["probability"] > 0.9] == [
+        ("crm:1", "erp:1")
+    ]
+    with pytest.raises(ModelError, match="no model comes for boat; there is one for: customer"):
+        shipped("boat")
+
+
+def test_relatives_who_share_a_home_and_a_phone_are_kept_apart() -> None:
+    model = shipped("customer")
+    home = {"street": "12 Elm Street", "city": "Boston", "postcode": "02134", "phone": "+16175550199"}
+    names = ["Anna Fairweather", "Robert Fairweather", "Bob Fairweather"]
+    rows = [{"record_id": f"{at}", "full_name": name} | home for at, name in enumerate(names)]
+    pairs = scorer.score(prepare(pa.Table.from_pylist(rows)), model).pairs.to_pylist()
+    assert [(pair["left_id"], pair["right_id"]) for pair in pairs if pair["probability"] > 0.5] == [
+        ("1", "2")
+    ]
