@@ -45,7 +45,7 @@ from oms_core.identity.model import Model, ModelError
 from oms_core.identity.queue import links, pair_tasks
 from oms_core.identity.resolve import Known, Resolved, resolve
 from oms_core.identity.sku_relations import kept_apart, relate, relation_table
-from oms_core.identity.weigh import SCORED_BY_MODEL, weigh
+from oms_core.identity.weigh import SCORED_BY_MODEL, comparable_customers, weigh
 from oms_core.identity.worth import WORTH_SQL, Worth, worth_by_record
 from oms_core.release.publish import Batch, Publication, publish
 from oms_core.release.read import current_release
@@ -406,6 +406,22 @@ def preview(warehouse: Warehouse, connection: Connection, model: Model) -> Previ
     )
     worth = worth_by_record(warehouse.read(WORTH_SQL).to_pylist())
     return Preview(before, after, worth.get(model.entity, {}))
+
+
+def train_customers(warehouse: Warehouse, version: str) -> Model:
+    """Learn a customer model from the staged records, without labels.
+
+    Raises:
+        PipelineError: nothing was staged yet.
+    """
+    from oms_core.identity.training import train
+
+    if "int_customer_records" not in warehouse.tables("intermediate"):
+        raise PipelineError("the warehouse holds no records yet: run `orderhub run` first")
+    rows = warehouse.read(
+        f"select {_IDENTITY_COLUMNS['int_customer_records']} from intermediate.int_customer_records"
+    )
+    return train(comparable_customers(rows.to_pylist()), entity="customer", version=version)
 
 
 def _models(connection: Connection) -> dict[str, Model]:

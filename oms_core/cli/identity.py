@@ -598,6 +598,29 @@ def lookup_command(
         out.print(f"{item.entity} {item.golden_id}{leads}", highlight=False)
 
 
+@app.command("train", epilog="Example: `orderhub identity train customer-2026-11.json`")
+@plain_errors
+def train(
+    out_file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Where the model goes.", show_default=False)
+    ],
+    home: Home = None,
+) -> None:
+    """Learn a customer model from the records at hand, without labels; `diff` then says what it would change."""
+    if out_file.exists():
+        fail(f"{out_file} exists: a model is never overwritten, name another file", 2)
+    settings = Settings.from_environment(home)
+    warehouse = open_warehouse(settings.home, settings.warehouse_url)
+    with sole_writer(settings.home):
+        model = pipeline.train_customers(warehouse, version=out_file.stem)
+    model.save(out_file)
+    out.print(
+        f"customer model [bold]{escape(model.version)}[/] ({model.sha256[:12]}), {escape(model.trained_on)}: "
+        f"see what it would change with `orderhub identity diff --model {escape(str(out_file))}`",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
 @app.command("diff", epilog="Example: `orderhub identity diff --model customer-7.json`")
 @plain_errors
 def diff(

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from oms_core.identity.match import Row
-from oms_core.identity.model import Model
+from oms_core.identity.model import Kind, Model
 from oms_core.identity.resolve import ScoredPair, Scores
 from oms_core.identity.threshold import Costs, thresholds
 
@@ -37,7 +37,6 @@ def weigh(
         Scores by entity; pairs below the review threshold are left out.
     """
     # The scorers take a second or two to import; only a run that resolves pays for it.
-    from oms_core.identity.prepare import prepare
     from oms_core.identity.scorer import score
     from oms_core.identity.titles import score_titles
 
@@ -50,7 +49,7 @@ def weigh(
     found = {"sku": score_titles(_text_table(skus, _SKU)).pairs}
     if "customer" in models:
         model = models["customer"]
-        people = prepare(_people(customers), kinds=model.kinds)
+        people = comparable_customers(customers, model.kinds)
         found["customer"] = score(people, model, at_least=limits["customer"].review).pairs
     return {
         entity: Scores(_pairs(pairs, limits[entity].review), limits[entity])
@@ -58,10 +57,14 @@ def weigh(
     }
 
 
-def _people(customers: Sequence[Row]) -> pa.Table:
-    return _text_table(customers, _CUSTOMER).append_column(
+def comparable_customers(customers: Sequence[Row], kinds: Mapping[str, Kind] | None = None) -> pa.Table:
+    """Rows of `int_customer_records` in the form that models compare; `kinds` are those of a model that exists."""
+    from oms_core.identity.prepare import prepare
+
+    table = _text_table(customers, _CUSTOMER).append_column(
         "phone", pa.array([row["phone_e164"] or row["phone"] for row in customers], pa.string())
     )
+    return prepare(table, kinds=kinds)
 
 
 def _pairs(pairs: pa.Table, at_least: float) -> list[ScoredPair]:
