@@ -33,11 +33,13 @@ class Patterns:
 
 @dataclass(frozen=True)
 class Estimate:
-    """m and u per comparison, by outcome (index 0 is the last level), and the prior."""
+    """m and u per comparison, by outcome (index 0 is the last level), the prior, and for the fields of `together` the number
+    of matches among the pairs that agree on all of them."""
 
     prior: float
     m: list[NDArray[np.float64]]
     u: list[NDArray[np.float64]]
+    matches_together: float = 0.0
 
 
 class _Outcomes:
@@ -77,6 +79,7 @@ def maximise(
     all_pairs: float,
     known_pairs: Mapping[str, float],
     one_in: int,
+    together: tuple[str, ...] = (),
 ) -> Estimate:
     """Estimate m, u and the prior.
 
@@ -88,6 +91,7 @@ def maximise(
         all_pairs: number of pairs of records.
         known_pairs: by field, number of pairs in which it is known on both sides.
         one_in: see `blocked`.
+        together: fields among whose agreement matches are to be counted.
     """
     outcomes = _Outcomes(model, blocked, one_in)
     stated = [np.array([level.m for level in reversed(one.levels)]) for one in model.comparisons]
@@ -99,7 +103,30 @@ def maximise(
     for at in range(len(m)):
         # An outcome that matches hardly ever had says no more against one than having nothing in common.
         m[at] = np.maximum(m[at], u[at] * min(m[at][0] / u[at][0], 1.0))
-    return Estimate(prior, m, u)
+    return Estimate(prior, m, u, _matches_among(outcomes, model, together, m, u, prior))
+
+
+def _matches_among(
+    outcomes: _Outcomes,
+    model: Model,
+    together: tuple[str, ...],
+    m: list[NDArray[np.float64]],
+    u: list[NDArray[np.float64]],
+    prior: float,
+) -> float:
+    """Expected matches among the pairs that agree on some fields, judged by the others."""
+    fields = [comparison.field for comparison in model.comparisons]
+    key = [fields.index(field) for field in together]
+    if not key:
+        return 0.0
+    rows = np.logical_and.reduce([outcomes.levels[:, at] == outcomes.top[at] for at in key])
+    bayes = (
+        prior
+        / (1 - prior)
+        * float(np.prod([m[at][outcomes.top[at]] / u[at][outcomes.top[at]] for at in key]))
+    )
+    others = [at for at in range(len(fields)) if at not in key]
+    return float(_session(outcomes, rows, others, m, u, bayes / (1 + bayes)).sum())
 
 
 def _seen(

@@ -18,6 +18,7 @@ from oms_core.identity.prepare import CODES
 
 # Stated priors, used as they are where there is nothing to learn from and as a few pairs' worth of evidence elsewhere.
 # m: how often two records of one entity agree so far; u: how often two of different entities do.
+NAMESAKES = "both names the same"
 _SAME, _CLOSE, _NEAR, _LOOSE = (0.80, 0.01), (0.08, 0.005), (0.04, 0.01), (0.03, 0.02)
 
 
@@ -76,6 +77,15 @@ def _slip(column: str) -> str:
     return f"({_within(column, 1)}) or ({swapped})"
 
 
+def _swapped() -> str:
+    """Given and family name in each other's place, one of them perhaps mistyped. One name in the other's place alone is a
+    relative's whose names stand the other way round."""
+    near = "levenshtein({0}, {1}) <= 2 and least(length({0}), length({1})) >= length({0}) - 1"
+    first = near.format("surname_l", "given_name_r")
+    second = near.format("given_name_l", "surname_r")
+    return f"(given_name_l = surname_r and {first}) or (surname_l = given_name_r and {second})"
+
+
 def _strangers(have: Collection[str]) -> str:
     """Two known names with nothing in common: relatives, housemates, colleagues or neighbours may share all else.
 
@@ -88,8 +98,7 @@ def _strangers(have: Collection[str]) -> str:
         if "given_name_forms" in have:
             alike.append("coalesce(words_alike(given_name_forms_l, given_name_forms_r) > 0, false)")
         if "surname" in have:
-            alike.append("coalesce(given_name_l = surname_r, false)")
-            alike.append("coalesce(surname_l = given_name_r, false)")
+            alike.append(f"coalesce({_swapped()}, false)")
         tests.append(f"given_name_l <> given_name_r and not {_any(*alike)}")
     if "company_name" in have:
         name, least = "company_name", "least(length(company_name_l), length(company_name_r))"
@@ -116,8 +125,7 @@ def _given_name(have: Collection[str]) -> Comparison:
     name = "given_name"
     levels = [_level("same", _equal(name), _SAME, name)]
     if "surname" in have:
-        crossed = "given_name_l = surname_r or surname_l = given_name_r"
-        levels.append(_level("given and family name swapped", crossed, (0.01, 0.001), neutral=True))
+        levels.append(_level("given and family name swapped", _swapped(), (0.01, 0.001), neutral=True))
     levels += [
         _level("one letter differs", _within(name, 1, 3), _CLOSE),
         _level("short form of the other", "words_alike(given_name_forms_l, given_name_forms_r) > 0", _NEAR),
@@ -135,7 +143,8 @@ def _surname(have: Collection[str]) -> Comparison:
     levels = [_level("same", _equal(name), _SAME, name)]
     if "given_name" in have:
         crossed = "given_name_l = surname_r or surname_l = given_name_r"
-        levels.append(_level("given and family name swapped", crossed, (0.01, 0.001)))
+        levels.append(_level("given and family name swapped", _swapped(), (0.02, 0.0005)))
+        levels.append(_level("the other's given name", crossed, (0.005, 0.002)))
     levels += [
         _level("one letter differs", _within(name, 1, 3), _CLOSE),
         _level("two letters differ", _within(name, 2, 5), _NEAR),
@@ -144,6 +153,25 @@ def _surname(have: Collection[str]) -> Comparison:
     ]
     return Comparison(
         field=name, columns=_used(name, levels, have), unknown=_missing(name), levels=_rest(levels)
+    )
+
+
+def _full_name() -> Comparison:
+    """What given and family name together say beyond each alone: less, where names of one language go together.
+
+    Nothing until `training` has counted namesakes.
+    """
+    levels = (
+        Level(
+            label=NAMESAKES, test=_all(_equal("given_name"), _equal("surname")), m=0.5, u=0.5, neutral=True
+        ),
+        Level(label="not both the same", test="", m=0.5, u=0.5, neutral=True),
+    )
+    return Comparison(
+        field="full_name",
+        columns=("given_name", "surname"),
+        unknown=_missing("given_name", "surname"),
+        levels=levels,
     )
 
 
@@ -364,6 +392,8 @@ def comparisons(columns: Sequence[str], kinds: Mapping[str, Kind]) -> tuple[Comp
     for name, make in known.items():
         if name in have:
             found.append(make())
+    if {"given_name", "surname"} <= have:
+        found.append(_full_name())
     if have & {"postcode", "city", "street_name"}:
         found.append(_address(have))
     for name, kind in kinds.items():

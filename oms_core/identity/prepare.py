@@ -479,11 +479,8 @@ class _Preparation:
             select.append(f"coalesce({values}) as {name}")
         select += [f"nullif(trim({self._text(name)}), '') as {self._slug(name)}" for name in others]
         self.con.execute(f"create table source as select {', '.join(select)} from raw")
-        if {"full_name", "company_name"} <= present.keys():
-            # A company's own name is nobody's given and family name.
-            self.con.execute(
-                "update source set full_name = null where lower(full_name) = lower(company_name)"
-            )
+        if "full_name" in present:
+            self._tell_firms(present)
         columns = [*present, *(self._slug(name) for name in others)]
         if columns:
             counts = ", ".join(f"approx_count_distinct({name})" for name in columns)

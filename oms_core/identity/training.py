@@ -189,7 +189,9 @@ def train(
         random = _patterns(engine, first)
         shares = _agreeing_shares(engine, first)
         known = _known_pairs(engine, first)
-        estimate = maximise(first, blocked, random, shares, all_pairs, known, one_in)
+        fields = {comparison.field for comparison in first.comparisons}
+        together = ("given_name", "surname") if "full_name" in fields else ()
+        estimate = maximise(first, blocked, random, shares, all_pairs, known, one_in, together)
         return _with_frequencies(engine, first, estimate, shares)
     finally:
         engine.close()
@@ -257,16 +259,19 @@ def _with_frequencies(engine: Engine, model: Model, estimate: Estimate, shares: 
     """The model with its estimates, common values apart from rare ones."""
     frequencies: dict[str, Frequencies] = {}
     comparisons = []
+    namesakes = _namesakes(engine, model, estimate)
     for at, comparison in enumerate(model.comparisons):
         m, u = estimate.m[at][::-1], estimate.u[at][::-1]
         levels = [
             level.model_copy(update={"m": _round(m[place]), "u": _round(u[place])})
             for place, level in enumerate(comparison.levels)
         ]
+        if levels[0].label == planning.NAMESAKES and namesakes > 1:
+            levels[0] = levels[0].model_copy(update={"m": _round(1 / namesakes), "u": 1.0, "neutral": False})
         for place, level in enumerate(levels):
             if level.frequency is None:
                 continue
-            values, rest = _common(engine, level.frequency, float(u[place]), estimate.prior * float(m[place]))
+            values, rest = _common(engine, level.frequency, float(u[place]), estimate.prior, float(m[place]))
             if values:
                 frequencies[level.frequency] = Frequencies(values=values)
                 levels[place] = level.model_copy(update={"u": _round(rest)})
@@ -280,12 +285,34 @@ def _with_frequencies(engine: Engine, model: Model, estimate: Estimate, shares: 
     )
 
 
+def _namesakes(engine: Engine, model: Model, estimate: Estimate) -> float:
+    """How much more often people share both names than two independent draws would; 1 where that cannot be told."""
+    fields = [comparison.field for comparison in model.comparisons]
+    if "full_name" not in fields:
+        return 1.0
+    row = engine.fetch(
+        "select sum(size * (size - 1)) / 2 as same, sum(size) as known from (select count(*)::double as size from nodes "
+        "where given_name is not null and surname is not null group by given_name, surname) s"
+    ).to_pylist()[0]
+    known = row["known"] or 0.0
+    if known < 2:
+        return 1.0
+    alone = 1.0
+    for name in ("given_name", "surname"):
+        at = fields.index(name)
+        alone *= float(estimate.u[at][len(estimate.u[at]) - 1 - model.comparisons[at].top])
+    others = max(row["same"] - estimate.matches_together, 0.0)
+    expected = alone * known * (known - 1) / 2
+    # A few namesakes more or less prove nothing.
+    return float(np.clip((others + 3.0) / (expected + 3.0), 1.0, 256.0))
+
+
 def _round(value: float) -> float:
     """Twelve significant digits: sums in another order must not make another model."""
     return float(np.clip(float(f"{value:.12g}"), 1e-12, 1.0))
 
 
-def _common(engine: Engine, column: str, u: float, matches: float) -> tuple[dict[str, float], float]:
+def _common(engine: Engine, column: str, u: float, prior: float, m: float) -> tuple[dict[str, float], float]:
     """Chance agreement on each common value of a column, and on all others.
 
     A level that also asks for something else (postcode and city) has a smaller u than its column has; each value's share is
@@ -307,12 +334,13 @@ def _common(engine: Engine, column: str, u: float, matches: float) -> tuple[dict
         .column(0)[0]
         .as_py()
     ) / (known * (known - 1))
-    chance = max(same - matches, float((shares**2).sum()) * 0.5, 1e-12)
+    chance = max(same - prior * m, float((shares**2).sum()) * 0.5, 1e-12)
     scale = min(1.0, u / chance)
     listed = float(shares.sum())
     rest = (chance - float((shares**2).sum())) / max(1 - listed, 1e-9)
-    # No rarer than if one more record had it: from so many records nothing rarer can be known.
-    rest = max(rest, 1.0 / known) if listed < 1 else float(shares.min())
+    # No rarer than if one other entity had it, with as many records as entities have on average, weighted by their records:
+    # from so many nothing rarer can be known.
+    rest = max(rest, (1 + prior * (known - 1)) / known) if listed < 1 else float(shares.min())
     worth = shares > 1.5 * rest
     values: dict[str, float] = dict(
         zip(map(str, table["value"].to_pylist()), (_round(share * scale) for share in shares), strict=True)
