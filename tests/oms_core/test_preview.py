@@ -49,8 +49,8 @@ def warehouse(tmp_path: Path) -> Warehouse:
     """Two customer records with one e-mail address and two orders of the second, one of them known to two systems."""
     rows: dict[str, list[dict[str, Any]]] = {
         "int_customer_records": [
-            {"record_id": f"shop:customers:{n}", "source_system": "shop", "email": "ann@example.org", "full_name": name, "_first_seen_at": _T0}
-            for n, name in ((1, "Ann Lee"), (2, "Zoe Kim"))
+            {"record_id": record, "source_system": record.split(":")[0], "email": "ann@example.org", "full_name": name, "_first_seen_at": _T0}
+            for record, name in (("crm:contacts:1", "Ann Lee"), ("shop:customers:2", "Zoe Kim"))
         ],
         "int_order_records": [
             {
@@ -131,7 +131,7 @@ def test_a_model_is_tried_without_a_trace(
     with database.begin() as connection:
         connection.execute(text("SET TRANSACTION READ ONLY"))
         seen = pipeline.preview(warehouse, connection, sure)
-    assert set(seen.before) == set(seen.after) == {"shop:customers:1", "shop:customers:2"}
+    assert set(seen.before) == set(seen.after) == {"crm:contacts:1", "shop:customers:2"}
     assert (len(set(seen.before.values())), len(set(seen.after.values()))) == (2, 1)
     assert seen.worth["shop:customers:2"].orders == 3
     assert stored() == before
