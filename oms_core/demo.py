@@ -23,7 +23,7 @@ from connectors.extract import Progress, PullResult
 from connectors.landing import Landing
 from connectors.quarantine import list_rows
 from oms_core import pipeline
-from oms_core.identity.accuracy import pairwise
+from oms_core.identity.linking.accuracy import pairwise
 from oms_core.pipeline import PipelineError, Say
 from oms_core.settings import Settings
 from oms_core.warehouse import open_warehouse

@@ -39,14 +39,16 @@ from oms_core.audit.checkpoint import Signer, Verifier, stored
 from oms_core.audit.verify import LandingCheck, Verdict, take_checkpoint, verify
 from oms_core.builder import DBT_PROJECT, Builder
 from oms_core.conservation import Conservation, LandedCount, StreamShape, measure
-from oms_core.identity import conflicts, evidence, rules, state
-from oms_core.identity.activation import active_model
-from oms_core.identity.model import Model, ModelError
-from oms_core.identity.queue import links, pair_tasks
+from oms_core.identity import state
+from oms_core.identity.golden import conflicts, rules
 from oms_core.identity.resolve import Known, Resolved, resolve
+from oms_core.identity.scoring.model import Model, ModelError
 from oms_core.identity.sku_relations import kept_apart, relate, relation_table
+from oms_core.identity.stewardship import evidence
+from oms_core.identity.stewardship.activation import active_model
+from oms_core.identity.stewardship.queue import links, pair_tasks
+from oms_core.identity.stewardship.worth import WORTH_SQL, Worth, worth_by_record
 from oms_core.identity.weigh import SCORED_BY_MODEL, comparable_customers, weigh
-from oms_core.identity.worth import WORTH_SQL, Worth, worth_by_record
 from oms_core.release.publish import Batch, Publication, publish
 from oms_core.release.read import current_release
 from oms_core.release.tables import RELEASED_TABLES
@@ -414,7 +416,7 @@ def train_customers(warehouse: Warehouse, version: str) -> Model:
     Raises:
         PipelineError: nothing was staged yet.
     """
-    from oms_core.identity.training import train
+    from oms_core.identity.scoring.training import train
 
     if "int_customer_records" not in warehouse.tables("intermediate"):
         raise PipelineError("the warehouse holds no records yet: run `orderhub run` first")

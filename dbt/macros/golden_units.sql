@@ -1,7 +1,7 @@
 {#-
   What survives of each golden entity, in units: {unit: {anchor: SQL that is null when a record cannot answer, attributes:
   {name: (SQL, kind)}}}. The attributes of a unit come whole from one record. Rules are looked up by unit;
-  oms_core/identity/survivorship.py says which attribute group each belongs to.
+  oms_core/identity/golden/survivorship.py says which attribute group each belongs to.
 -#}
 {% macro golden_units(entity) %}
     {{ return({

@@ -19,10 +19,11 @@ from sqlalchemy import Connection, text
 
 from oms_core.api.models import Decision, EntityName, Judgement
 from oms_core.api.problems import failures
-from oms_core.identity import activation, evidence, feed, keys, lookup, plain, show, steward
-from oms_core.identity.errors import UnknownNameError
-from oms_core.identity.weights import weigher
-from oms_core.identity.worth import rank
+from oms_core.identity import feed, lookup
+from oms_core.identity.scoring.weights import weigher
+from oms_core.identity.stewardship import activation, evidence, keys, plain, show, steward
+from oms_core.identity.stewardship.errors import UnknownNameError
+from oms_core.identity.stewardship.worth import rank
 from oms_core.store.postgres import READ_SECONDS, Database
 
 MOST_BODY = 16_384

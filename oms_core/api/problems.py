@@ -15,8 +15,10 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
 
 from oms_core.api.models import Decision, Problem
-from oms_core.identity import plain
-from oms_core.identity.errors import (
+from oms_core.identity.lookup import AmbiguousKeyError
+from oms_core.identity.scoring.model import ModelError
+from oms_core.identity.stewardship import plain
+from oms_core.identity.stewardship.errors import (
     ActivationRefusedError,
     AmbiguousNameError,
     ConflictError,
@@ -24,9 +26,7 @@ from oms_core.identity.errors import (
     DecisionRefusedError,
     UnknownNameError,
 )
-from oms_core.identity.lookup import AmbiguousKeyError
-from oms_core.identity.model import ModelError
-from oms_core.identity.steward import Judged
+from oms_core.identity.stewardship.steward import Judged
 from oms_core.store.errors import AmbiguousError, DatabaseUnavailableError, NotReleasedError
 
 _log = logging.getLogger(__name__)

@@ -23,22 +23,23 @@ from oms_core.cli.terminal import (
     plain_errors,
     print_json,
 )
-from oms_core.identity import activation, evidence, feed, keys, lookup, plain, show, steward
-from oms_core.identity.compare import compare
-from oms_core.identity.errors import (
+from oms_core.identity import feed, lookup
+from oms_core.identity.scoring.model import ModelError
+from oms_core.identity.scoring.weights import weigher
+from oms_core.identity.stewardship import activation, evidence, keys, plain, show, steward
+from oms_core.identity.stewardship.compare import compare
+from oms_core.identity.stewardship.errors import (
     AmbiguousNameError,
     ConflictError,
     DecisionRefusedError,
     IdentityError,
     UnknownNameError,
 )
-from oms_core.identity.evidence import Standing
-from oms_core.identity.model import ModelError
-from oms_core.identity.queue import Link
-from oms_core.identity.steward import Happening
-from oms_core.identity.waterfall import bars, svg
-from oms_core.identity.weights import weigher
-from oms_core.identity.worth import Worth, rank
+from oms_core.identity.stewardship.evidence import Standing
+from oms_core.identity.stewardship.queue import Link
+from oms_core.identity.stewardship.steward import Happening
+from oms_core.identity.stewardship.waterfall import bars, svg
+from oms_core.identity.stewardship.worth import Worth, rank
 from oms_core.settings import Settings
 from oms_core.store.tables import ENTITIES
 from oms_core.warehouse import open_warehouse, sole_writer

@@ -13,7 +13,7 @@ from rich.table import Table
 from oms_core.cli.terminal import AsJson, Live, err, fail, out, plain_errors, print_json
 
 if TYPE_CHECKING:
-    from oms_core.identity.link import Links
+    from oms_core.identity.linking.link import Links
 
 EPILOG = (
     "Example: `orderhub resolve --entity customer --input crm.csv --input shop.csv --out pairs.csv` — "
@@ -87,9 +87,9 @@ def resolve(
     as_json: AsJson = False,
 ) -> None:
     """Find the records that mean one thing, in any CSV or Parquet files; no set-up, no state."""
-    from oms_core.identity import files, recognise
-    from oms_core.identity.link import LinkError, link
-    from oms_core.identity.truth import TruthError
+    from oms_core.identity.linking import files, recognise
+    from oms_core.identity.linking.link import LinkError, link
+    from oms_core.identity.linking.truth import TruthError
 
     kind = next((name for name in recognise.ENTITIES if name == entity), None)
     if kind is None:

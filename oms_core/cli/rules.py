@@ -13,8 +13,8 @@ from rich.table import Table
 
 from oms_core import pipeline
 from oms_core.cli.terminal import AsJson, Home, open_store, out, plain_errors, print_json
-from oms_core.identity import rules as room
-from oms_core.identity.survivorship import InForce, RuleError, in_force
+from oms_core.identity.golden import rules as room
+from oms_core.identity.golden.survivorship import InForce, RuleError, in_force
 from oms_core.settings import Settings
 from oms_core.warehouse import open_warehouse
 
@@ -129,7 +129,7 @@ def set_(
             if not dry_run:
                 done = room.set_rule(connection, wanted, by=by, reason=reason, replaces=replaces)
         if dry_run:
-            from oms_core.identity.preview import preview
+            from oms_core.identity.golden.preview import preview
 
             ships = room.shipped()
             changes = preview(

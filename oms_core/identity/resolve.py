@@ -11,8 +11,8 @@ from oms_core.identity import match, references
 from oms_core.identity.cluster import SCORED, Clustering, Edge, Refusal, cluster
 from oms_core.identity.match import Row
 from oms_core.identity.references import LinesOf, OrderLinks
+from oms_core.identity.scoring.threshold import Thresholds
 from oms_core.identity.stable import Assignment, Memory, assign
-from oms_core.identity.threshold import Thresholds
 
 Veto = Callable[[str, str], str | None]
 

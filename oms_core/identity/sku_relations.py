@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from oms_core.identity import size, title_text
-from oms_core.identity.size import Quantities
+from oms_core.identity.scoring import size, title_text
+from oms_core.identity.scoring.size import Quantities
 
 Row = Mapping[str, Any]
 

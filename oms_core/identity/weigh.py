@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from oms_core.identity.match import Row
-from oms_core.identity.model import Kind, Model
 from oms_core.identity.resolve import ScoredPair, Scores
-from oms_core.identity.threshold import Costs, thresholds
+from oms_core.identity.scoring.model import Kind, Model
+from oms_core.identity.scoring.threshold import Costs, thresholds
 
 SCORED_BY_MODEL = ("customer",)  # entities whose records have enough fields of their own for a trained model
 _CUSTOMER = (
@@ -37,8 +37,8 @@ def weigh(
         Scores by entity; pairs below the review threshold are left out.
     """
     # The scorers take a second or two to import; only a run that resolves pays for it.
-    from oms_core.identity.scorer import score
-    from oms_core.identity.titles import score_titles
+    from oms_core.identity.scoring.scorer import score
+    from oms_core.identity.scoring.titles import score_titles
 
     limits = {
         row["entity"]: thresholds(
@@ -59,7 +59,7 @@ def weigh(
 
 def comparable_customers(customers: Sequence[Row], kinds: Mapping[str, Kind] | None = None) -> pa.Table:
     """Rows of `int_customer_records` in the form that models compare; `kinds` are those of a model that exists."""
-    from oms_core.identity.prepare import prepare
+    from oms_core.identity.scoring.prepare import prepare
 
     table = _text_table(customers, _CUSTOMER).append_column(
         "phone", pa.array([row["phone_e164"] or row["phone"] for row in customers], pa.string())

@@ -28,7 +28,9 @@ def test_a_million_entries(make_home: Any, tmp_path: Path) -> None:
                 log.append(
                     connection,
                     [
-                        log.Happening("decision.made", "anna", f"customer/CUS-{n}", {"reason": "same e-mail", "n": n})
+                        log.Happening(
+                            "decision.made", "anna", f"customer/CUS-{n}", {"reason": "same e-mail", "n": n}
+                        )
                         for n in range(first, first + AT_ONCE)
                     ],
                 )
@@ -46,7 +48,9 @@ def test_a_million_entries(make_home: Any, tmp_path: Path) -> None:
         verified = time.perf_counter() - started
         assert verdict.holds and verdict.entries == ENTRIES
     table = Table("what", "measured", "aim", title=f"audit log, {ENTRIES:,} entries", title_justify="left")
-    table.add_row(f"append, {AT_ONCE:,} a transaction", f"{ENTRIES / appended:,.0f} a second", "5,000 a second")
+    table.add_row(
+        f"append, {AT_ONCE:,} a transaction", f"{ENTRIES / appended:,.0f} a second", "5,000 a second"
+    )
     table.add_row("one inclusion proof, made and checked", f"{proven * 1000:.1f} ms", "20 ms")
     table.add_row("verify all of it", f"{verified:.1f} s", "60 s")
     console = Console(width=110)

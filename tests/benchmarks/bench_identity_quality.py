@@ -22,7 +22,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from oms_core.identity.accuracy import Score, compare, compare_pairs
+from oms_core.identity.linking.accuracy import Score, compare, compare_pairs
 
 console = Console(width=120)
 ABT_BUY = Path(__file__).resolve().parents[3] / "shared" / "data" / "abt-buy"

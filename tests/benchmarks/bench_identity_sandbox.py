@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from oms_core.identity import normalise
-from oms_core.identity.accuracy import pairwise
+from oms_core.identity.linking.accuracy import pairwise
 
 console = Console(width=120)
 SEEDS = (21, 42, 84)

@@ -239,7 +239,7 @@ answer["pairs"] = con.execute(f"select count(*) from {predictions.physical_name}
 """
 
 _NEW = """
-from oms_core.identity.index import Index
+from oms_core.identity.scoring.index import Index
 prepared = pq.read_table(home / "prepared.parquet")
 order = np.random.default_rng(1).permutation(prepared.num_rows)
 arriving = max(1, int(prepared.num_rows * SHARE))
@@ -257,9 +257,9 @@ _HEAD = """
 import json, resource, sys, time
 import numpy as np, pyarrow as pa, pyarrow.compute, pyarrow.parquet as pq
 from pathlib import Path
-from oms_core.identity import scorer
-from oms_core.identity.model import load
-from oms_core.identity.prepare import prepare
+from oms_core.identity.scoring import scorer
+from oms_core.identity.scoring.model import load
+from oms_core.identity.scoring.prepare import prepare
 home, seconds, answer = Path(sys.argv[1]), {}, {}
 def timed(name, call):
     started = time.perf_counter()

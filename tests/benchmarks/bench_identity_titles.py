@@ -18,7 +18,7 @@ console = Console(width=110)
 _MAKE = """
 import json, random, resource, sys
 import pyarrow as pa
-from oms_core.identity.titles import fit_titles
+from oms_core.identity.scoring.titles import fit_titles
 
 KINDS = ["Turntable", "Headphones", "Receiver", "Cordless Phone", "Digital Camera", "Camcorder", "Laser Printer", "Ink Cartridge",
          "Washer", "Refrigerator", "Microwave Oven", "Vacuum Cleaner", "Router", "Ethernet Switch", "Hard Drive", "Monitor Cable",

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from oms_core.identity.contradiction import COMPARABLE
-from oms_core.identity.survivorship import UNITS
+from oms_core.identity.golden.contradiction import COMPARABLE
+from oms_core.identity.golden.survivorship import UNITS
 
 PROJECT = Path(__file__).resolve().parents[2] / "dbt"
 SOURCE_FOLDERS = sorted(path.name for path in (PROJECT / "models" / "staging").iterdir() if path.is_dir())

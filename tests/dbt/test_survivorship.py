@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oms_core.identity import normalise
-from oms_core.identity.survivorship import RULES, UNITS
+from oms_core.identity.golden.survivorship import RULES, UNITS
 
 MACROS = Path(__file__).resolve().parents[2] / "dbt" / "macros"
 SURVIVED = (

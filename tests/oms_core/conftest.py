@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import URL
 
-from oms_core.identity.model import Comparison, Level, Model
+from oms_core.identity.scoring.model import Comparison, Level, Model
 from oms_core.release.publish import Batch, Publication, publish
 from oms_core.store.embedded import SUPERUSER, EmbeddedServer
 from oms_core.store.postgres import Database

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import text
 
 from oms_core import pipeline
-from oms_core.identity.model import Model
-from oms_core.identity.worth import WORTH_SQL, Worth, worth_by_record
+from oms_core.identity.scoring.model import Model
+from oms_core.identity.stewardship.worth import WORTH_SQL, Worth, worth_by_record
 from oms_core.store.postgres import Database
 from oms_core.warehouse import Warehouse, open_warehouse
 

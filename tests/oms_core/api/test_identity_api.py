@@ -15,11 +15,12 @@ from sqlalchemy import text
 
 from oms_core.api import models
 from oms_core.api.app import create_app
-from oms_core.identity import activation, evidence, keys, state
-from oms_core.identity.model import Model
-from oms_core.identity.queue import links, pair_tasks
+from oms_core.identity import state
 from oms_core.identity.resolve import ScoredPair, Scores, resolve
-from oms_core.identity.threshold import Thresholds
+from oms_core.identity.scoring.model import Model
+from oms_core.identity.scoring.threshold import Thresholds
+from oms_core.identity.stewardship import activation, evidence, keys
+from oms_core.identity.stewardship.queue import links, pair_tasks
 from oms_core.store.postgres import Database
 
 T0 = datetime(2026, 10, 1, tzinfo=UTC)
@@ -177,7 +178,9 @@ def test_the_queue_is_shown_and_a_decision_empties_it(mia: httpx.Client) -> None
 def test_a_pair_tells_its_version_and_the_decision_names_it(
     mia: httpx.Client, monkeypatch: pytest.MonkeyPatch, small_model: Model
 ) -> None:
-    monkeypatch.setattr("oms_core.identity.weights.active_model", lambda connection, entity: small_model)
+    monkeypatch.setattr(
+        "oms_core.identity.scoring.weights.active_model", lambda connection, entity: small_model
+    )
     shown = mia.get("/identity/pairs", params={"left": ANN, "right": ANNA})
     assert shown.headers["etag"] == '"0"'
     assert shown.headers["cache-control"] == "private, no-store"

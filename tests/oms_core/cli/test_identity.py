@@ -19,12 +19,13 @@ from typer.testing import CliRunner
 from oms_core import pipeline
 from oms_core.cli import terminal
 from oms_core.cli.main import app
-from oms_core.identity import evidence, state
-from oms_core.identity.model import Model
-from oms_core.identity.queue import links, pair_tasks
+from oms_core.identity import state
 from oms_core.identity.resolve import ScoredPair, Scores, resolve
-from oms_core.identity.threshold import Thresholds
-from oms_core.identity.worth import Worth
+from oms_core.identity.scoring.model import Model
+from oms_core.identity.scoring.threshold import Thresholds
+from oms_core.identity.stewardship import evidence
+from oms_core.identity.stewardship.queue import links, pair_tasks
+from oms_core.identity.stewardship.worth import Worth
 from oms_core.store.postgres import Database
 
 T0 = datetime(2026, 10, 1, tzinfo=UTC)
@@ -220,7 +221,9 @@ def test_events_are_followed_by_number(run: Run) -> None:
 def test_the_weights_are_drawn(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_model: Model
 ) -> None:
-    monkeypatch.setattr("oms_core.identity.weights.active_model", lambda connection, entity: small_model)
+    monkeypatch.setattr(
+        "oms_core.identity.scoring.weights.active_model", lambda connection, entity: small_model
+    )
     drawn = tmp_path / "weights.svg"
     view = told(run("show", ANN, ANNA, "--plot", str(drawn), "--json"))
     steps = view["score"]["steps"]
@@ -274,7 +277,7 @@ def test_nothing_can_be_compared_before_records_came_in(run: Run, tmp_path: Path
 
 
 def test_a_key_is_shown_once(run: Run, database: Database) -> None:
-    from oms_core.identity import keys
+    from oms_core.identity.stewardship import keys
 
     key = told(run("key", "mia", "--json"))["key"]
     with database.begin() as connection:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oms_core.identity.accuracy import compare, compare_pairs, connected, pairwise
+from oms_core.identity.linking.accuracy import compare, compare_pairs, connected, pairwise
 
 QUICK = settings(max_examples=150, deadline=None, database=None)
 LABELS = st.lists(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oms_core.identity.accuracy import pairwise
 from oms_core.identity.cluster import SCORED, Edge, cluster
+from oms_core.identity.linking.accuracy import pairwise
 
 QUICK = settings(max_examples=120, deadline=None, database=None)
 RECORDS = list("abcdefghij")

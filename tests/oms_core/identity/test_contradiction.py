@@ -10,9 +10,15 @@ import duckdb
 import pytest
 from sqlalchemy import text
 
-from oms_core.identity import conflicts, rules
-from oms_core.identity.contradiction import MUST_AGREE, SAME_TRUST, Contradiction, columns, contradictions
-from oms_core.identity.survivorship import Rule, in_force
+from oms_core.identity.golden import conflicts, rules
+from oms_core.identity.golden.contradiction import (
+    MUST_AGREE,
+    SAME_TRUST,
+    Contradiction,
+    columns,
+    contradictions,
+)
+from oms_core.identity.golden.survivorship import Rule, in_force
 from oms_core.store.postgres import Database
 from oms_core.warehouse import open_warehouse
 

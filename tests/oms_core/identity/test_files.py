@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oms_core.identity.conform import conform, gtin14, price
-from oms_core.identity.files import FileError, read, write
-from oms_core.identity.recognise import ENTITIES, ColumnError, fold, known_names, recognise
+from oms_core.identity.linking.conform import conform, gtin14, price
+from oms_core.identity.linking.files import FileError, read, write
+from oms_core.identity.linking.recognise import ENTITIES, ColumnError, fold, known_names, recognise
 
 QUICK = settings(max_examples=60, deadline=None, database=None)
 PEOPLE = "id,name,city\n1,Zoë Müller,Köln\n2,François,Orléans\n"
@@ -379,7 +379,7 @@ def test_declared_names_of_the_warehouse_are_understood() -> None:
 
 @pytest.mark.parametrize("entity", ENTITIES)
 def test_no_spelling_means_two_things(entity: str) -> None:
-    from oms_core.identity.recognise import _SPELLINGS
+    from oms_core.identity.linking.recognise import _SPELLINGS
 
     seen: dict[str, str] = {}
     for canonical in known_names(entity):  # type: ignore[arg-type]

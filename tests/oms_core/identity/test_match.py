@@ -167,7 +167,23 @@ def test_a_delivery_address_is_the_customer_it_was_entered_under_but_no_collecti
     strangers = [
         customer(f"odoo:partners:{n}", full_name=f"{name} {name}son", parent_key="odoo:partners:1")
         for n, name in enumerate(
-            ["Abel", "Bert", "Carl", "Dirk", "Emil", "Fred", "Gerd", "Hans", "Ivo", "Jens", "Karl", "Lars", "Marc", "Nils"], start=2
+            [
+                "Abel",
+                "Bert",
+                "Carl",
+                "Dirk",
+                "Emil",
+                "Fred",
+                "Gerd",
+                "Hans",
+                "Ivo",
+                "Jens",
+                "Karl",
+                "Lars",
+                "Marc",
+                "Nils",
+            ],
+            start=2,
         )
     ]
     found = run(customers=[parent, *strangers])["customer"]

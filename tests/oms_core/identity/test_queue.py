@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms_core.identity import evidence, state, steward
+from oms_core.identity import state
 from oms_core.identity.cluster import Edge, Refusal
-from oms_core.identity.compare import compare
-from oms_core.identity.evidence import QueueChange
-from oms_core.identity.queue import CONTRADICTION, GREY, REFUSED, Task, links, pair_tasks
 from oms_core.identity.resolve import Resolved
 from oms_core.identity.stable import Assignment, Birth, IdentityEvent
-from oms_core.identity.worth import Worth, points, rank, usual_orders, worth_by_record
+from oms_core.identity.stewardship import evidence, steward
+from oms_core.identity.stewardship.compare import compare
+from oms_core.identity.stewardship.evidence import QueueChange
+from oms_core.identity.stewardship.queue import CONTRADICTION, GREY, REFUSED, Task, links, pair_tasks
+from oms_core.identity.stewardship.worth import Worth, points, rank, usual_orders, worth_by_record
 from oms_core.store.postgres import Database
 
 T0 = datetime(2026, 10, 1, tzinfo=UTC)

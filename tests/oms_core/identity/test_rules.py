@@ -15,8 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from typer.testing import CliRunner
 
 from oms_core.cli.main import app
-from oms_core.identity import rules
-from oms_core.identity.survivorship import (
+from oms_core.identity.golden import rules
+from oms_core.identity.golden.survivorship import (
     RULES,
     SHIPPED,
     UNITS,

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
-from oms_core.identity import scorer
-from oms_core.identity.index import Index, IndexFileError
-from oms_core.identity.model import Model, ModelError, load, shipped
-from oms_core.identity.prepare import kinds_of, prepare
+from oms_core.identity.scoring import scorer
+from oms_core.identity.scoring.index import Index, IndexFileError
+from oms_core.identity.scoring.model import Model, ModelError, load, shipped
+from oms_core.identity.scoring.prepare import kinds_of, prepare
 from oms_core.store.postgres import Database
 
 GIVEN = [

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms_core.identity.size import contents_differ, measures_agree, quantities
+from oms_core.identity.scoring.size import contents_differ, measures_agree, quantities
 
 ONE_OF_50 = ("Serum 50 ml", "Serum 50ML", "精华液 50毫升", "Sérum 5 cl", "SERUM 0.05 L")
 TWO_OF_50 = (

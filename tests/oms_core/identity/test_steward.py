@@ -13,19 +13,20 @@ import pytest
 from sqlalchemy import text
 
 from oms_core.audit import log
-from oms_core.identity import evidence, keys, show, state, steward
-from oms_core.identity.blast import blast
-from oms_core.identity.errors import (
+from oms_core.identity import state
+from oms_core.identity.resolve import Resolved, ScoredPair, Scores, resolve
+from oms_core.identity.scoring.threshold import Thresholds
+from oms_core.identity.stewardship import evidence, keys, show, steward
+from oms_core.identity.stewardship.blast import blast
+from oms_core.identity.stewardship.errors import (
     AmbiguousNameError,
     ConflictError,
     ContradictionError,
     DecisionRefusedError,
     UnknownNameError,
 )
-from oms_core.identity.queue import links, pair_tasks
-from oms_core.identity.resolve import Resolved, ScoredPair, Scores, resolve
-from oms_core.identity.threshold import Thresholds
-from oms_core.identity.worth import Worth
+from oms_core.identity.stewardship.queue import links, pair_tasks
+from oms_core.identity.stewardship.worth import Worth
 from oms_core.store.postgres import Database
 
 T0 = datetime(2026, 10, 1, tzinfo=UTC)

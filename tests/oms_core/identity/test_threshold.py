@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms_core.identity.threshold import Costs, Thresholds, thresholds
+from oms_core.identity.scoring.threshold import Costs, Thresholds, thresholds
 
 COST = st.floats(0.01, 1000)
 

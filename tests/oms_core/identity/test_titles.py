@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oms_core.identity.titles import assign, explain_titles, fit_titles, score_titles
+from oms_core.identity.scoring.titles import assign, explain_titles, fit_titles, score_titles
 
 ABT_BUY = Path(__file__).parents[4] / "shared" / "data" / "abt-buy"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms_core.identity.waterfall import Step, bars, percent, probability, svg, total
+from oms_core.identity.stewardship.waterfall import Step, bars, percent, probability, svg, total
 
 STEPS = [
     Step("prior", -6.6, "before"),

@@ -1,0 +1,1 @@
+"""Scores for pairs of records: people, companies and places by fields, products by titles; trained without labels."""

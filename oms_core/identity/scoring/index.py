@@ -1,0 +1,206 @@
+"""Known records on disk, ready to be met by new ones: prepared values and blocking keys in a DuckDB file, one frozen model.
+
+Scoring a batch reads the known records' keys and only those records that agree with a new one on a key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from oms_core.identity.scoring.blocking import ROW, fitting, join_common_values
+from oms_core.identity.scoring.engines import DuckDB
+from oms_core.identity.scoring.model import Model
+from oms_core.identity.scoring.prepare import RECORD_ID
+from oms_core.identity.scoring.scorer import AT_LEAST, Scored, least_weight, named, no_pairs
+from oms_core.identity.scoring.splink_sql import scores_sql
+
+
+class IndexFileError(ValueError):
+    """An index file cannot be used; the message says what to do."""
+
+
+class Index:
+    """Prepared records of one entity under one model, in a file of its own. A context manager; one process at a time.
+
+    `add` puts records in, or in the place of those with the same id; `remove` takes them out; `score` compares new records
+    with all that are in it and with each other, and adds nothing.
+    """
+
+    def __init__(self, path: Path, *, create: Model | None, memory_limit: str) -> None:
+        """Use `create` or `open`."""
+        self._engine = DuckDB(memory_limit)
+        self._con = self._engine.con
+        self._con.execute(f"attach '{str(path).replace(chr(39), chr(39) * 2)}' as store")
+        if create is not None:
+            self._make(create)
+        text, hashed_by = self._con.execute("select model, hashed_by from store.meta").fetchall()[0]
+        if hashed_by != duckdb.__version__:
+            self.close()
+            raise IndexFileError(
+                f"{path} was made by DuckDB {hashed_by} and this is {duckdb.__version__}, which may hash otherwise; remove "
+                "the file and make it again from the records"
+            )
+        self.model = Model.model_validate_json(text)
+
+    @classmethod
+    def create(cls, path: Path, records: pa.Table, model: Model, *, memory_limit: str = "2GB") -> Self:
+        """Make the file and put prepared records in.
+
+        Raises:
+            IndexFileError: the file is there already.
+        """
+        if path.exists():
+            raise IndexFileError(f"{path} exists; open it, or remove it to start again")
+        index = cls(path, create=model, memory_limit=memory_limit)
+        index.add(records)
+        return index
+
+    @classmethod
+    def open(cls, path: Path, *, memory_limit: str = "2GB") -> Self:
+        """Open the file.
+
+        Raises:
+            IndexFileError: it is not there, or another version of DuckDB made its keys.
+        """
+        if not path.exists():
+            raise IndexFileError(f"there is no index at {path}; make one with Index.create")
+        return cls(path, create=None, memory_limit=memory_limit)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """Number of records in it."""
+        return self._number("select count(*) from store.known")
+
+    def _make(self, model: Model) -> None:
+        empty = fitting(pa.table({RECORD_ID: pa.array([], pa.string())}), model, sides=False)
+        self._con.execute("create table store.meta (model text, hashed_by text)")
+        self._con.execute("insert into store.meta values (?, ?)", [model.canonical(), duckdb.__version__])
+        self._con.register("arriving", empty.add_column(0, ROW, pa.array([], pa.int64())))
+        self._con.execute("create table store.known as select * from arriving")
+        self._con.unregister("arriving")
+        keys = "".join(f", k{at} ubigint" for at in range(len(model.blocks)))
+        self._con.execute(f"create table store.keys ({ROW} bigint{keys})")
+        self._con.execute("create table store.large (rule integer, k ubigint, size bigint)")
+
+    def add(self, records: pa.Table) -> None:
+        """Put prepared records in; a record with the id of one that is in takes its place."""
+        self._arrive(records)
+        self._con.execute("begin")
+        self._drop("select record_id from arrived")
+        self._con.execute("insert into store.known by name select * from arrived")
+        self._con.execute("insert into store.keys by name select * from arrived_keys")
+        self._count_large()
+        self._con.execute("commit")
+
+    def remove(self, ids: Any) -> None:
+        """Take the records with these ids out; ids that are not in are passed over."""
+        self._con.register("leaving", pa.table({RECORD_ID: pa.array(ids, pa.string())}))
+        self._con.execute("begin")
+        self._drop("select record_id from leaving")
+        self._count_large()
+        self._con.execute("commit")
+        self._con.unregister("leaving")
+
+    def _drop(self, ids: str) -> None:
+        gone = f"select {ROW} from store.known where {RECORD_ID} in ({ids})"
+        self._con.execute(f"delete from store.keys where {ROW} in ({gone})")
+        self._con.execute(f"delete from store.known where {RECORD_ID} in ({ids})")
+
+    def _count_large(self) -> None:
+        self._con.execute("delete from store.large")
+        for at in range(len(self.model.blocks)):
+            self._con.execute(
+                f"insert into store.large select {at}, k{at}, count(*) from store.keys where k{at} is not null "
+                f"group by k{at} having count(*) > {self.model.most_in_block}"
+            )
+
+    def _arrive(self, records: pa.Table) -> None:
+        """Tables `arrived` and `arrived_keys`, with row numbers after those in use."""
+        table = fitting(records, self.model, sides=False)
+        first = self._number(f"select coalesce(max({ROW}) + 1, 0) from store.known")
+        rows = pa.array(np.arange(first, first + table.num_rows), pa.int64())
+        self._engine.load("arrived", table.add_column(0, ROW, rows))
+        keys = "".join(f", {self._engine.key(rule)} as k{at}" for at, rule in enumerate(self.model.blocks))
+        self._con.execute(f"create or replace table arrived_keys as select {ROW}{keys} from arrived")
+
+    def _number(self, sql: str) -> int:
+        return int(self._con.execute(sql).fetchall()[0][0])
+
+    def score(self, records: pa.Table, *, at_least: float = AT_LEAST) -> Scored:
+        """Pairs of the new records with all that are in the index, and with each other.
+
+        A record in the index that has the id of a new one is out of date and does not take part.
+
+        Args:
+            records: prepared table.
+            at_least: pairs of lower probability are left out.
+        """
+        levels = [comparison.field for comparison in self.model.comparisons]
+        if not records.num_rows or not self.model.comparisons:
+            return Scored(no_pairs(levels))
+        self._arrive(records)
+        self._con.execute(
+            f"create or replace table outdated as select {ROW} from store.known where {RECORD_ID} in (select {RECORD_ID} "
+            "from arrived)"
+        )
+        cut = self._make_pairs()
+        self._con.execute("create or replace table nodes_plain as select * from arrived")
+        self._con.execute(
+            f"insert into nodes_plain select * from store.known where {ROW} in (select join_key_l from pairs)"
+        )
+        join_common_values(self._engine, self.model)
+        found = self._engine.fetch(
+            scores_sql(self.model, self._engine.dialect, least_weight=least_weight(at_least))
+        )
+        ids = self._engine.fetch(f"select {ROW}, {RECORD_ID} from nodes_plain order by {RECORD_ID}")
+        return Scored(named(found, ids, levels), cut)
+
+    def _make_pairs(self) -> list[str]:
+        """Table `pairs`: known (or earlier) record left, new record right."""
+        cut, selects = [], []
+        most = self.model.most_in_block
+        for at, rule in enumerate(self.model.blocks):
+            self._con.execute(
+                f"create or replace table large{at} as select k, sum(size)::bigint as size from ("
+                f"select k, size from store.large where rule = {at} and k in (select k{at} from arrived_keys) union all "
+                f"select k{at}, count(*) from arrived_keys where k{at} is not null group by k{at}) group by k having sum(size) > {most}"
+            )
+            blocks, largest = self._con.execute(f"select count(*), max(size) from large{at}").fetchall()[0]
+            if blocks:
+                touched = self._number(
+                    f"select count(*) from arrived_keys where k{at} in (select k from large{at})"
+                )
+                cut.append(
+                    f"Blocking on {' and '.join(rule)}: {blocks:,} blocks of more than {most:,} records, the largest of "
+                    f"{largest:,}, were cut; {touched:,} new records are affected."
+                )
+            before = "".join(
+                f" and (coalesce(l.k{earlier} <> r.k{earlier}, true) or l.k{earlier} in (select k from large{earlier}))"
+                for earlier in range(at)
+            )
+            fits = f"r.k{at} not in (select k from large{at})"
+            for known, once in (("store.keys", ""), ("arrived_keys", f" and l.{ROW} < r.{ROW}")):
+                selects.append(
+                    f"select l.{ROW} as join_key_l, r.{ROW} as join_key_r, '0' as match_key from {known} l join arrived_keys r "
+                    f"on l.k{at} = r.k{at}{once} where {fits}{before}"
+                )
+        self._con.execute("create or replace table pairs as " + " union all ".join(selects))
+        self._con.execute(f"delete from pairs where join_key_l in (select {ROW} from outdated)")
+        return cut
