@@ -175,6 +175,7 @@ def _show(console: Console, found: Links, out_file: Path | None, clusters: Path 
         console.print(
             f"[bold]{escape(str(source.path))}[/]: {source.records:,} records, {source.format}, {escape(named)}",
             highlight=False,
+            soft_wrap=True,
         )
         known = [f"{column.canonical} ← {column.name}" for column in source.columns if column.canonical]
         others = [column.name for column in source.columns if not column.canonical]
@@ -186,16 +187,19 @@ def _show(console: Console, found: Links, out_file: Path | None, clusters: Path 
             if names:
                 more = f", and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
                 console.print(
-                    f"  {title}: {escape(', '.join(names[:_SHOWN_COLUMNS]))}{more}", highlight=False
+                    f"  {title}: {escape(', '.join(names[:_SHOWN_COLUMNS]))}{more}",
+                    highlight=False,
+                    soft_wrap=True,
                 )
         for note in source.notes:
-            console.print(f"  [yellow]{escape(note)}[/]", highlight=False)
+            console.print(f"  [yellow]{escape(note)}[/]", highlight=False, soft_wrap=True)
     for note in found.notes:
-        console.print(f"[yellow]{escape(note)}[/]", highlight=False)
+        console.print(f"[yellow]{escape(note)}[/]", highlight=False, soft_wrap=True)
     console.print(
         f"[bold]{found.pairs.num_rows:,} pairs[/] at probability ≥ {found.threshold:g}; {found.clusters.num_rows:,} records "
         f"are {found.entities:,} clusters, {found.linked_records:,} records have a partner",
         highlight=False,
+        soft_wrap=True,
     )
     if found.accuracy is not None:
         table = Table("against the truth", "precision", "recall", "F1")
@@ -203,10 +207,10 @@ def _show(console: Console, found: Links, out_file: Path | None, clusters: Path 
             table.add_row(name, f"{score.precision:.4f}", f"{score.recall:.4f}", f"{score.f1:.4f}")
         console.print(table)
     steps = ", ".join(f"{name} {seconds:.1f}" for name, seconds in found.seconds.items())
-    console.print(f"{sum(found.seconds.values()):.1f} s ({steps})", highlight=False)
+    console.print(f"{sum(found.seconds.values()):.1f} s ({steps})", highlight=False, soft_wrap=True)
     for path, what in ((out_file, "pairs"), (clusters, "every record's cluster")):
         if path is not None:
-            console.print(f"{what} in {escape(str(path))}", highlight=False)
+            console.print(f"{what} in {escape(str(path))}", highlight=False, soft_wrap=True)
     if out_file is None and clusters is None:
         err.print(
             "[dim]nothing was written: --out FILE writes the pairs, --clusters FILE every record's cluster[/]"

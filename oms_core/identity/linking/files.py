@@ -382,14 +382,19 @@ def _has_open_quote(table: pa.Table) -> bool:
 
 
 def _rows(text: str, delimiter: str, escape: str | None, quoted: bool = True) -> Iterator[list[str]]:
-    csv.field_size_limit(1 << 30)
-    return csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=delimiter,
-        escapechar=escape,
-        doublequote=escape is None,
-        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
-    )
+    before = csv.field_size_limit(1 << 30)
+    try:
+        yield from csv.reader(
+            io.StringIO(text, newline=""),
+            delimiter=delimiter,
+            escapechar=escape,
+            doublequote=escape is None,
+            quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        )
+    finally:
+        csv.field_size_limit(
+            before
+        )  # the limit is the whole process's; others read untrusted files under theirs
 
 
 def _longest_value(text: str, delimiter: str, escape: str | None) -> int:
