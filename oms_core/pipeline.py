@@ -6,6 +6,7 @@ The command line and the Airflow DAGs call these functions and nothing below the
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import hashlib
 import json
@@ -762,3 +763,7 @@ def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
         seconds[step] = round(time.perf_counter() - started, 3)
         # What a step is done with goes back to the system before the next one asks for its own.
         pa.default_memory_pool().release_unused()
+        gc.collect()
+        if sys.platform == "linux":  # glibc keeps what Python gave back
+            with contextlib.suppress(AttributeError, OSError):  # another C library
+                ctypes.CDLL(None).malloc_trim(0)

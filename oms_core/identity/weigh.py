@@ -17,6 +17,7 @@ _CUSTOMER = (
     "record_id", "source_system", "full_name", "company_name", "email", "tax_number", "street", "city", "region",
     "postcode", "country",
 )  # fmt: skip
+_TELLING = ("full_name", "company_name", "email", "phone", "tax_number", "street")
 _SKU = ("record_id", "source_system", "title", "brand", "mpn", "sku_code")
 
 
@@ -37,7 +38,6 @@ def weigh(
         Scores by entity; pairs below the review threshold are left out.
     """
     # The scorers take a second or two to import; only a run that resolves pays for it.
-    from oms_core.identity.scoring.scorer import score
     from oms_core.identity.scoring.titles import score_titles
 
     limits = {
@@ -47,9 +47,13 @@ def weigh(
         for row in costs
     }
     found = {"sku": score_titles(_text_table(skus, _SKU)).pairs}
-    if "customer" in models:
+    described = [row for row in customers if any(row[name] for name in _TELLING)]
+    if "customer" in models and len(described) > 1:
+        # Only here, since it is slow to import and many exports know customers by their number alone.
+        from oms_core.identity.scoring.scorer import score
+
         model = models["customer"]
-        people = comparable_customers(customers, model.kinds)
+        people = comparable_customers(described, model.kinds)
         found["customer"] = score(people, model, at_least=limits["customer"].review).pairs
     return {
         entity: Scores(_pairs(pairs, limits[entity].review), limits[entity])
