@@ -43,7 +43,7 @@ from oms_core.conservation import Conservation, LandedCount, StreamShape, measur
 from oms_core.identity import state
 from oms_core.identity.golden import conflicts, rules
 from oms_core.identity.resolve import Known, Resolved, resolve
-from oms_core.identity.scoring.model import Model, ModelError
+from oms_core.identity.scoring.model import Model
 from oms_core.identity.sku_relations import kept_apart, relate, relation_table
 from oms_core.identity.stewardship import evidence
 from oms_core.identity.stewardship.activation import active_model
@@ -428,11 +428,7 @@ def train_customers(warehouse: Warehouse, version: str) -> Model:
 
 
 def _models(connection: Connection) -> dict[str, Model]:
-    found = {}
-    for entity in SCORED_BY_MODEL:
-        with contextlib.suppress(ModelError):
-            found[entity] = active_model(connection, entity)
-    return found
+    return {entity: active_model(connection, entity) for entity in SCORED_BY_MODEL}
 
 
 _RECORDS_OF = {entity: f"int_{entity}_records" for entity in ("customer", "sku", "location", "order")}

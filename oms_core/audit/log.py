@@ -139,8 +139,17 @@ def size(connection: Connection) -> int:
 
 
 def origin(connection: Connection) -> str:
-    """The log's name, as its checkpoints bear it; given once, when the log was made."""
-    return str(connection.execute(select(audit_log.c.origin)).scalar_one())
+    """The log's name, as its checkpoints bear it; given once, when the log was made.
+
+    Raises:
+        AuditError: it has none any more, or several.
+    """
+    names: Sequence[str] = connection.execute(select(audit_log.c.origin)).scalars().all()
+    if len(names) != 1:
+        raise AuditError(
+            f"the audit log has {len(names)} names instead of one: its table audit_log was changed"
+        )
+    return names[0]
 
 
 def root(connection: Connection, of: int | None = None) -> tuple[int, bytes]:

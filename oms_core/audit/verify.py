@@ -160,8 +160,12 @@ def _check_log(
         if computed != leaf:
             verdict.faults.append(f"entry {seq:,} was edited: its text does not fit its hash")
         entry = _read_entry(seq, canonical, verdict)
-        if entry is not None and entry.get("kind") == log.RELEASE_PUBLISHED:
-            published[int(str(entry["subject"]).rpartition("/")[2])] = entry["data"]
+        if entry is not None and entry["kind"] == log.RELEASE_PUBLISHED:
+            release_id = str(entry["subject"]).removeprefix("release/")
+            if release_id.isdecimal() and _names_batches(entry["data"]):
+                published[int(release_id)] = entry["data"]
+            else:
+                verdict.faults.append(f"entry {seq:,} is of no release, or does not say what went into it")
         leaves += computed
         expected = seq + 1
     verdict.entries = len(leaves) // merkle.HASH_BYTES
@@ -188,9 +192,19 @@ def _read_entry(seq: int, canonical: bytes, verdict: Verdict) -> dict[str, Any] 
         return None
     if entry["seq"] != seq:
         verdict.faults.append(f"entry {seq:,} says it is entry {entry['seq']:,}: entries were reordered")
-    if len(canonical) < 4096 and rfc8785.dumps(entry) != canonical:
+    try:
+        is_canonical = rfc8785.dumps(entry) == canonical
+    except rfc8785.CanonicalizationError:
+        is_canonical = False
+    if not is_canonical:
         verdict.faults.append(f"entry {seq:,} is not canonical JSON")
     return entry
+
+
+def _names_batches(data: Any) -> bool:
+    """Whether a release's entry lists its batches as (source, stream, batch id, digest)."""
+    batches = data.get("batches") if isinstance(data, dict) else None
+    return isinstance(batches, list) and all(isinstance(batch, list) and len(batch) == 4 for batch in batches)
 
 
 def _check_nodes(connection: Connection, leaves: bytes, verdict: Verdict) -> None:
@@ -351,7 +365,7 @@ def _check_landing(
     logged = {
         batch_id: (release_id, source, stream, digest)
         for release_id, data in published.items()
-        for source, stream, batch_id, digest in data.get("batches", [])
+        for source, stream, batch_id, digest in data["batches"]
         if digest is not None
     }
     now = landing.digests(logged)

@@ -48,7 +48,7 @@ def weigh(
     }
     found = {"sku": score_titles(_text_table(skus, _SKU)).pairs}
     described = [row for row in customers if any(row[name] for name in _TELLING)]
-    if "customer" in models and len(described) > 1:
+    if len(described) > 1:
         # Only here, since it is slow to import and many exports know customers by their number alone.
         from oms_core.identity.scoring.scorer import score
 

@@ -141,6 +141,15 @@ SWAP = f"UPDATE {ENTRIES} AS a SET entry = b.entry, leaf_hash = b.leaf_hash FROM
         (SWAP, "entries were reordered"),
         (f"DELETE FROM {ENTRIES} WHERE seq = 49", "its end was cut off"),
         (f"UPDATE {ENTRIES} SET entry = 'gone' WHERE seq = 7", "entry 7 is not an entry"),
+        (
+            f"UPDATE {ENTRIES} SET entry = replace(entry, 'release/2', 'release/x')",
+            "entry 49 is of no release",
+        ),
+        (
+            f"UPDATE {ENTRIES} SET entry = regexp_replace(entry, '\"batches\":\\[.*?\\]', '\"batches\":7') WHERE seq = 49",
+            "entry 49 is of no release",
+        ),
+        (f"UPDATE {ENTRIES} SET entry = replace(entry, '\"1.10\"', '1e999') WHERE seq = 7", "not canonical JSON"),
         ("UPDATE orderhub.audit_nodes SET hash = '\\x00' WHERE level = 4 AND position = 0", "node 0 of level 4"),
         ("DELETE FROM orderhub.audit_nodes WHERE level = 5", "node 0 of level 5"),
         ("UPDATE release_history.fct_orders SET net_amount = 50.9 WHERE order_id = 'order_a'", "was edited since"),
@@ -277,3 +286,9 @@ def test_the_published_verifier_key_example_reads() -> None:
     """The example key of the signed-note document."""
     example = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
     assert Verifier.read(example).spelled() == example
+
+
+def test_a_log_that_lost_its_name_is_said_so(company: Company) -> None:
+    company.attack("DELETE FROM orderhub.audit_log")
+    with pytest.raises(AuditError, match="0 names instead of one"):
+        company.verify()
