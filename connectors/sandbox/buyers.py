@@ -8,17 +8,27 @@ from datetime import datetime, timedelta
 
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.draw import fill, weighted
-from connectors.sandbox.world import Address, Channel, Customer
+from connectors.sandbox.world import CHINESE_MARKETPLACES, MARKETPLACES, Address, Channel, Customer
 
 DEALERS = 12
 
 COUNTRIES = {
     Channel.AMAZON: (("US", 38), ("GB", 25), ("DE", 18), ("FR", 8), ("ES", 6), ("JP", 5)),
     Channel.SHOPIFY: (("CN", 40), ("GB", 20), ("US", 12), ("DE", 8), ("FR", 8), ("JP", 6), ("SG", 6)),
+    **dict.fromkeys(CHINESE_MARKETPLACES, (("CN", 100),)),
+    Channel.LAZADA: (("SG", 100),),
+    Channel.VENDURE: (("GB", 40), ("DE", 30), ("FR", 20), ("ES", 10)),
     Channel.B2B: (("CN", 45), ("GB", 20), ("DE", 10), ("FR", 10), ("US", 10), ("SG", 5)),
     Channel.DEALER: (("CN", 50), ("GB", 20), ("DE", 10), ("US", 10), ("SG", 10)),
 }
-_NEW_CUSTOMER = {Channel.POS: 0.62, Channel.AMAZON: 0.68, Channel.SHOPIFY: 0.58, Channel.B2B: 0.28}
+_NEW_CUSTOMER = {
+    Channel.POS: 0.62,
+    **dict.fromkeys(MARKETPLACES, 0.56),
+    Channel.AMAZON: 0.68,
+    Channel.SHOPIFY: 0.58,
+    Channel.VENDURE: 0.58,
+    Channel.B2B: 0.28,
+}
 _PREFERENCES = (
     "fragrance_free",
     "vegan",

@@ -24,7 +24,7 @@ from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
 from connectors.sandbox.truth import Truth
-from connectors.sandbox.world import Channel, Customer, World
+from connectors.sandbox.world import MARKETPLACES, Channel, Customer, World
 
 MAX_PAGE = 200
 SEARCH_CEILING = 10_000
@@ -113,7 +113,7 @@ class Twin:
         """Customers the CRM has, with the last time it heard of them."""
         found: dict[str, datetime] = {}
         for order in self._world.orders.values():
-            if order.customer_id is None or order.channel is Channel.AMAZON:
+            if order.customer_id is None or order.channel in MARKETPLACES:
                 continue
             has_card = self._world.customers[order.customer_id].loyalty_tier is not None
             if order.channel is not Channel.POS or has_card:

@@ -20,11 +20,12 @@ from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.odoo import delivery_number
 from connectors.sandbox.truth import Truth
-from connectors.sandbox.world import Address, Channel, Order, Shipment, World
+from connectors.sandbox.world import PREFIXES, Address, Channel, Order, Shipment, World
 
 DEFAULT_PAGE = 20
 _KINDS = ("warehouse", "dark_store")
-_CHANNELS = (Channel.AMAZON, Channel.SHOPIFY, Channel.B2B)
+# What the stores sell leaves over the counter, what dealers order goes ex works.
+_ELSEWHERE = (Channel.POS, Channel.DEALER)
 # Carriers for which karrio has an interface; the others go through the generic one, under our account's name.
 _INTERFACES = {"dpd": "dpd", "dhl": "dhl_express", "ups": "ups", "usps": "usps", "fedex": "fedex",
                "colissimo": "colissimo", "royal_mail": "royalmail"}  # fmt: skip
@@ -50,7 +51,7 @@ class Twin:
         self._truth: list[Truth] = []
         self._tables: dict[str, list[tuple[datetime, Row]]] = {"shipments": [], "trackers": []}
         for order in world.orders.values():
-            if order.channel in _CHANNELS and not order.is_fulfilled_by_marketplace:
+            if order.channel not in _ELSEWHERE and not order.is_fulfilled_by_marketplace:
                 for shipment in order.shipments:
                     if world.locations[shipment.location_id].kind in _KINDS:
                         self._enter(order, shipment)
@@ -150,8 +151,9 @@ class Twin:
         if order.channel is Channel.SHOPIFY:
             others = (order.number.removeprefix("#"), f"Shopify {order.number}")
             return self._dirt.spelling(f"{key}/shop", order.number, others)
-        if order.channel is Channel.AMAZON:
-            return self._dirt.spelling(f"{key}/shop", order.number, (order.number, f"Amazon {order.number}"))
+        if order.channel in PREFIXES:
+            prefixed = f"{PREFIXES[order.channel][0]} {order.number}"
+            return self._dirt.spelling(f"{key}/shop", order.number, (order.number, prefixed))
         return order.erp_number or order.number
 
     def _reference(self, order: Order, shipment: Shipment, key: str, shop_number: str) -> str:

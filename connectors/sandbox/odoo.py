@@ -20,11 +20,22 @@ from starlette.routing import BaseRoute, Route
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.truth import Truth
-from connectors.sandbox.world import Address, Channel, Customer, Location, Order, Product, Shipment, World
+from connectors.sandbox.world import (
+    PREFIXES,
+    Address,
+    Channel,
+    Customer,
+    Location,
+    Order,
+    Product,
+    Shipment,
+    World,
+)
 
 DATABASE = "luna"
 _KINDS = ("warehouse", "dark_store")
-_CHANNELS = (Channel.AMAZON, Channel.SHOPIFY, Channel.B2B)
+# What the stores sell leaves over the counter, what dealers order goes ex works.
+_ELSEWHERE = (Channel.POS, Channel.DEALER)
 _CUSTOMERS, _SUPPLIERS = 5, 4  # ids of the virtual places outside
 _ZONES = ((0, "", "view"), (1, "Stock", "internal"), (2, "Output", "internal"), (3, "Packing Zone", "internal"),
           (4, "Input", "internal"))  # fmt: skip
@@ -81,7 +92,7 @@ class Twin:
                 self._enter_kit(product)
         self._enter_stock()
         for order in world.orders.values():
-            if order.channel in _CHANNELS and not order.is_fulfilled_by_marketplace:
+            if order.channel not in _ELSEWHERE and not order.is_fulfilled_by_marketplace:
                 self._enter_order(order)
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -408,8 +419,9 @@ class Twin:
         if order.channel is Channel.SHOPIFY:
             others = (shop.removeprefix("#"), f"Shopify {shop}", f"SHOPIFY {shop}")
             shop = dirt.spelling(f"{key}/shop", shop, others)
-        elif order.channel is Channel.AMAZON:
-            shop = dirt.spelling(f"{key}/shop", shop, (f"Amazon {shop}", f"AMAZON: {shop}"))
+        elif order.channel in PREFIXES:
+            one, other = PREFIXES[order.channel]
+            shop = dirt.spelling(f"{key}/shop", shop, (f"{one} {shop}", f"{other}: {shop}"))
         # A business order reaches the warehouse through the ERP alone.
         is_direct = order.channel is Channel.B2B
         if order.erp_number is None or (not is_direct and dirt.chance(f"{key}/shop-number", 0.1)):

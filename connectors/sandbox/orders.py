@@ -15,15 +15,43 @@ from connectors.sandbox.catalog import minor_unit, price_in
 from connectors.sandbox.draw import fill, weighted
 from connectors.sandbox.places import DARK_STORES, kilometres
 from connectors.sandbox.stock import Shelves
-from connectors.sandbox.world import Address, Channel, Customer, Location, Order, OrderLine, Return, Shipment
+from connectors.sandbox.world import (
+    CHINESE_MARKETPLACES,
+    MARKETPLACES,
+    Address,
+    Channel,
+    Customer,
+    Location,
+    Order,
+    OrderLine,
+    Return,
+    Shipment,
+)
 
 _CHANNELS = (
-    (Channel.POS, 35),
-    (Channel.AMAZON, 25),
-    (Channel.SHOPIFY, 25),
-    (Channel.B2B, 10),
-    (Channel.DEALER, 5),
+    (Channel.POS, 27),
+    (Channel.AMAZON, 16),
+    (Channel.SHOPIFY, 15),
+    (Channel.TMALL, 8),
+    (Channel.PINDUODUO, 4),
+    (Channel.DOUYIN, 5),
+    (Channel.XIAOHONGSHU, 3),
+    (Channel.WECHAT_SHOP, 3),
+    (Channel.LAZADA, 4),
+    (Channel.VENDURE, 6),
+    (Channel.B2B, 6),
+    (Channel.DEALER, 3),
 )
+# The channel's share of the sale, how it is paid, and the payment provider's share.
+_TERMS = {
+    Channel.TMALL: ("0.05", ("alipay",), "0.006"),
+    Channel.PINDUODUO: ("0.006", ("wechat_pay", "alipay"), "0"),
+    Channel.DOUYIN: ("0.05", ("douyin_pay", "alipay"), "0.006"),
+    Channel.XIAOHONGSHU: ("0.05", ("wechat_pay", "alipay"), "0.007"),
+    Channel.WECHAT_SHOP: ("0.02", ("wechat_pay",), "0.006"),
+    Channel.LAZADA: ("0.06", ("marketplace",), "0.0218"),
+    Channel.VENDURE: ("0", ("card", "card", "paypal"), "0.015"),
+}
 _FBA = {"US": "L12", "GB": "L13", "DE": "L14", "FR": "L14", "ES": "L14"}
 _WAREHOUSE = {
     "CN": "L07",
@@ -103,6 +131,21 @@ class OrderDesk:
                 return f"{head}-{middle:07d}-{self._next('amazon') + 1_000_000:07d}"
             case Channel.SHOPIFY:
                 return f"#{1000 + self._next('shopify')}"
+            case Channel.TMALL:
+                return f"{2_900_000 + self._next('tmall')}{rng.randrange(10**12):012d}"
+            case Channel.PINDUODUO:
+                return f"{at:%y%m%d}-{rng.randrange(10**8):08d}{self._next('pinduoduo'):07d}"
+            case Channel.DOUYIN:
+                return f"69{rng.randrange(10**10):010d}{self._next('douyin'):07d}"
+            case Channel.XIAOHONGSHU:
+                return f"P7{rng.randrange(10**10):010d}{self._next('xiaohongshu'):07d}"
+            case Channel.WECHAT_SHOP:
+                return f"37{rng.randrange(10**10):010d}{self._next('wechat_shop'):07d}"
+            case Channel.LAZADA:
+                return f"{4_100_000 + self._next('lazada')}{rng.randrange(10**8):08d}"
+            case Channel.VENDURE:
+                letters = "".join(rng.choice("ABCDEFGHJKLMNPQRSTUVWXYZ23456789") for _ in range(12))
+                return f"{letters}{_in_letters(self._next('vendure'))}"
             case Channel.B2B:
                 return f"B2B-{at.year}-{self._next('b2b'):05d}"
             case Channel.DEALER:
@@ -157,7 +200,7 @@ class OrderDesk:
         reserve_after = timedelta(seconds=rng.randrange(30, 7200))
         late_draw, edit_draw, return_draw, test_draw, erp_draw = (rng.random() for _ in range(5))
         if ship_to is not None:
-            days = 4 if channel is Channel.AMAZON else 1 if origin in DARK_STORES.values() else 6
+            days = 4 if channel in MARKETPLACES else 1 if origin in DARK_STORES.values() else 6
             promised_at = (at + timedelta(days=days + 2 * (market.country in ("SG", "JP")))).replace(
                 hour=20, minute=0, second=0
             )
@@ -186,11 +229,14 @@ class OrderDesk:
             returns = self._returns(rng, number, lines, shipments, max(got_at, paid_at), unit)
         edited_at = at + timedelta(seconds=rng.randrange(3600, 86_400 * 50)) if edit_draw < 0.06 else None
         is_test = channel in (Channel.SHOPIFY, Channel.POS) and test_draw < 0.02
+        is_trade = channel in (Channel.B2B, Channel.DEALER)
         has_erp = not is_test and (
-            channel in (Channel.B2B, Channel.DEALER)
-            or (channel is Channel.SHOPIFY and erp_draw < 0.95)
+            is_trade
+            or (channel in (Channel.SHOPIFY, Channel.VENDURE) and erp_draw < 0.95)
             or (channel is Channel.AMAZON and not is_fba and erp_draw < 0.9)
         )
+        # The group's books: sales in Asia are entered there alone, business orders a second time.
+        has_sap = is_trade or (channel in (*CHINESE_MARKETPLACES, Channel.LAZADA) and erp_draw < 0.95)
         order = Order(
             order_id=f"O{number:07d}",
             number=self._number(rng, channel, store, at),
@@ -220,6 +266,7 @@ class OrderDesk:
             is_test=is_test,
             is_fulfilled_by_marketplace=is_fba,
             erp_number=f"SO26-{1000 + self._next('erp')}" if has_erp else None,
+            sap_number=f"{4_500_000 + self._next('sap')}" if has_sap else None,
         )
         order = _as_of(order, self.now, edited_at)
         self._draw_stock(order)
@@ -239,7 +286,7 @@ class OrderDesk:
         if is_fba:
             return _FBA[market.country]
         if (
-            channel is Channel.SHOPIFY
+            channel in (Channel.SHOPIFY, Channel.VENDURE, Channel.WECHAT_SHOP)
             and ship_to is not None
             and ship_to.city in DARK_STORES
             and rng.random() < 0.6
@@ -311,7 +358,7 @@ class OrderDesk:
         base = (
             Decimal(60 if channel is Channel.B2B else 30) * words.PRICE_LIST_RATE[market.currency]
         ).quantize(unit)
-        is_free = goods > base * 8 if channel is Channel.SHOPIFY else rng.random() < 0.7
+        is_free = goods > base * 8 if channel in (Channel.SHOPIFY, Channel.VENDURE) else rng.random() < 0.7
         if channel in (Channel.POS, Channel.DEALER) or is_free:
             return Decimal(0) * unit
         return base
@@ -334,6 +381,9 @@ class OrderDesk:
                 method, share, cut = rng.choice((local, "card", "paypal")), Decimal("0.029"), Decimal("0.005")
             case Channel.B2B | Channel.DEALER:
                 method = "invoice"
+            case _:
+                commission, methods, provider = _TERMS[channel]
+                method, cut, share = rng.choice(methods), Decimal(commission), Decimal(provider)
         return method, (net * cut).quantize(unit), (net * share).quantize(unit)
 
     def _shipments(
@@ -461,6 +511,12 @@ class OrderDesk:
             if order.reserved_at is not None and taken < line.quantity:
                 held = self.shelves.reserved.get(line.lot_id, 0)
                 self.shelves.reserved[line.lot_id] = held + line.quantity - taken
+
+
+def _in_letters(number: int) -> str:
+    """Write a number below 32^4 in four signs that nobody takes for another."""
+    signs = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+    return "".join(signs[number // 32**place % 32] for place in (3, 2, 1, 0))
 
 
 def _as_of(order: Order, now: datetime, edited_at: datetime | None) -> Order:

@@ -24,7 +24,17 @@ from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.truth import Truth
-from connectors.sandbox.world import Address, Channel, Customer, Order, OrderLine, Product, Shipment, World
+from connectors.sandbox.world import (
+    PREFIXES,
+    Address,
+    Channel,
+    Customer,
+    Order,
+    OrderLine,
+    Product,
+    Shipment,
+    World,
+)
 
 DATABASE = "luna"
 USERNAME = "orderhub"
@@ -279,8 +289,9 @@ class Twin:
                 return dirt.spelling(
                     key, number, (f"SHOPIFY {number}", f"Shopify {number}", f"Shopify order {number}")
                 )
-            case Channel.AMAZON:
-                return dirt.spelling(key, number, (f"Amazon {number}", f"AMAZON {number} "))
+            case channel if channel in PREFIXES:
+                one, other = PREFIXES[channel]
+                return dirt.spelling(key, number, (f"{one} {number}", f"{other} {number} "))
             case _:
                 return dirt.spelling(key, number, (number, f"PO {number}", number.lower()))
 

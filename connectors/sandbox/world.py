@@ -18,8 +18,38 @@ class Channel(StrEnum):
     POS = "pos"
     AMAZON = "amazon"
     SHOPIFY = "shopify"
+    TMALL = "tmall"
+    PINDUODUO = "pinduoduo"
+    DOUYIN = "douyin"
+    XIAOHONGSHU = "xiaohongshu"
+    WECHAT_SHOP = "wechat_shop"
+    LAZADA = "lazada"
+    VENDURE = "vendure"
     B2B = "b2b"
     DEALER = "dealer"
+
+
+# Marketplaces of China, where every order is paid in CNY and the buyer's name and telephone are masked.
+CHINESE_MARKETPLACES = (
+    Channel.TMALL,
+    Channel.PINDUODUO,
+    Channel.DOUYIN,
+    Channel.XIAOHONGSHU,
+    Channel.WECHAT_SHOP,
+)
+MARKETPLACES = (Channel.AMAZON, *CHINESE_MARKETPLACES, Channel.LAZADA)
+# What people write before an order number of a channel when they pass it on to another system.
+PREFIXES = {
+    Channel.AMAZON: ("Amazon", "AMAZON"),
+    Channel.SHOPIFY: ("Shopify", "SHOPIFY"),
+    Channel.TMALL: ("Tmall", "天猫"),
+    Channel.PINDUODUO: ("PDD", "拼多多"),
+    Channel.DOUYIN: ("Douyin", "抖音"),
+    Channel.XIAOHONGSHU: ("XHS", "小红书"),
+    Channel.WECHAT_SHOP: ("WeChat", "微信小店"),
+    Channel.LAZADA: ("Lazada", "LZD"),
+    Channel.VENDURE: ("Webshop", "Vendure"),
+}
 
 
 @dataclass(frozen=True)
@@ -189,7 +219,8 @@ class Order:
     returns: tuple[Return, ...]
     is_test: bool
     is_fulfilled_by_marketplace: bool
-    erp_number: str | None  # the ERP's own sale number, where the ERP has the order
+    erp_number: str | None  # Tryton's own sale number, where it has the order
+    sap_number: str | None  # SAP's own sales document, where it has the order
 
 
 @dataclass(frozen=True)

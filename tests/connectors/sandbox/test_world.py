@@ -163,16 +163,11 @@ def test_the_company_is_plausible() -> None:
     world = world_of()
     orders = list(world.orders.values())
     share = {channel: n / len(orders) for channel, n in Counter(order.channel for order in orders).items()}
-    expected = {
-        Channel.POS: 0.35,
-        Channel.AMAZON: 0.25,
-        Channel.SHOPIFY: 0.25,
-        Channel.B2B: 0.10,
-        Channel.DEALER: 0.05,
-    }
+    expected = {Channel.POS: 0.27, Channel.AMAZON: 0.16, Channel.SHOPIFY: 0.15, Channel.TMALL: 0.08}
+    assert set(share) == set(Channel)
     assert all(share[channel] == pytest.approx(wanted, abs=0.04) for channel, wanted in expected.items())
     assert 0.35 * len(orders) < len(world.customers) < 0.55 * len(orders)
-    assert {order.currency for order in orders} == {"CNY", "GBP", "EUR", "USD", "JPY"}
+    assert {order.currency for order in orders} >= {"CNY", "GBP", "EUR", "USD", "JPY"}
     assert 100 <= len(world.products) <= 140 and 10 <= len(world.locations) <= 15
     assert any(product.components for product in world.products.values())
     assert any(len(order.shipments) > 1 for order in orders)
