@@ -87,6 +87,29 @@ class Bearer(HeaderToken):
     prefix: str = "Bearer "
 
 
+class Basic(BaseModel):
+    """`Authorization: Basic`, from two secrets.
+
+    Args:
+        user, password: names of the secrets; an empty `password` sends none.
+        suffix: what the source wants behind the user's name, such as Zendesk's `/token`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    user: str = "USER"
+    password: str = "TOKEN"  # noqa: S105 - the name of a variable, not its value
+    suffix: str = ""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.user, self.password) if self.password else (self.user,)
+
+    def open(self, secrets: Secrets, base_url: str) -> httpx.Auth:
+        return httpx.BasicAuth(
+            secrets.get(self.user) + self.suffix, secrets.get(self.password) if self.password else ""
+        )
+
+
 class NoAuth(BaseModel):
     """The source asks for nothing."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, model_validator
 
-from connectors.auth import Auth, Bearer, HeaderToken, NoAuth, OAuthRefresh, Secrets
+from connectors.auth import Auth, Basic, Bearer, HeaderToken, NoAuth, OAuthRefresh, Secrets
 from connectors.column import (
     Amount,
     Column,
@@ -57,6 +57,7 @@ __all__ = [
     "Amount",
     "Ask",
     "Auth",
+    "Basic",
     "Bearer",
     "Bounds",
     "BrokenAnswerError",

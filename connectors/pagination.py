@@ -100,6 +100,7 @@ class TokenPages(BaseModel):
         read: dotted path of the token in the answer.
         write: dotted place of the token in the next request.
         more: dotted path of a boolean that must be true to go on, where the token alone does not say it.
+        done: dotted path of a boolean that is true on the last page, where the token alone does not say it.
         ceiling: rows after which the source refuses to page on (the extractor restarts from the last cursor).
         alone: the token replaces all query parameters (vendors that encode the query in the token).
     """
@@ -108,6 +109,7 @@ class TokenPages(BaseModel):
     read: str
     write: str
     more: str | None = None
+    done: str | None = None
     ceiling: int | None = None
     alone: bool = False
 
@@ -117,9 +119,11 @@ class TokenPages(BaseModel):
     def after(self, ask: Ask, body: Any, row_count: int, headers: dict[str, str]) -> Ask | None:
         if self.more is not None and not dig(body, self.more):
             return None
+        if self.done is not None and dig(body, self.done):
+            return None
         token = dig(body, self.read)
         if token in (None, ""):
-            if self.more is not None:
+            if self.more is not None or self.done is not None:
                 raise ProtocolError(f"the answer says there is more but has no token at {self.read!r}")
             return None
         if self.alone:
