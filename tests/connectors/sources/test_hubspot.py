@@ -79,7 +79,7 @@ def test_asking_beyond_the_ceiling_is_an_error(serve: Any) -> None:
 def test_rows_that_break_the_rules_are_quarantined(
     serve: Any, pull: Callable[..., dict[str, PullResult]]
 ) -> None:
-    with serve("hubspot", orders=600, level="heavy") as served:
+    with serve("hubspot", orders=1500, level="heavy") as served:
         results = pull("hubspot", served.env)
     assert results["contacts"].quarantined > 0
     assert results["contacts"].pulled == results["contacts"].landed + results["contacts"].quarantined
