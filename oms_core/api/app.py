@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request, Response, Security
+from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 from starlette.middleware.base import RequestResponseEndpoint
 
 from oms_core.api import identity, problems
+from oms_core.api.access import Access
 from oms_core.api.models import Customer, Health, Order, Release, Releases, Sku
 from oms_core.release.read import current_release, list_releases, resolve
 from oms_core.store.postgres import Database
 from oms_core.store.released import CUSTOMER, ORDER, SKU, Entity, Found, Released
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _LONGEST_PATH = 1024
 _MOST_ORDER_IDS = 1000
-
-_bearer = HTTPBearer(auto_error=False, description="The value of ORDERHUB_API_KEY")
-_header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The value of ORDERHUB_API_KEY")
 
 Number = Annotated[
     str, Path(min_length=1, max_length=200, description="Golden id, or any number any system uses")
@@ -48,32 +43,8 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
             answers only requests addressed to loopback names, so that no web page can reach it by a name of its own.
     """
 
-    def authorise(
-        request: Request,
-        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
-        header: Annotated[str | None, Security(_header)] = None,
-    ) -> None:
-        if api_key is None:
-            if request.url.hostname not in LOOPBACK_NAMES:
-                raise HTTPException(421, "without an API key only loopback addresses are answered")
-            return
-        offered = bearer.credentials if bearer else header or ""
-        if not hmac.compare_digest(offered.encode(), api_key.encode()):
-            raise HTTPException(
-                401,
-                "send the API key as `Authorization: Bearer` or `X-API-Key`",
-                {"WWW-Authenticate": "Bearer"},
-            )
-
-    def authorise_either(
-        request: Request,
-        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
-        header: Annotated[str | None, Security(_header)] = None,
-    ) -> None:
-        offered = bearer.credentials if bearer else header or ""
-        if not identity.is_steward(database, offered):
-            authorise(request, bearer, header)
-
+    access = Access(database, api_key)
+    authorise = access.look_up
     app = FastAPI(
         title="orderhub",
         version="1",
@@ -201,7 +172,7 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
             published_at=release.published_at if release else None,
         )
 
-    app.include_router(identity.router(database, authorise_either))
+    app.include_router(identity.router(database, access))
     document = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -6,34 +6,27 @@ name the decision carries. The feed and the look-up tell ids only; the key of th
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request, Response, Security
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
-from sqlalchemy import Connection, text
 
+from oms_core.api import keys
+from oms_core.api.access import Access, looking
 from oms_core.api.models import Decision, EntityName, Judgement
 from oms_core.api.problems import failures
 from oms_core.identity import feed, lookup
 from oms_core.identity.scoring.weights import weigher
-from oms_core.identity.stewardship import activation, evidence, keys, plain, show, steward
+from oms_core.identity.stewardship import activation, evidence, plain, show, steward
 from oms_core.identity.stewardship.errors import UnknownNameError
 from oms_core.identity.stewardship.worth import rank
-from oms_core.store.postgres import READ_SECONDS, Database
+from oms_core.store.postgres import Database
 
 MOST_BODY = 16_384
 _MOST_TASKS = 200
 _MOST_EVENTS = 1000
-
-_bearer = HTTPBearer(auto_error=False, scheme_name="StewardBearer", description="A steward's own key")
-_header = APIKeyHeader(
-    name="X-API-Key", auto_error=False, scheme_name="StewardKey", description="A steward's own key"
-)
 
 
 def _storable(value: str) -> str:
@@ -348,57 +341,24 @@ class Activate(BaseModel):
     reason: Reason
 
 
-def is_steward(database: Database, key: str) -> bool:
-    """Whether a key is one of a steward."""
-    return bool(key) and _owner(database, key) is not None
-
-
-def _owner(database: Database, key: str) -> str | None:
-    if not key.startswith(keys.PREFIX) or not key.isascii():
-        return None
-    with _looking(database) as connection:
-        return keys.owner(connection, key)
-
-
-@contextlib.contextmanager
-def _looking(database: Database) -> Iterator[Connection]:
-    """A transaction of the owner that cannot write and does not last."""
-    with database.begin() as connection:
-        connection.execute(text("SET TRANSACTION READ ONLY"))
-        connection.execute(
-            text("SELECT set_config('statement_timeout', :limit, true)"), {"limit": str(READ_SECONDS * 1000)}
-        )
-        yield connection
-
-
-def router(database: Database, reader: Callable[..., None]) -> APIRouter:
+def router(database: Database, access: Access) -> APIRouter:
     """The routes under /identity.
 
     Args:
         database: stewards' routes go through its owner, the feed and the look-up through its reading role.
-        reader: dependency that lets look-ups in.
+        access: lets stewards in, and look-ups.
     """
     routes = APIRouter(prefix="/identity", tags=["identity"])
+    reader = access.look_up_or(keys.STEWARD)
+    steward_key = access.of_role(keys.STEWARD)
 
-    def steward_of(
-        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
-        header: Annotated[str | None, Security(_header)] = None,
-    ) -> str:
+    def steward_of(held: keys.Holder = Depends(steward_key)) -> str:
         """Name of the steward whose key the request carries."""
-        offered = bearer.credentials if bearer else header or ""
-        name = _owner(database, offered) if offered else None
-        if name is None:
-            raise HTTPException(
-                401,
-                "this needs a steward's own key as `Authorization: Bearer` or `X-API-Key`: `orderhub identity key NAME` "
-                "makes one",
-                {"WWW-Authenticate": "Bearer"},
-            )
-        return name
+        return held.name
 
-    looking = [Depends(steward_of)]
+    stewards = [Depends(steward_key)]
 
-    @routes.get("/tasks", dependencies=looking, responses=failures())
+    @routes.get("/tasks", dependencies=stewards, responses=failures())
     def tasks(
         entity: OfEntity = None,
         kind: Annotated[
@@ -409,7 +369,7 @@ def router(database: Database, reader: Callable[..., None]) -> APIRouter:
         offset: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     ) -> Tasks:
         """What waits for a decision, what is worth most first: orders, open orders, revenue."""
-        with _looking(database) as connection:
+        with looking(database) as connection:
             found = evidence.tasks(connection, entity, kind=kind, is_open=state == "open")
         by_id = {item.id: item for item in found}
         ranked = rank({item.id: item.worth for item in found})[offset : offset + limit]
@@ -418,7 +378,7 @@ def router(database: Database, reader: Callable[..., None]) -> APIRouter:
 
     @routes.get(
         "/pairs",
-        dependencies=looking,
+        dependencies=stewards,
         responses=failures(404, 409, _404="A name leads nowhere", _409="A name leads to several"),
     )
     def pairs(
@@ -431,7 +391,7 @@ def router(database: Database, reader: Callable[..., None]) -> APIRouter:
 
         The ETag is the version of the pair: send it back as `If-Match` with the decision.
         """
-        with _looking(database) as connection:
+        with looking(database) as connection:
             view = show.pair_view(
                 connection, *steward.pair(connection, left, right, entity), weigher(connection)
             )
@@ -441,12 +401,12 @@ def router(database: Database, reader: Callable[..., None]) -> APIRouter:
 
     @routes.get(
         "/decisions/{decision_id}",
-        dependencies=looking,
+        dependencies=stewards,
         responses=failures(404, _404="There is no such decision"),
     )
     def decision(decision_id: Number) -> Decision:
         """One decision, withdrawn ones too."""
-        with _looking(database) as connection:
+        with looking(database) as connection:
             return Decision.model_validate(plain.decision(steward.get(connection, decision_id)))
 
     @routes.post(
@@ -504,7 +464,7 @@ def router(database: Database, reader: Callable[..., None]) -> APIRouter:
 
     @routes.get(
         "/history",
-        dependencies=looking,
+        dependencies=stewards,
         responses=failures(404, 409, _404="A name leads nowhere", _409="A name leads to several"),
     )
     def history(
@@ -515,7 +475,7 @@ def router(database: Database, reader: Callable[..., None]) -> APIRouter:
         entity: OfEntity = None,
     ) -> History:
         """Everything that ever happened: decisions with who, when and why, withdrawals, events. Nothing is ever deleted."""
-        with _looking(database) as connection:
+        with looking(database) as connection:
             entries, version = steward.history_of(connection, of, other, entity)
         return History(
             history=[Happening.model_validate(plain.happening(item)) for item in entries], version=version
@@ -555,10 +515,10 @@ def router(database: Database, reader: Callable[..., None]) -> APIRouter:
             )
         return LookUp(record=record, at=when, found=found)
 
-    @routes.get("/models", dependencies=looking, responses=failures())
+    @routes.get("/models", dependencies=stewards, responses=failures())
     def models(entity: EntityName) -> Models:
         """Activated models of an entity, and reports on what candidates would change."""
-        with _looking(database) as connection:
+        with looking(database) as connection:
             return Models(
                 activations=[
                     Activation.model_validate(vars(item))
@@ -586,12 +546,12 @@ def router(database: Database, reader: Callable[..., None]) -> APIRouter:
     # Last: the paths above would else be read as an entity and an id.
     @routes.get(
         "/{entity}/{golden_id}",
-        dependencies=looking,
+        dependencies=stewards,
         responses=failures(404, _404="There never was such an id, or nothing took over"),
     )
     def golden(entity: EntityName, golden_id: Annotated[Name, Path()]) -> Golden:
         """A golden id with its records, why each is there, and its history. Retired ids lead to their successor."""
-        with _looking(database) as connection:
+        with looking(database) as connection:
             return Golden.model_validate(plain.golden(show.golden_view(connection, entity, golden_id)))
 
     return routes

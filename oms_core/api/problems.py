@@ -37,6 +37,7 @@ _TITLES = {
     "unavailable": "No answer from the database",
     "invalid-request": "The request is not understood",
     "unauthorized": "An API key is needed",
+    "forbidden": "The key is of another role",
     "unknown-name": "No record, golden id, task or decision has the name",
     "conflict": "Somebody decided first",
     "contradiction": "Standing decisions say the opposite",
@@ -80,6 +81,7 @@ def failures(*statuses: int, **phrases: str) -> dict[int | str, dict[str, Any]]:
     """
     known = {
         401: "An API key is needed",
+        403: "The key is of another role",
         404: "Not found in this release",
         409: "The number belongs to several; `candidates` says where each can be read",
         413: "The body is too long",
@@ -154,7 +156,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:
-        kind = {401: "unauthorized", 428: "version-needed"}.get(error.status_code, "invalid-request")
+        kind = {401: "unauthorized", 403: "forbidden", 428: "version-needed"}.get(
+            error.status_code, "invalid-request"
+        )
         return problem(request, error.status_code, kind, str(error.detail), error.headers)
 
     @app.exception_handler(SQLAlchemyError)

@@ -13,6 +13,7 @@ from rich.table import Table
 from sqlalchemy import Connection, text
 
 from oms_core import pipeline
+from oms_core.api import keys
 from oms_core.cli.terminal import (
     AsJson,
     Home,
@@ -26,7 +27,7 @@ from oms_core.cli.terminal import (
 from oms_core.identity import feed, lookup
 from oms_core.identity.scoring.model import ModelError
 from oms_core.identity.scoring.weights import weigher
-from oms_core.identity.stewardship import activation, evidence, keys, plain, show, steward
+from oms_core.identity.stewardship import activation, evidence, plain, show, steward
 from oms_core.identity.stewardship.compare import compare
 from oms_core.identity.stewardship.errors import (
     AmbiguousNameError,
@@ -79,6 +80,7 @@ def _said() -> Iterator[None]:
         AmbiguousNameError,
         DecisionRefusedError,
         ModelError,
+        keys.KeyRefusedError,
         lookup.AmbiguousKeyError,
     ) as error:
         fail(str(error), 2)
@@ -752,9 +754,9 @@ def key(
     who = steward.steward_name(by, settings.values)
     with _writing(settings) as connection:
         if revoke:
-            keys.revoke(connection, name, by=who)
+            keys.revoke(connection, name, role=keys.STEWARD, by=who)
         else:
-            secret = keys.make(connection, name, by=who)
+            secret = keys.make(connection, name, role=keys.STEWARD, by=who)
     if revoke:
         print_json({"name": name, "revoked": True}) if as_json else out.print(
             f"the key of {escape(name)} no longer opens anything"

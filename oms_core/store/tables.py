@@ -37,7 +37,7 @@ JUDGEMENTS = ("same", "different", "unsure")
 EVENT_KINDS = ("born", "revived", "split", "joined", "moved", "left", "merged", "retired")
 SURVIVORSHIP_RULES = ("source_priority", "most_recent", "most_frequent", "most_complete")
 TASK_OUTCOMES = ("same", "different", "unsure", "gone")
-API_ROLES = ("steward",)
+API_ROLES = ("oms_service", "data_engineer", "finance", "auditor", "steward")
 
 metadata = MetaData(schema=STATE_SCHEMA)
 
@@ -329,7 +329,11 @@ api_keys = Table(
     Column("made_by", Text, nullable=False),
     Column("revoked_at", _INSTANT),
     Column("revoked_by", Text),
+    Column(
+        "tenant", Text, comment="whose reservations the key makes and sees; null: of a role that makes none"
+    ),
     _one_of("role", API_ROLES),
+    CheckConstraint("(role = 'oms_service') = (tenant IS NOT NULL)", name="tenant_has_its_role"),
     CheckConstraint("(revoked_at IS NULL) = (revoked_by IS NULL)", name="revocation_is_whole"),
     Index("api_keys_in_force", "role", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
 )

@@ -13,13 +13,13 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from oms_core.api import models
+from oms_core.api import keys, models
 from oms_core.api.app import create_app
 from oms_core.identity import state
 from oms_core.identity.resolve import ScoredPair, Scores, resolve
 from oms_core.identity.scoring.model import Model
 from oms_core.identity.scoring.threshold import Thresholds
-from oms_core.identity.stewardship import activation, evidence, keys
+from oms_core.identity.stewardship import activation, evidence
 from oms_core.identity.stewardship.queue import links, pair_tasks
 from oms_core.store.postgres import Database
 
@@ -65,7 +65,7 @@ def key(database: Database) -> str:
     """Mia's key, over a store that has seen one run."""
     _run(database)
     with database.begin() as connection:
-        return keys.make(connection, "mia", by="root")
+        return keys.make(connection, "mia", role=keys.STEWARD, by="root")
 
 
 Serving = Callable[[FastAPI], httpx.Client]
@@ -132,7 +132,7 @@ def test_only_a_stewards_own_key_opens_what_stewards_see_and_do(
             problem(answer, 401, "unauthorized")
             assert answer.headers["www-authenticate"] == "Bearer"
     with database.begin() as connection:
-        keys.revoke(connection, "mia", by="root")
+        keys.revoke(connection, "mia", role=keys.STEWARD, by="root")
     for method, path in STEWARDS_ONLY:
         problem(
             open_client(key).request(method, path, json=None if method == "GET" else {}), 401, "unauthorized"
@@ -212,7 +212,7 @@ def test_two_stewards_at_once_get_one_decision_and_one_conflict(
     database: Database, open_client: Callable[..., httpx.Client], key: str
 ) -> None:
     with database.begin() as connection:
-        other = keys.make(connection, "tom", by="root")
+        other = keys.make(connection, "tom", role=keys.STEWARD, by="root")
     answers: list[httpx.Response] = []
     ready = threading.Barrier(2)
 

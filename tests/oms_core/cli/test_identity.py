@@ -277,15 +277,15 @@ def test_nothing_can_be_compared_before_records_came_in(run: Run, tmp_path: Path
 
 
 def test_a_key_is_shown_once(run: Run, database: Database) -> None:
-    from oms_core.identity.stewardship import keys
+    from oms_core.api import keys
 
     key = told(run("key", "mia", "--json"))["key"]
     with database.begin() as connection:
-        assert keys.owner(connection, key) == "mia"
+        assert keys.holder(connection, key) == keys.Holder("mia", "steward")
     assert "revoke it first" in refused(run("key", "mia"), 2)
     assert run("key", "mia", "--revoke").exit_code == 0
     with database.begin() as connection:
-        assert keys.owner(connection, key) is None
+        assert keys.holder(connection, key) is None
     assert "ohs_2_" in run("key", "mia").stdout
 
 

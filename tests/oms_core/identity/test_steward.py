@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from oms_core.api import keys
 from oms_core.audit import log
 from oms_core.identity import state
 from oms_core.identity.resolve import Resolved, ScoredPair, Scores, resolve
 from oms_core.identity.scoring.threshold import Thresholds
-from oms_core.identity.stewardship import evidence, keys, show, steward
+from oms_core.identity.stewardship import evidence, show, steward
 from oms_core.identity.stewardship.blast import blast
 from oms_core.identity.stewardship.errors import (
     AmbiguousNameError,
@@ -471,7 +472,7 @@ def test_what_a_steward_does_is_in_the_audit_log(database: Database) -> None:
     made = decide(database, ANN["record_id"], ANNA["record_id"], "same")
     with database.begin() as connection:
         steward.withdraw(connection, made.id, by="bo", reason="a cousin")
-        key = keys.make(connection, "mia", by="root")
+        key = keys.make(connection, "mia", role=keys.STEWARD, by="root")
         entries = [entry.said for entry in log.read(connection)]
     assert [(entry["kind"], entry["actor"], entry["subject"]) for entry in entries] == [
         ("decision.made", "mia", "customer"),
