@@ -132,25 +132,40 @@ class TokenPages(BaseModel):
 
 
 class OffsetPages(BaseModel):
-    """Offset and limit; a page shorter than `size` is the last one."""
+    """Offset and limit; a page shorter than `size` is the last one.
+
+    Args:
+        offset, limit: dotted places of the two in the request.
+        size: items per page.
+        total: dotted path of the count of all items in the answer, where a page may be short, or a row is not an item.
+        ceiling: rows after which the source refuses to page on.
+    """
 
     model_config = ConfigDict(frozen=True)
     offset: str
     limit: str
     size: int
+    total: str | None = None
     ceiling: int | None = None
 
     def first(self, ask: Ask) -> Ask:
         return ask.put(self.offset, 0).put(self.limit, self.size)
 
     def after(self, ask: Ask, body: Any, row_count: int, headers: dict[str, str]) -> Ask | None:
-        if row_count < self.size:
+        if self.total is None and row_count < self.size:
             return None
         area, *steps = self.offset.split(".")
         node: Any = ask.params if area == "params" else ask.json_body
         for step in steps:
             node = node[int(step)] if isinstance(node, list) else node[step]
-        return ask.put(self.offset, int(node) + self.size)
+        following = int(node) + self.size
+        if self.total is not None:
+            total = dig(body, self.total)
+            if not isinstance(total, int | str) or not str(total).isdigit():
+                raise ProtocolError(f"the answer has no count of all items at {self.total!r}, but {total!r}")
+            if following >= int(total):
+                return None
+        return ask.put(self.offset, following)
 
 
 # A target may hold commas and semicolons; they part links only outside the angle brackets.

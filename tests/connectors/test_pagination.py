@@ -124,3 +124,18 @@ def test_dig_flattens_lists_on_the_way() -> None:
     assert dig(body, "") is body
     for lost in ("none", "orders.lines.sku", "orders.none.deeper"):
         assert not dig(body, lost)
+
+
+@QUICK
+@given(st.integers(0, 40), st.integers(1, 7))
+def test_a_total_ends_the_offset_where_rows_are_not_items(count: int, size: int) -> None:
+    items = [[number] * (number % 3) for number in range(count)]  # an item holds no row, one or two
+
+    def answer(ask: Ask) -> tuple[Any, list[int], dict[str, str]]:
+        part = items[ask.params["skip"] : ask.params["skip"] + ask.params["take"]]
+        return {"total": count}, [row for item in part for row in item], {}
+
+    pages = OffsetPages(offset="params.skip", limit="params.take", size=size, total="total")
+    assert walk(pages, Ask(), answer) == [row for item in items for row in item]
+    with pytest.raises(ProtocolError, match="no count of all items at 'total'"):
+        pages.after(pages.first(Ask()), {"total": None}, 0, {})
