@@ -133,10 +133,13 @@ def open_builder(settings: Settings) -> Builder:
 
 
 def is_configured(source: Source, settings: Settings) -> bool:
-    """Whether a source has what it needs: its secrets set, or files in its inbox."""
+    """Whether a source has what it needs: its secrets, its address where it asks for none, or files in its inbox."""
     if source.exports:
         return settings.inbox.is_dir() and any(settings.inbox.iterdir())
     prefix = f"ORDERHUB_{source.name.upper()}_"
+    if not source.auth.secrets:
+        # Nobody is asked over the internet unless somebody wanted it.
+        return bool(settings.values.get(prefix + "URL"))
     return all(settings.values.get(prefix + name) for name in source.auth.secrets)
 
 

@@ -46,6 +46,8 @@ _NETWORKS = {"NA": ("FBA-US", ("US",)), "UK": ("FBA-UK", ("GB",)), "EU": ("FBA-D
 _RELAY = {"US": "marketplace.amazon.com", "GB": "marketplace.amazon.co.uk", "JP": "marketplace.amazon.co.jp"}
 _LONGEST_RANGE = timedelta(days=180)
 _SETTLES_AFTER, _RELEASED_AFTER = timedelta(days=1), timedelta(days=14)
+# Settlement periods are counted from here, a Monday.
+_FIRST_PERIOD, _PERIOD = datetime(2026, 1, 5, tzinfo=UTC), timedelta(days=14)
 
 
 class _InputError(Exception):
@@ -304,8 +306,47 @@ class Twin:
             ("Tax", order.tax_amount),
         ]
         row = self._transaction(order, key, at, "Shipment", "Order Payment", sales - order.channel_fee_amount)
+        shown += self._transfers(shown)
         row["breakdowns"] = [
             _breakdown(
+    def _transfers(self, rows: list[Json]) -> list[Json]:
+        """Put what is on the balance into settlement periods of two weeks per currency; a period ends in a transfer."""
+        periods: dict[tuple[int, str], list[Json]] = {}
+        for row in rows:
+            if row["transactionStatus"] == "RELEASED":
+                number = (_instant(row["postedDate"], "postedDate") - _FIRST_PERIOD) // _PERIOD
+                periods.setdefault((number, row["totalAmount"]["currencyCode"]), []).append(row)
+        transfers = []
+        for (number, currency), members in periods.items():
+            key = f"settlement-period/{number}/{currency}"
+            name = {
+                "relatedIdentifierName": "SETTLEMENT_ID",
+                "relatedIdentifierValue": self._dirt.token(key, 11, "0123456789"),
+            }
+            for row in members:
+                row["relatedIdentifiers"] = [*row["relatedIdentifiers"], name]
+            closes = _FIRST_PERIOD + (number + 1) * _PERIOD
+            if closes > self._world.now or currency not in words.MINOR_UNIT_DIGITS:
+                continue
+            total = sum((Decimal(str(row["totalAmount"]["currencyAmount"])) for row in members), Decimal(0))
+            link = {
+                "relatedIdentifierName": "TRANSFER_ID",
+                "relatedIdentifierValue": self._dirt.token(f"{key}/transfer", 16),
+            }
+            transfers.append(
+                {
+                    "transactionId": self._dirt.token(f"{key}/transaction", 43),
+                    "transactionType": "Transfer",
+                    "transactionStatus": "RELEASED",
+                    "description": "Transfer to bank account",
+                    "postedDate": _time(closes),
+                    "relatedIdentifiers": [name, link],
+                    "totalAmount": _booked(-total, currency),
+                    "breakdowns": [],
+                }
+            )
+        return transfers
+
                 "Sales",
                 sales,
                 currency,

@@ -243,6 +243,12 @@ class Transaction(Record):
     settlement_id: Annotated[str | None, _identifier_of("SETTLEMENT_ID")] = Field(
         None, validation_alias="relatedIdentifiers"
     )
+    shipment_id: Annotated[str | None, _identifier_of("SHIPMENT_ID")] = Field(
+        None, validation_alias="relatedIdentifiers", description="at times in place of the order's id"
+    )
+    transfer_id: Annotated[str | None, _identifier_of("TRANSFER_ID")] = Field(
+        None, validation_alias="relatedIdentifiers", description="of the transfer that closes a settlement"
+    )
     marketplace_id: str | None = Field(
         None, validation_alias=AliasPath("marketplaceDetails", "marketplaceId")
     )

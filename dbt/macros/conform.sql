@@ -48,6 +48,20 @@
             ('refund_key', 'text'), ('order_record_id', 'text'), ('amount', money), ('currency', 'text'),
             ('refunded_at', 'instant'), ('reason', 'text'),
         ],
+        'settlements': [
+            ('settlement_key', 'text'), ('settlement_status', 'text'), ('currency', 'text'), ('gross_amount', money),
+            ('refund_amount', money), ('fee_amount', money), ('adjustment_amount', money), ('net_amount', money),
+            ('opened_at', 'instant'), ('closed_at', 'instant'), ('paid_at', 'instant'), ('bank_reference', 'text'),
+        ],
+        'settlement_lines': [
+            ('settlement_record_id', 'text'), ('line_key', 'text'), ('line_kind', 'text'), ('order_record_id', 'text'),
+            ('order_reference', 'text'), ('payment_record_id', 'text'), ('gross_amount', money), ('fee_amount', money),
+            ('net_amount', money), ('currency', 'text'), ('charged_amount', money), ('charged_currency', 'text'),
+            ('exchange_rate', 'rate'), ('booked_at', 'instant'), ('available_at', 'instant'),
+        ],
+        'reference_rates': [
+            ('base_currency', 'text'), ('quote_currency', 'text'), ('rate', 'rate'), ('rate_on', 'date'),
+        ],
         'returns': [
             ('return_key', 'text'), ('order_record_id', 'text'), ('sku_key', 'text'), ('qty', 'quantity'),
             ('uom', 'text'), ('reason', 'text'), ('returned_at', 'instant'),

@@ -64,3 +64,17 @@
 {% macro spark__date_series(first, last) -%}
     select explode(sequence({{ first }}, {{ last }})) as date_on
 {%- endmacro %}
+
+
+{#- The date so many days after a date. -#}
+{% macro days_after(date, days) -%}
+    {{ adapter.dispatch('days_after')(date, days) }}
+{%- endmacro %}
+
+{% macro default__days_after(date, days) -%}
+    cast(({{ date }}) + {{ days }} as date)
+{%- endmacro %}
+
+{% macro spark__days_after(date, days) -%}
+    date_add({{ date }}, {{ days }})
+{%- endmacro %}

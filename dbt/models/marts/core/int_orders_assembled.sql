@@ -166,6 +166,12 @@ select
                 )
                 then 0
         end
+    fx.reporting_currency,
+    fx.fx_rate,
+    fx.fx_rate_on,
+    fx.fx_source,
+    fx.net_reporting_amount,
+    fx.margin_reporting_amount,
     ) as shipment_count,
     shipments.carrier_codes,
     coalesce(survived.record_service_level, shipments.service_level) as service_level,
@@ -218,3 +224,4 @@ left join shipments on survived.order_id = shipments.order_id
 left join places on survived.order_id = places.order_id
 left join returned on survived.order_id = returned.order_id
 left join {{ ref('golden_customers') }} as customers on survived.customer_id = customers.customer_id
+inner join {{ ref('int_order_fx') }} as fx on survived.order_id = fx.order_id

@@ -159,6 +159,21 @@ located as (
     {%- for attribute, (unit, condition) in sku_attributes.items() %}
     union all
     select distinct
+    {%- for attribute in ['fx_rate', 'fx_rate_on', 'fx_source', 'net_reporting_amount', 'margin_reporting_amount'] %}
+    {%- for rate in ['own_rate_id', 'reporting_rate_id'] %}
+    union all
+    select
+        orders.order_id,
+        '{{ attribute }}' as attribute,
+        'last_rate_published' as rule,
+        rates.{{ lineage | join(', rates.') }}
+    from {{ orders }} as orders
+    inner join {{ ref('int_order_fx') }} as fx on orders.order_id = fx.order_id
+    inner join {{ ref('int_reference_rates') }} as rates on fx.{{ rate }} = rates.record_id
+    where orders.{{ attribute }} is not null
+    {%- endfor %}
+    {%- endfor %}
+
         orders.order_id,
         '{{ attribute }}' as attribute,
         'all_lines' as rule,
