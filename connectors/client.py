@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import logging
 import random
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,6 +51,20 @@ def _check_address(source: str, base_url: str) -> None:
         raise FatalError(
             f"ORDERHUB_{source.upper()}_URL {base_url!r} is not an address that begins with http(s)://"
         )
+
+
+def _since(source: str, values: Mapping[str, str]) -> datetime | None:
+    name = f"ORDERHUB_{source.upper()}_SINCE"
+    text = values.get(name)
+    if not text:
+        return None
+    try:
+        since = datetime.fromisoformat(text)
+    except ValueError:
+        since = None
+    if since is None or since.tzinfo is None:
+        raise FatalError(f"{name} {text!r} is not a time with its offset, such as 2026-09-01T00:00:00+08:00")
+    return since.astimezone(UTC)
 
 
 class Budget:
@@ -114,6 +130,8 @@ class Client:
             raise FatalError(f"{source.name} has no address: set ORDERHUB_{source.name.upper()}_URL")
         self.base_url = base_url.rstrip("/")
         _check_address(source.name, self.base_url)
+        self.since = _since(source.name, values)
+        self.clock_offset = timedelta(0)  # how far the source's clock is ahead of ours
         self._source = source
         self._sleep = sleep
         self._budget = Budget(source.limit)
@@ -130,6 +148,10 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self._http.close()
+
+    def now(self) -> datetime:
+        """The time by the source's own clock, as its last answer told it; by ours before the first."""
+        return datetime.now(UTC) + self.clock_offset
 
     def send(self, stream: Stream, ask: Ask) -> Answer:
         """Send one request; retry what may pass.
@@ -211,7 +233,10 @@ class Client:
         return Answer(content, body, headers)
 
     def _heed(self, headers: dict[str, str]) -> None:
-        """Wait before the next request when the vendor says that the budget is used up."""
+        """Note the source's clock, and wait before the next request when it says that the budget is used up."""
+        with contextlib.suppress(KeyError, ValueError):  # RFC 9110, 6.6.1: not every server has a clock
+            told = email.utils.parsedate_to_datetime(headers["date"])
+            self.clock_offset = told.astimezone(UTC) - datetime.now(UTC)
         remaining, reset = headers.get("ratelimit-remaining"), headers.get("ratelimit-reset")
         if remaining == "0" and reset is not None and reset.isdigit():
             self._budget.pause(min(float(reset), LONGEST_WAIT_SECONDS))

@@ -13,7 +13,18 @@ from typing import Any
 import pyarrow as pa
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, model_validator
 
-from connectors.auth import Auth, Basic, Bearer, HeaderToken, NoAuth, OAuthRefresh, Secrets
+from connectors.auth import (
+    Auth,
+    Basic,
+    Bearer,
+    HeaderToken,
+    NoAuth,
+    OAuthRefresh,
+    Outgoing,
+    Secrets,
+    Signed,
+    pair_text,
+)
 from connectors.column import (
     Amount,
     Column,
@@ -43,6 +54,7 @@ from connectors.pagination import (
     Ask,
     KeysetPages,
     LinkHeader,
+    NumberedPages,
     OffsetPages,
     Pages,
     SinglePage,
@@ -79,8 +91,10 @@ __all__ = [
     "LinkHeader",
     "MinorAmount",
     "NoAuth",
+    "NumberedPages",
     "OAuthRefresh",
     "OffsetPages",
+    "Outgoing",
     "Pages",
     "Phone",
     "ProtocolError",
@@ -89,6 +103,7 @@ __all__ = [
     "Record",
     "RefusedError",
     "Secrets",
+    "Signed",
     "SinglePage",
     "Source",
     "Stream",
@@ -99,6 +114,7 @@ __all__ = [
     "decode_json",
     "dig",
     "local_instant",
+    "pair_text",
 ]
 
 
@@ -130,12 +146,16 @@ class Record(BaseModel):
 
 
 class Bounds(BaseModel):
-    """What a request should ask for: half-open change window, and keys when the stream fans out over another."""
+    """What a request should ask for: half-open change window, and keys when the stream fans out over another.
+
+    `is_first`: nothing was pulled before, so that the window may be one of creation instead of change.
+    """
 
     model_config = ConfigDict(frozen=True)
     since: datetime | None = None
     until: datetime | None = None
     keys: tuple[str, ...] = ()
+    is_first: bool = False
 
 
 def ask_everything(bounds: Bounds) -> Ask:
@@ -183,9 +203,15 @@ class Stream(BaseModel):
         cursor: field that moves forward with every change; None reads everything every time.
         lag: how far before the last cursor the next pull starts, for late commits and skewed clocks.
         window: the longest change window the source answers; a longer pull is cut into such windows.
-        history: how far back a pull without a start reaches, for streams that need one.
+        first_window: the longest window of a pull without a start, where the source answers longer ones then (by
+            creation, say).
+        first_by: (stream, field) whose landed values a pull without a start asks by, instead of windows.
+        window_is_cursor: an answered window is complete: the cursor moves with it, even where nothing changed.
+        history: how far back a pull without a start reaches, for streams that need one; ORDERHUB_<SOURCE>_SINCE, an
+            ISO 8601 time, overrides it.
         children: nested lists that become streams.
         fan_out: (stream, field) whose landed values are passed as `bounds.keys`, `fan_out_size` at a time.
+        fan_out_changes: only the values that landed since this stream was last pulled.
         control_totals: money sums kept with every batch.
         document: fields that name the document a row is part of, where a document arrives whole: its newest batch
             replaces all its rows.
@@ -204,10 +230,14 @@ class Stream(BaseModel):
     cursor: str | None = None
     lag: timedelta = timedelta(minutes=10)
     window: timedelta | None = None
+    first_window: timedelta | None = None
+    first_by: tuple[str, str] | None = None
+    window_is_cursor: bool = False
     history: timedelta = timedelta(days=730)
     children: tuple[Child, ...] = ()
     fan_out: tuple[str, str] | None = None
     fan_out_size: int = 10
+    fan_out_changes: bool = False
     control_totals: tuple[ControlTotal, ...] = ()
     document: tuple[str, ...] = ()
     freshness: timedelta = timedelta(days=1)

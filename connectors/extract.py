@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import pyarrow as pa
@@ -23,6 +23,7 @@ from connectors.client import Client
 from connectors.declare import Bounds, Child, Record, Source, Stream, dig
 from connectors.errors import ConnectorError, ErrorKind, FatalError, ProtocolError, kind_of
 from connectors.landing import Batch, Landing, Rejection, RowOrigin
+from connectors.pagination import NumberedPages
 
 _log = logging.getLogger(__name__)
 
@@ -176,30 +177,51 @@ def _read_pages(
     progress: Progress | None,
 ) -> datetime | None:
     seen: datetime | None = None
-    runs = (
-        run
-        for keyed in _fan_out(source, stream, landing, bounds)
-        for run in _windows(stream, keyed, batch.started_at)
-    )
-    for keyed in runs:
-        while True:
-            latest, is_cut = _read_run(source, stream, client, batch, keyed, progress)
+    for run in _runs(source, stream, landing, bounds, client):
+        pieces = [run]
+        while pieces:
+            piece = pieces.pop()
+            latest, ending = _read_run(source, stream, client, batch, piece, progress)
             seen = max(filter(None, (seen, latest)), default=None)
-            if not is_cut:
-                break
-            if latest is None or latest == keyed.since:
-                raise ProtocolError(
-                    f"{source.name}.{stream.name}: more than {stream.pages.ceiling} rows share the change time "
-                    f"{latest}; the source will not hand out the rest"
-                )
-            keyed = keyed.model_copy(update={"since": latest})
+            if ending == "overflow":
+                pieces += reversed(_halves(source, stream, piece))
+            elif ending == "cut":
+                if latest is None or latest == piece.since:
+                    raise ProtocolError(
+                        f"{source.name}.{stream.name}: more than {stream.pages.ceiling} rows share the change time "
+                        f"{latest}; the source will not hand out the rest"
+                    )
+                pieces.append(piece.model_copy(update={"since": latest}))
+    if stream.window_is_cursor:
+        # What changed while we read may lie in a window that was read before.
+        began = batch.started_at + client.clock_offset
+        return began if bounds.until is None else min(began, bounds.until)
     return seen
+
+
+def _halves(source: Source, stream: Stream, window: Bounds) -> list[Bounds]:
+    """Cut a window that holds more rows than the source hands out into two, at a whole second."""
+    where = f"{source.name}.{stream.name}"
+    if window.since is None or window.until is None:
+        raise ProtocolError(f"{where}: more than {stream.pages.ceiling} rows, and no window to narrow")
+    middle = (window.since + (window.until - window.since) / 2).replace(microsecond=0)
+    if not window.since < middle < window.until:
+        raise ProtocolError(
+            f"{where}: more than {stream.pages.ceiling} rows within one second of {window.since}; the source will not "
+            "hand out the rest"
+        )
+    return [window.model_copy(update={"until": middle}), window.model_copy(update={"since": middle})]
 
 
 def _read_run(
     source: Source, stream: Stream, client: Client, batch: Batch, bounds: Bounds, progress: Progress | None
-) -> tuple[datetime | None, bool]:
-    """Read page after page; return the latest cursor and whether the source's ceiling cut the run short."""
+) -> tuple[datetime | None, Literal["end", "cut", "overflow"]]:
+    """Read page after page; return the latest cursor and how it ended.
+
+    "cut": after some pages the source's ceiling was reached. "overflow": the source said beforehand that there is more
+    than it hands out, and nothing was read.
+    """
+    numbered = stream.pages if isinstance(stream.pages, NumberedPages) else None
     seen: datetime | None = None
     rows_read = 0
     ask = stream.pages.first(stream.ask(bounds))
@@ -212,6 +234,11 @@ def _read_run(
             )
         asked.add(mark)
         answer = client.send(stream, ask)
+        if numbered is not None and numbered.overflows(answer.body):
+            return seen, "overflow"
+        if numbered is not None and numbered.only_counts(ask, answer.body):
+            ask = numbered.after(ask, answer.body, 0, answer.headers) or ask
+            continue
         digest = batch.archive(answer.content, f"{stream.method} {ask.path or stream.path}")
         is_shaped = isinstance(answer.body, dict) or not stream.rows
         rows = dig(answer.body, stream.rows) if is_shaped else None
@@ -230,9 +257,9 @@ def _read_run(
             progress(source.name, stream.name, rows_read)
         following = stream.pages.after(ask, answer.body, len(rows), answer.headers)
         if following is None:
-            return seen, False
-        if stream.pages.ceiling is not None and rows_read >= stream.pages.ceiling:
-            return seen, True
+            return seen, "end"
+        if numbered is None and stream.pages.ceiling is not None and rows_read >= stream.pages.ceiling:
+            return seen, "cut"
         ask = following
     raise ProtocolError(f"{source.name}.{stream.name}: more than {MAX_PAGES} pages; paging does not end")
 
@@ -246,30 +273,56 @@ def _no_rows(source: Source, stream: Stream, body: Any) -> list[Any]:
     return []
 
 
-def _fan_out(source: Source, stream: Stream, landing: Landing, bounds: Bounds) -> Iterator[Bounds]:
-    if stream.fan_out is None:
-        yield bounds
-        return
-    other, column = stream.fan_out
-    keys = landing.values(source.name, other, column)
-    if not keys and all(batch.stream != other for batch in landing.batches(source=source.name)):
+def _runs(
+    source: Source, stream: Stream, landing: Landing, bounds: Bounds, client: Client
+) -> Iterator[Bounds]:
+    """What to ask for, in order: key by key, window by window."""
+    if stream.first_by is not None and bounds.since is None:
+        yield from _keyed(source, stream, landing, bounds, stream.first_by)
+    elif stream.fan_out is None:
+        yield from _windows(stream, bounds, client)
+    else:
+        for keyed in _keyed(source, stream, landing, bounds, stream.fan_out):
+            yield from _windows(stream, keyed, client)
+
+
+def _keyed(
+    source: Source, stream: Stream, landing: Landing, bounds: Bounds, by: tuple[str, str]
+) -> Iterator[Bounds]:
+    other, column = by
+    unseen_by = stream.name if stream.fan_out_changes else None
+    keys = landing.values(source.name, other, column, unseen_by)
+    parent = source.stream(other).name
+    if not keys and all(batch.stream != parent for batch in landing.batches(source=source.name)):
         raise FatalError(
-            f"{source.name}.{stream.name} asks by {column} of {other}, which never came; pull {other} first"
+            f"{source.name}.{stream.name} asks by {column} of {other}, which never came; pull {parent} first"
         )
     for start in range(0, len(keys), stream.fan_out_size):
         yield bounds.model_copy(update={"keys": tuple(keys[start : start + stream.fan_out_size])})
 
 
-def _windows(stream: Stream, bounds: Bounds, now: datetime) -> Iterator[Bounds]:
-    """Cut the change window where the source refuses longer ones; the last piece keeps the end that was asked for."""
+def _windows(stream: Stream, bounds: Bounds, client: Client) -> Iterator[Bounds]:
+    """Cut the change window where the source refuses longer ones; the last piece keeps the end that was asked for.
+
+    Whose clock ends it: the source's own, read anew for each window, since the first answer tells it.
+    """
     if stream.window is None:
         yield bounds
         return
-    start, end = bounds.since or now - stream.history, bounds.until or now
-    while end - start > stream.window:
-        yield bounds.model_copy(update={"since": start, "until": start + stream.window})
-        start += stream.window
-    yield bounds.model_copy(update={"since": start})
+    is_first = bounds.since is None
+    width = stream.first_window if is_first and stream.first_window else stream.window
+    first = bounds.since or client.since or client.now() - stream.history
+    start = first
+    while True:
+        end = bounds.until or client.now()
+        if start >= end and start > first:
+            return
+        if end - start <= width:
+            last = end if stream.window_is_cursor else bounds.until
+            yield bounds.model_copy(update={"since": start, "until": last, "is_first": is_first})
+            return
+        yield bounds.model_copy(update={"since": start, "until": start + width, "is_first": is_first})
+        start += width
 
 
 def _next_cursor(

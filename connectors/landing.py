@@ -156,6 +156,7 @@ class CommittedBatch:
     changed: int
     committed_at: str
     files: dict[str, Path] = field(default_factory=dict)
+    started_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -309,6 +310,7 @@ class Landing:
                 row["changed"],
                 row["committed_at"],
                 files.get(row["batch_id"], {}),
+                row["started_at"],
             )
             for row in rows
         ]
@@ -361,9 +363,20 @@ class Landing:
                         sums[place] = sums.get(place, Decimal(0)) + Decimal(amount)
         return sums
 
-    def values(self, source: str, stream: str, column: str) -> list[str]:
-        """Distinct values of one landed column, sorted; for streams that fan out over another."""
-        files = [str(batch.files[stream]) for batch in self.batches(source=source) if stream in batch.files]
+    def values(self, source: str, stream: str, column: str, unseen_by: str | None = None) -> list[str]:
+        """Distinct values of one landed column, sorted; for streams that fan out over another.
+
+        Args:
+            source, stream, column: whose values.
+            unseen_by: a stream; only what landed since its last batch began is read then.
+        """
+        batches = self.batches(source=source)
+        seen = max((batch.started_at for batch in batches if batch.stream == unseen_by), default="")
+        files = [
+            str(batch.files[stream])
+            for batch in batches
+            if stream in batch.files and batch.committed_at > seen
+        ]
         if not files:
             return []
         with _duckdb() as connection:

@@ -221,3 +221,78 @@ class KeysetPages(BaseModel):
         if key is None:
             raise ProtocolError(f"the last row of the page has no {self.read!r} to go on from")
         return ask.put(self.write, key)
+
+
+class NumberedPages(BaseModel):
+    """Page numbers and a page size, for sources that say how many rows there are, or whether a page follows.
+
+    Where the rows are sorted by change time, newest first, a row that changes while the pages are read leaves the
+    window, and those behind it move up by one place: read forwards, one of them is passed over. With `count_size` the
+    pages are counted first and read from the last to the first, so that at most a row comes twice.
+
+    Args:
+        page, limit: dotted places of the page number and the page size in the request.
+        size: rows per page.
+        first_page: number of the first page, 0 or 1.
+        more: dotted path of a boolean that says whether a page follows; else a full page is followed by another.
+        total: dotted path of the number of rows in the answer.
+        count_size: page size, other than `size`, of the request that counts; rows that fit it are read by it. Needs
+            `total`.
+        marks: place -> value, put into the requests that follow the counting one (vendors that count on request alone).
+        ceiling: rows after which the source refuses to page on; needs `total`. The extractor asks for less then: it
+            halves the change window.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    page: str
+    limit: str
+    size: int
+    first_page: int = 1
+    more: str | None = None
+    total: str | None = None
+    count_size: int | None = None
+    marks: dict[str, Any] = Field(default_factory=dict)
+    ceiling: int | None = None
+
+    def first(self, ask: Ask) -> Ask:
+        return ask.put(self.limit, self.count_size or self.size).put(self.page, self.first_page)
+
+    def overflows(self, body: Any) -> bool:
+        """Whether the answer counts more rows than the source hands out."""
+        return self.ceiling is not None and self._count(body) > self.ceiling
+
+    def only_counts(self, ask: Ask, body: Any) -> bool:
+        """Whether the rows of this answer come again: it was asked for to know the last page."""
+        return (
+            self.count_size is not None
+            and int(_value_at(ask, self.limit)) == self.count_size
+            and self._count(body) > self.count_size
+        )
+
+    def after(self, ask: Ask, body: Any, row_count: int, headers: dict[str, str]) -> Ask | None:
+        number = int(_value_at(ask, self.page))
+        if self.only_counts(ask, body):
+            last = self.first_page + (self._count(body) - 1) // self.size
+            ask = ask.put(self.limit, self.size).put(self.page, last)
+            for place, value in self.marks.items():
+                ask = ask.put(place, value)
+            return ask
+        if self.count_size is not None:
+            return None if number == self.first_page else ask.put(self.page, number - 1)
+        if not (dig(body, self.more) if self.more is not None else row_count >= self.size):
+            return None
+        return ask.put(self.page, number + 1)
+
+    def _count(self, body: Any) -> int:
+        counted = dig(body, self.total or "")
+        try:
+            return int(counted)
+        except (TypeError, ValueError):
+            raise ProtocolError(
+                f"the answer does not say at {self.total!r} how many rows there are"
+            ) from None
+
+
+def _value_at(ask: Ask, place: str) -> Any:
+    area, _, rest = place.partition(".")
+    return dig(ask.params if area == "params" else ask.json_body, rest)
