@@ -13,13 +13,17 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
+    Numeric,
     SmallInteger,
     Table,
     Text,
@@ -39,9 +43,17 @@ SURVIVORSHIP_RULES = ("source_priority", "most_recent", "most_frequent", "most_c
 TASK_OUTCOMES = ("same", "different", "unsure", "gone")
 API_ROLES = ("oms_service", "data_engineer", "finance", "auditor", "steward")
 
+ALLOTMENT_KINDS = ("cap", "ring_fence")
+INBOUND_KINDS = ("purchase", "transfer")
+MOVEMENT_KINDS = (
+    "receipt", "issue", "adjustment", "count", "announcement", "transfer_shipped", "transfer_received",
+)  # fmt: skip
+RESERVATION_STATES = ("held", "allocated", "fulfilled", "released")
+
 metadata = MetaData(schema=STATE_SCHEMA)
 
 _INSTANT = DateTime(timezone=True)
+_QTY = Numeric(18, 6)
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
@@ -359,3 +371,186 @@ audit_nodes = Table(
     Column("position", BigInteger, primary_key=True),
     Column("hash", LargeBinary, nullable=False),
 )
+
+stock_nodes = Table(
+    "stock_nodes",
+    metadata,
+    Column("location_id", Text, primary_key=True),
+    Column(
+        "counted_by", Text, comment="the system that is believed for what lies there; null: none counted it"
+    ),
+    Column("closed_at", _INSTANT),
+    Column("closed_reason", Text),
+    CheckConstraint("(closed_at IS NULL) = (closed_reason IS NULL)", name="closing_is_whole"),
+)
+
+stock_pools = Table(
+    "stock_pools",
+    metadata,
+    Column("sku_id", Text, primary_key=True),
+    Column("location_id", Text, ForeignKey(stock_nodes.c.location_id), primary_key=True),
+    Column("uom", Text, nullable=False, comment="UN/ECE Rec 20, of all its quantities"),
+    Column("needs_expiry", Boolean, nullable=False, comment="a lot without a date is not promised"),
+    Column("safety_qty", _QTY, nullable=False, server_default=text("0")),
+    Column("min_shelf_life_days", Integer, nullable=False, server_default=text("0")),
+    CheckConstraint("safety_qty >= 0 AND min_shelf_life_days >= 0", name="policy_is_not_negative"),
+)
+
+stock_positions = Table(
+    "stock_positions",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("sku_id", Text, nullable=False),
+    Column("location_id", Text, nullable=False),
+    Column("lot_number", Text, nullable=False, comment="empty: goods without a lot"),
+    Column("expires_on", Date),
+    Column("on_hand_qty", _QTY, nullable=False, comment="base and the movements on top of it"),
+    Column("reserved_qty", _QTY, nullable=False, server_default=text("0")),
+    Column(
+        "committed_qty",
+        _QTY,
+        nullable=False,
+        server_default=text("0"),
+        comment="by the counting system itself",
+    ),
+    Column("base_qty", _QTY, nullable=False, server_default=text("0"), comment="as released"),
+    Column("base_counted_at", _INSTANT, comment="watermark: newer movements are on top; null: all of them"),
+    Column("base_source", Text, comment="system that counted; null: known from movements only"),
+    Column("base_release_id", BigInteger, comment="release in which that count began"),
+    Column("base_position_ids", ARRAY(Text), comment="released positions it is the sum of"),
+    Column("last_recorded_at", _INSTANT, comment="of the newest movement on top"),
+    # The last line of defence: no fault above can promise more than there is.
+    CheckConstraint(
+        "reserved_qty >= 0 AND reserved_qty <= greatest(on_hand_qty, 0)", name="reserved_is_on_hand"
+    ),
+    CheckConstraint("committed_qty >= 0", name="committed_is_not_negative"),
+    ForeignKeyConstraint(["sku_id", "location_id"], [stock_pools.c.sku_id, stock_pools.c.location_id]),
+    Index("stock_positions_of_lot", "sku_id", "location_id", "lot_number", unique=True),
+)
+
+channel_allotments = Table(
+    "channel_allotments",
+    metadata,
+    Column("sku_id", Text, primary_key=True),
+    Column("location_id", Text, primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("qty", _QTY, nullable=False),
+    Column("used_qty", _QTY, nullable=False, comment="promised to the channel since, shipped goods included"),
+    _one_of("kind", ALLOTMENT_KINDS),
+    CheckConstraint("qty >= 0 AND used_qty >= 0", name="allotment_is_not_negative"),
+    CheckConstraint("kind <> 'cap' OR used_qty <= qty", name="cap_holds"),
+    ForeignKeyConstraint(["sku_id", "location_id"], [stock_pools.c.sku_id, stock_pools.c.location_id]),
+)
+
+stock_inbound = Table(
+    "stock_inbound",
+    metadata,
+    Column("source_system", Text, primary_key=True),
+    Column("reference", Text, primary_key=True),
+    Column("sku_id", Text, primary_key=True),
+    Column("location_id", Text, primary_key=True),
+    Column("lot_number", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("qty", _QTY, nullable=False, comment="announced or shipped"),
+    Column("received_qty", _QTY, nullable=False, server_default=text("0")),
+    Column("expected_on", Date, nullable=False),
+    Column("expires_on", Date),
+    Column("recorded_at", _INSTANT, nullable=False),
+    _one_of("kind", INBOUND_KINDS),
+    CheckConstraint("qty >= 0 AND received_qty >= 0", name="inbound_is_not_negative"),
+    ForeignKeyConstraint(["sku_id", "location_id"], [stock_pools.c.sku_id, stock_pools.c.location_id]),
+    Index("stock_inbound_of_pool", "sku_id", "location_id"),
+)
+
+stock_movements = Table(
+    "stock_movements",
+    metadata,
+    Column("source_system", Text, primary_key=True),
+    Column("movement_id", Text, primary_key=True),
+    Column("seq", BigInteger, Identity(always=True), nullable=False, comment="order of arrival"),
+    Column("kind", Text, nullable=False),
+    Column("sku_id", Text, nullable=False),
+    Column("location_id", Text, nullable=False),
+    Column("lot_number", Text, nullable=False),
+    Column("qty", _QTY, nullable=False, comment="signed in adjustments; what lies there in counts"),
+    Column("recorded_at", _INSTANT, nullable=False, comment="when the source's books took it up"),
+    Column("body_sha256", LargeBinary, nullable=False, comment="of all it said: the same id means the same"),
+    Column("told_by", Text, nullable=False),
+    Column("told_at", _INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("is_absorbed", Boolean, nullable=False, comment="a release counts it; it is on top no longer"),
+    _one_of("kind", MOVEMENT_KINDS),
+    Index(
+        "stock_movements_on_top",
+        "sku_id",
+        "location_id",
+        "lot_number",
+        postgresql_where=text("NOT is_absorbed"),
+    ),
+)
+
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("reservation_id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("key", Text, nullable=False, comment="the tenant's own name for the request"),
+    Column("body_sha256", LargeBinary, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("order_reference", Text),
+    Column("state", Text, nullable=False, comment="a held one is expired once expires_at is past"),
+    Column("made_at", _INSTANT, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("expires_at", _INSTANT, comment="null: it does not expire, or has ended"),
+    _one_of("state", RESERVATION_STATES),
+    CheckConstraint("(state = 'held') = (expires_at IS NOT NULL)", name="only_held_ones_expire"),
+    Index("reservations_by_key", "tenant", "key", unique=True),
+)
+
+reservation_lines = Table(
+    "reservation_lines",
+    metadata,
+    Column("reservation_id", Text, ForeignKey(reservations.c.reservation_id), primary_key=True),
+    Column("line_number", Integer, primary_key=True),
+    Column("sku_id", Text, nullable=False),
+    Column("uom", Text, nullable=False),
+    Column("asked_qty", _QTY, nullable=False),
+    Column("granted_qty", _QTY, nullable=False),
+    Column("issued_qty", _QTY, nullable=False, server_default=text("0")),
+    Column(
+        "lost_qty",
+        _QTY,
+        nullable=False,
+        server_default=text("0"),
+        comment="granted, then found not to be there",
+    ),
+    Column("promised_on", Date, nullable=False),
+    Column("min_shelf_life_days", Integer, comment="null: as the pool's policy says"),
+    CheckConstraint(
+        "asked_qty > 0 AND granted_qty BETWEEN 0 AND asked_qty AND issued_qty + lost_qty <= granted_qty",
+        name="line_adds_up",
+    ),
+)
+
+reservation_holds = Table(
+    "reservation_holds",
+    metadata,
+    Column("reservation_id", Text, primary_key=True),
+    Column("line_number", Integer, primary_key=True),
+    Column("position_id", BigInteger, ForeignKey(stock_positions.c.id), primary_key=True),
+    Column("sku_id", Text, nullable=False),
+    Column("location_id", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("qty", _QTY, nullable=False),
+    Column("expires_at", _INSTANT, comment="of its reservation; null: allocated"),
+    CheckConstraint("qty > 0", name="hold_holds"),
+    ForeignKeyConstraint(
+        ["reservation_id", "line_number"],
+        [reservation_lines.c.reservation_id, reservation_lines.c.line_number],
+    ),
+    Index("reservation_holds_of_position", "position_id"),
+    Index(
+        "reservation_holds_by_end", "sku_id", "location_id", "expires_at",
+        postgresql_where=text("expires_at IS NOT NULL"),
+    ),
+)  # fmt: skip
