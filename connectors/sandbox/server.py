@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import email.utils
 import importlib
 import json
 import pkgutil
@@ -23,7 +24,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -106,6 +107,7 @@ class _Gate:
 
     name: str
     inner: ASGIApp
+    now: datetime  # the company's time: the systems' clocks show it
     rate: RateLimit | None
     bucket: TokenBucket | None = field(init=False)
     faults: deque[str] = field(default_factory=deque)
@@ -136,7 +138,8 @@ class _Gate:
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self.counts[f"status_{message['status']}"] += 1
-                message = {**message, "headers": [*message.get("headers", []), *headers]}
+                told = email.utils.format_datetime(self.now, usegmt=True).encode()
+                message = {**message, "headers": [*message.get("headers", []), *headers, (b"date", told)]}
             await send(message)
 
         return counted
@@ -242,7 +245,9 @@ class Sandbox:
         self._classes = {name: known[name] for name in wanted}
         self._twins = self._make_twins()
         self._gates = {
-            name: _Gate(name, Starlette(routes=list(twin.routes())), getattr(twin, "rate_limit", None))
+            name: _Gate(
+                name, Starlette(routes=list(twin.routes())), world.now, getattr(twin, "rate_limit", None)
+            )
             for name, twin in self._twins.items()
         }
         if inbox is not None:
@@ -298,6 +303,7 @@ class Sandbox:
         self._twins = self._make_twins()
         for name, twin in self._twins.items():
             self._gates[name].inner = Starlette(routes=list(twin.routes()))
+            self._gates[name].now = self.world.now
         if self.inbox is not None:
             write_exports(self.world, Dirt(self.world.seed, "file_drop", self.level), self.inbox)
 
@@ -383,6 +389,7 @@ def http_server(sandbox: Sandbox) -> uvicorn.Server:
         access_log=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=1,
+        date_header=False,  # each system tells the company's time
     )
     return uvicorn.Server(config)
 
