@@ -63,6 +63,12 @@ lazy_group(
 )
 app.command(epilog=resolve.EPILOG)(resolve.resolve)
 app.command(epilog=diff.EPILOG)(diff.diff)
+lazy_group(
+    app,
+    "export",
+    "oms_core.cli.export",
+    "Data contracts (ODCS), lineage (OpenLineage) and event logs (OCEL) for other tools.",
+)
 lazy_group(app, "key", "oms_core.cli.keys", "Keys of one's own for the API, each of a role.")
 lazy_group(
     app,

@@ -63,13 +63,22 @@ def _exit_code(error: Exception) -> int | None:
     from connectors.errors import ConnectorError
     from oms_core import pipeline
     from oms_core.audit.log import AuditError
+    from oms_core.export.project import ExportError
     from oms_core.release.errors import ReleaseError
     from oms_core.store.errors import StoreError
     from oms_core.warehouse import WarehouseError
 
     if isinstance(error, pipeline.CallError):
         return 2
-    known = (ConnectorError, pipeline.PipelineError, WarehouseError, StoreError, ReleaseError, AuditError)
+    known = (
+        ConnectorError,
+        pipeline.PipelineError,
+        WarehouseError,
+        StoreError,
+        ReleaseError,
+        AuditError,
+        ExportError,
+    )
     return 1 if isinstance(error, known) else None
 
 

@@ -343,6 +343,18 @@ def released_tables(database: Database, release_id: int) -> list[str]:
         )
 
 
+def released_columns(database: Database, release_id: int) -> dict[str, list[tuple[str, str]]]:
+    """Columns of each table of a release, (name, PostgreSQL type) in order, without the release's own."""
+    with database.begin() as connection:
+        rows = connection.execute(
+            text(
+                f"SELECT table_name, columns FROM {STATE_SCHEMA}.release_tables WHERE release_id = :id ORDER BY table_name"
+            ),
+            {"id": release_id},
+        ).all()
+    return {row.table_name: [(name, kind) for name, kind in row.columns] for row in rows}
+
+
 def _row(json_text: Any) -> dict[str, Any] | None:
     """A row from JSON text, with exact decimals; None stays None."""
     return None if json_text is None else json.loads(json_text, parse_float=Decimal)

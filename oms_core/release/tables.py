@@ -10,6 +10,9 @@ from oms_core.store.released import SOURCE_KEY
 
 # A release writes these itself: what a mart offers under the same names is left out.
 OWNED_COLUMNS = ("row_hash", "release_id")
+PERSONAL_COLUMNS = (
+    "full_name", "given_name", "family_name", "email", "phone", "phone_e164", "tax_number", "street", "postcode",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -19,27 +22,30 @@ class ReleasedTable:
     Attributes:
         key: columns that identify a row; never null, unique within a release.
         lookups: further columns or expressions that rows are found by; each gets an index.
+        personal: columns that tell who a person is or how to reach one.
     """
 
     name: str
     key: tuple[str, ...]
     lookups: tuple[str, ...] = ()
+    personal: tuple[str, ...] = ()
 
 
 RELEASED_TABLES: Mapping[str, ReleasedTable] = {
     table.name: table
     for table in (
-        ReleasedTable("fct_orders", ("order_id",), ("customer_id", "order_number")),
+        ReleasedTable("fct_orders", ("order_id",), ("customer_id", "order_number"), ("ship_to_postcode",)),
         ReleasedTable("fct_order_lines", ("order_line_id",), ("order_id", "sku_id")),
         ReleasedTable("fct_order_events", ("event_id",), ("order_id",)),
         ReleasedTable("fct_shipments", ("shipment_id",), ("order_id",)),
         ReleasedTable("fct_payments", ("payment_id",), ("order_id",)),
         ReleasedTable("fct_refunds", ("refund_id",), ("order_id",)),
         ReleasedTable("fct_returns", ("return_id",), ("order_id",)),
+        ReleasedTable("fct_tickets", ("ticket_id",), ("order_id", "customer_id")),
         ReleasedTable("fct_inventory_positions", ("position_id",), ("sku_id", "location_id")),
         ReleasedTable("fct_rebates", ("rebate_id",)),
         ReleasedTable("fct_temperature_readings", ("reading_id",), ("order_id",)),
-        ReleasedTable("dim_customers", ("customer_id",)),
+        ReleasedTable("dim_customers", ("customer_id",), personal=PERSONAL_COLUMNS),
         ReleasedTable("dim_skus", ("sku_id",), ("sku_code", "gtin14")),
         ReleasedTable(
             "sku_relations", ("relation_kind", "from_sku_id", "to_sku_id"), ("from_sku_id", "to_sku_id")

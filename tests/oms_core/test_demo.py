@@ -7,12 +7,15 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import jsonschema
 import psycopg
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from connectors.landing import Landing
@@ -168,3 +171,78 @@ def _rows(warehouse: Any, table: str) -> list[tuple[str, ...]]:
     rows = warehouse.read(f"select * from marts.{table}").to_pylist()
     names = sorted(set(rows[0]) - _OF_THE_RUN) if rows else []
     return sorted(tuple(f"{name}={row[name]}" for name in names) for row in rows)
+
+
+def exported(demo: Demo, *words: str) -> str:
+    result = CliRunner().invoke(app, ["export", *words, "--home", str(demo.settings.home)])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_every_released_table_has_a_valid_data_contract(demo: Demo, tmp_path: Path) -> None:
+    exported(demo, "contracts", "--out", str(tmp_path))
+    schema = json.loads(files("open_data_contract_standard").joinpath("schema.json").read_text())
+    contracts = {path.name: yaml.safe_load(path.read_text()) for path in tmp_path.iterdir()}
+    for contract in contracts.values():
+        jsonschema.validate(contract, schema, cls=jsonschema.Draft201909Validator)
+    (orders,) = contracts["fct_orders.odcs.yaml"]["schema"]
+    columns = {column["name"]: column for column in orders["properties"]}
+    assert columns["order_id"]["primaryKey"] and columns["order_id"]["unique"]
+    assert columns["net_amount"]["physicalType"] == "numeric(18,4)"
+    assert columns["ship_to_postcode"]["classification"] == "personal"
+    assert columns["customer_id"]["relationships"] == [
+        {"type": "foreignKey", "to": "dim_customers.customer_id"}
+    ]
+    assert all(column.get("description") for column in orders["properties"])
+
+
+def test_lineage_leads_from_a_released_amount_to_what_landed(demo: Demo, tmp_path: Path) -> None:
+    exported(demo, "lineage", "--out", str(tmp_path / "lineage.ndjson"))
+    runs = [json.loads(line) for line in (tmp_path / "lineage.ndjson").read_text().splitlines()]
+    ended = [run for run in runs if run["eventType"] == "COMPLETE"]
+    assert {run["run"]["runId"] for run in runs if run["eventType"] == "START"} == {
+        run["run"]["runId"] for run in ended
+    }
+    sources = {
+        (output["name"], column): [(field["name"], field["field"]) for field in found["inputFields"]]
+        for run in ended
+        for output in run["outputs"]
+        for column, found in output["facets"].get("columnLineage", {"fields": {}})["fields"].items()
+    }
+    reached, waiting = set(), [("released.fct_orders", "net_amount")]
+    while waiting:
+        column = waiting.pop()
+        if column not in reached:
+            reached.add(column)
+            waiting += sources.get(column, [])
+    assert {"landing.shopify__orders", "landing.square__orders"} <= {table for table, _ in reached}
+
+
+def test_the_event_log_is_whole_and_names_nobody(demo: Demo, tmp_path: Path) -> None:
+    exported(demo, "events", "--out", str(tmp_path / "orders.jsonocel"))
+    log = json.loads((tmp_path / "orders.jsonocel").read_text())
+    ids = [item["id"] for item in log["objects"]]
+    assert len(set(ids)) == len(ids)
+    types = {
+        kind["name"]: {a["name"] for a in kind["attributes"]}
+        for kind in log["objectTypes"] + log["eventTypes"]
+    }
+    for item in log["objects"] + log["events"]:
+        assert {attribute["name"] for attribute in item["attributes"]} <= types[item["type"]]
+        assert {relation["objectId"] for relation in item["relationships"]} <= set(ids)
+    orders = sum(item["type"] == "order" for item in log["objects"])
+    assert orders == demo.report["orders"] and len(log["events"]) > orders
+    told = (tmp_path / "orders.jsonocel").read_text()
+    answer = CliRunner().invoke(
+        app,
+        [
+            "query",
+            "select full_name, email from dim_customers",
+            "--format",
+            "json",
+            "--home",
+            str(demo.settings.home),
+        ],
+    )
+    names = {value for row in json.loads(answer.output) for value in row.values() if value and len(value) > 6}
+    assert names and not [name for name in names if f'"{name}"' in told]

@@ -1,0 +1,1 @@
+"""What leaves in other tools' formats: data contracts, lineage, event logs."""
