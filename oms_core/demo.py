@@ -31,7 +31,7 @@ from oms_core.warehouse import open_warehouse
 
 @contextmanager
 def sandbox_company(
-    orders: int, seed: int, inbox: Path, dirt: str = "normal"
+    orders: int, seed: int, inbox: Path, dirt: str = "normal", differences: str = "planted"
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Serve a sandbox company from a process of its own; yields its URL and the environment connectors need.
 
@@ -40,6 +40,7 @@ def sandbox_company(
         seed: same seed, same company.
         inbox: receives the dealers' export files.
         dirt: how dirty its systems are: none, normal or heavy.
+        differences: whether its payments, invoices and receipts differ from its orders: none or planted.
 
     Raises:
         PipelineError: it does not start.
@@ -47,7 +48,7 @@ def sandbox_company(
     inbox.mkdir(parents=True, exist_ok=True)
     command = [
         sys.executable, "-m", "connectors.sandbox", "--orders", str(orders), "--seed", str(seed), "--inbox", str(inbox),
-        "--dirt", dirt,
+        "--dirt", dirt, "--differences", differences,
     ]  # fmt: skip
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -69,6 +70,7 @@ def run_demo(
     orders: int,
     seed: int,
     dirt: str = "normal",
+    differences: str = "planted",
     say: Say = lambda _: None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -79,13 +81,14 @@ def run_demo(
         orders: orders the company has.
         seed: same seed, same company.
         dirt: how dirty the company's systems are: none, normal or heavy.
+        differences: whether its payments, invoices and receipts differ from its orders: none or planted.
 
     Returns:
         The report, as `orderhub demo --report` writes it.
     """
     started = time.perf_counter()
     inbox = settings.home / "inbox"
-    with sandbox_company(orders, seed, inbox, dirt) as (url, values):
+    with sandbox_company(orders, seed, inbox, dirt, differences) as (url, values):
         say(f"sandbox company of {orders:,} orders answers at {url}")
         settings = replace(
             settings, values={**settings.values, **values, "ORDERHUB_FILE_DROP_INBOX": str(inbox)}

@@ -32,6 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--dirt", choices=("none", "normal", "heavy"), default="normal", help="how dirty the systems are"
     )
+    parser.add_argument(
+        "--differences",
+        choices=("none", "planted"),
+        default="planted",
+        help="whether payments, invoices and receipts differ from the orders, for finance to find",
+    )
     parser.add_argument("--sources", help="systems to serve, by comma; all by default")
     parser.add_argument("--inbox", type=Path, help="folder that receives the dealers' export files")
     options = parser.parse_args(arguments)
@@ -39,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         sandbox = Sandbox(
             generate(options.seed, options.orders),
             level=options.dirt,
+            differences=options.differences,
             sources=options.sources.split(",") if options.sources else None,
             inbox=options.inbox,
         )

@@ -24,6 +24,7 @@ from starlette.routing import BaseRoute, Route
 
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
+from connectors.sandbox.differences import Cause, Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
 from connectors.sandbox.stock import moved_at
@@ -45,9 +46,9 @@ _MARKETPLACES = {
 _NETWORKS = {"NA": ("FBA-US", ("US",)), "UK": ("FBA-UK", ("GB",)), "EU": ("FBA-DE", ("DE", "FR", "ES"))}
 _RELAY = {"US": "marketplace.amazon.com", "GB": "marketplace.amazon.co.uk", "JP": "marketplace.amazon.co.jp"}
 _LONGEST_RANGE = timedelta(days=180)
-_SETTLES_AFTER, _RELEASED_AFTER = timedelta(days=1), timedelta(days=14)
 # Settlement periods are counted from here, a Monday.
 _FIRST_PERIOD, _PERIOD = datetime(2026, 1, 5, tzinfo=UTC), timedelta(days=14)
+_SETTLES_AFTER, _RELEASED_AFTER = timedelta(days=1), timedelta(days=14)
 
 
 class _InputError(Exception):
@@ -85,6 +86,12 @@ def _money(amount: Decimal, currency: str) -> Json:
     return {"amount": format(amount, f".{words.MINOR_UNIT_DIGITS[currency]}f"), "currencyCode": currency}
 
 
+def _is_lost(transaction: Json) -> bool:
+    """Whether a transaction reaches nobody's order: it names a shipment, or breaks the system's own rules."""
+    names = {identifier["relatedIdentifierName"] for identifier in transaction["relatedIdentifiers"]}
+    return "ORDER_ID" not in names or transaction["totalAmount"]["currencyCode"] == "XXQ"
+
+
 def _booked(amount: Decimal, currency: str) -> Json:
     return {"currencyAmount": float(amount), "currencyCode": currency}
 
@@ -99,6 +106,7 @@ class Twin:
         self._world = world
         self._dirt = dirt
         self._credentials = credentials
+        self._differences = Differences(world, dirt)
         self._placed = [order for order in world.orders.values() if order.channel is Channel.AMAZON]
         self._location_of = {place.code: place.location_id for place in world.locations.values()}
 
@@ -129,6 +137,10 @@ class Twin:
                 yield Truth("sku", f"amazon:inventory_summaries:{sku}", product.product_id)
         for network, (code, _) in _NETWORKS.items():
             yield Truth("location", f"amazon:inventory_summaries:{network}", self._location_of[code])
+
+    def differences(self) -> Iterable[Planted]:
+        """What the settlement differs in, and what it books without naming the order."""
+        return self._differences.listed if self._transactions else []
 
     def _late(self, at: datetime, key: str, probability: float = 0.05) -> datetime:
         """When the change was written: late at times, never later than the system's own clock."""
@@ -294,21 +306,9 @@ class Twin:
                 )
             rows += [self._refund(order, taken) for taken in order.returns]
         shown = [row for row in rows if _instant(row["postedDate"], "postedDate") <= self._world.now]
+        shown += self._transfers(shown)
         return sorted(shown, key=lambda row: (row["postedDate"], row["transactionId"]))
 
-    def _settlement(self, order: Order, at: datetime) -> list[Json]:
-        key = f"settlement/{order.order_id}"
-        currency, sales = order.currency, order.net_amount + order.tax_amount
-        parts = [
-            ("Product Charges", order.gross_amount),
-            ("Promotions", -order.discount_amount),
-            ("Shipping", order.shipping_amount),
-            ("Tax", order.tax_amount),
-        ]
-        row = self._transaction(order, key, at, "Shipment", "Order Payment", sales - order.channel_fee_amount)
-        shown += self._transfers(shown)
-        row["breakdowns"] = [
-            _breakdown(
     def _transfers(self, rows: list[Json]) -> list[Json]:
         """Put what is on the balance into settlement periods of two weeks per currency; a period ends in a transfer."""
         periods: dict[tuple[int, str], list[Json]] = {}
@@ -347,6 +347,27 @@ class Twin:
             )
         return transfers
 
+    def _settlement(self, order: Order, at: datetime) -> list[Json]:
+        key = f"settlement/{order.order_id}"
+        currency, sales = order.currency, order.net_amount + order.tax_amount
+        parts = [
+            ("Product Charges", order.gross_amount),
+            ("Promotions", -order.discount_amount),
+            ("Shipping", order.shipping_amount),
+            ("Tax", order.tax_amount),
+        ]
+        cause = self._differences.draw("settlement", order) if at <= self._world.now else None
+        if cause is Cause.MISSING and not order.returns:
+            self._differences.plant("settlement", order, cause, sales)
+            return []
+        if cause is Cause.UNEXPLAINED:
+            short = self._differences.part(key, sales, currency)
+            self._differences.plant("settlement", order, cause, short)
+            sales -= short
+            parts[0] = ("Product Charges", order.gross_amount - short)
+        row = self._transaction(order, key, at, "Shipment", "Order Payment", sales - order.channel_fee_amount)
+        row["breakdowns"] = [
+            _breakdown(
                 "Sales",
                 sales,
                 currency,
@@ -359,6 +380,11 @@ class Twin:
                 [_breakdown("Amazon Fees", -order.channel_fee_amount, currency)],
             ),
         ]
+        if cause is Cause.DUPLICATE:
+            self._differences.plant("settlement", order, cause, -sales)
+            return [row, row | {"transactionId": self._dirt.token(f"{key}/again", 43)}]
+        if at <= self._world.now and _is_lost(row):
+            self._differences.plant("settlement", order, Cause.MISSING, sales)
         if not self._dirt.chance(f"{key}/deferred", 0.1):
             return [row]
         if at + _RELEASED_AFTER > self._world.now:
@@ -387,6 +413,8 @@ class Twin:
         }
         row["relatedIdentifiers"].append(identifier)
         row["breakdowns"] = [_breakdown("Sales", -taken.refund_amount, order.currency)]
+        if _is_lost(row):
+            self._differences.plant("refund", order, Cause.MISSING, taken.refund_amount)
         return row
 
     def _transaction(

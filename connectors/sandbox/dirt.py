@@ -84,11 +84,15 @@ def without_diacritics(text: str, german: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Dirt:
-    """The habits of one system. `level` multiplies the odds of every mishap: none by 0, normal by 1, heavy by 3."""
+    """The habits of one system. `level` multiplies the odds of every mishap: none by 0, normal by 1, heavy by 3.
+
+    `has_differences`: whether its documents differ from the orders, as `differences.py` plants it.
+    """
 
     seed: int
     system: str
     level: Level = "normal"
+    has_differences: bool = False
 
     def fraction(self, key: str) -> float:
         """Return a number in [0, 1), always the same for (seed, system, key); no level scales it."""

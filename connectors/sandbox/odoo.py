@@ -11,13 +11,16 @@ import json
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
+from connectors.sandbox.differences import Cause, Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import (
@@ -28,6 +31,7 @@ from connectors.sandbox.world import (
     Location,
     Order,
     Product,
+    Return,
     Shipment,
     World,
 )
@@ -36,6 +40,7 @@ DATABASE = "luna"
 _KINDS = ("warehouse", "dark_store")
 # What the stores sell leaves over the counter, what dealers order goes ex works.
 _ELSEWHERE = (Channel.POS, Channel.DEALER)
+_SHOPS_COUNT_RETURNS = (Channel.SHOPIFY,)
 _CUSTOMERS, _SUPPLIERS = 5, 4  # ids of the virtual places outside
 _ZONES = ((0, "", "view"), (1, "Stock", "internal"), (2, "Output", "internal"), (3, "Packing Zone", "internal"),
           (4, "Input", "internal"))  # fmt: skip
@@ -83,6 +88,7 @@ class Twin:
         self._world, self._dirt, self._credentials = world, dirt, credentials
         self._truth: list[Truth] = []
         self._tables: dict[str, dict[int, Row]] = {}
+        self._differences = Differences(world, dirt)
         self._places = {key: place for key, place in world.locations.items() if place.kind in _KINDS}
         self._enter_places()
         for product in world.products.values():
@@ -390,10 +396,32 @@ class Twin:
                   lot_id=self._link("stock.lot", lot_id), quantity=float(quantity), product_uom_id=[1, "Units"],
                   date=_written(done_at or created_at), **shown)  # fmt: skip
 
+    def differences(self) -> Iterable[Planted]:
+        """What the warehouse received less than came back according to the shop."""
+        return self._differences.listed
+
+    def _received(self, order: Order, returned: Return) -> int:
+        """Units the warehouse counted in: at times not all the shop refunded, at times none."""
+        if order.channel not in _SHOPS_COUNT_RETURNS:  # nobody else tells how many units came back
+            return returned.quantity
+        cause = self._differences.draw("receipt", order, returned.return_id)
+        each = returned.refund_amount / returned.quantity
+        if cause is Cause.MISSING:
+            self._differences.plant("receipt", order, cause, returned.refund_amount, returned.refunded_at)
+            return 0
+        if cause is Cause.PARTIAL_RETURN and returned.quantity > 1:
+            unit = Decimal(1).scaleb(-words.MINOR_UNIT_DIGITS[order.currency])
+            self._differences.plant("receipt", order, cause, each.quantize(unit))
+            return returned.quantity - 1
+        return returned.quantity
+
     def _enter_returns(self, order: Order, here: Sequence[Shipment], partner: int | None) -> None:
         for index, returned in enumerate(order.returns):
             sent = next((s for s in here if returned.line_number in dict(s.lines)), None)
             if sent is None:
+                continue
+            quantity = self._received(order, returned)
+            if quantity == 0:
                 continue
             out_id = _number(order.order_id) * 100 + int(sent.shipment_id.rpartition("-S")[2]) * 10 + _OUT
             out, place = self._tables["stock.picking"][out_id], self._places[sent.location_id]
@@ -408,7 +436,7 @@ class Twin:
                       scheduled_date=_written(returned.received_at), date_deadline=None,
                       date_done=_written(returned.received_at), carrier_id=None, carrier_tracking_ref=None,
                       shipping_weight=0.0, backorder_id=None, return_id=[out_id, out["name"]])  # fmt: skip
-            self._put_move(order, row_id, returned.line_number, returned.quantity, returned.received_at,
+            self._put_move(order, row_id, returned.line_number, quantity, returned.received_at,
                            returned.received_at, returned.received_at, out_id * 100 + returned.line_number)  # fmt: skip
 
     def _origin(self, order: Order) -> str | None:

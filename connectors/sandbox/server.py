@@ -3,6 +3,7 @@
 `/<system>/…` is the system itself. `/_sandbox/…` is the desk of whoever runs a test:
 
     GET  /_sandbox/truth       JSON lines of `Truth`: for the scorer alone
+    GET  /_sandbox/differences JSON lines of `Planted` differences between systems: for the scorer alone
     GET  /_sandbox/stats       requests, statuses, refusals and faults per system
     GET  /_sandbox/world       seed, now, counts
     POST /_sandbox/misbehave   {"source", "fault": 429|500|"hang"|"reset"|"half_page"|"malformed", "times": 1}
@@ -26,7 +27,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import uvicorn
 from starlette.applications import Starlette
@@ -36,7 +37,9 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import connectors.sandbox
+from connectors.sandbox import differences
 from connectors.sandbox.credentials import Credentials
+from connectors.sandbox.differences import Planted
 from connectors.sandbox.dirt import Dirt, Level
 from connectors.sandbox.files import export_truths, write_exports
 from connectors.sandbox.generate import advance
@@ -72,6 +75,15 @@ class Twin(Protocol):
 
     def env(self, base_url: str) -> dict[str, str]:
         """What a connector needs: `ORDERHUB_<NAME>_URL` and secrets. `base_url` ends in `/<name>`."""
+        ...
+
+
+@runtime_checkable
+class Differing(Protocol):
+    """A twin whose documents differ from the orders at times."""
+
+    def differences(self) -> Iterable[Planted]:
+        """Every difference that its documents show by now."""
         ...
 
 
@@ -214,6 +226,7 @@ class Sandbox:
     Args:
         world: what is true.
         level: how dirty the systems' windows are.
+        differences: whether documents of the systems differ from the orders: "none" or "planted".
         sources: names of the systems to serve; all by default.
         twins: twin classes by name instead of those of this package (tests).
         inbox: folder that receives the dealers' export files; none are written without it.
@@ -227,6 +240,7 @@ class Sandbox:
         world: World,
         *,
         level: Level = "normal",
+        differences: Literal["none", "planted"] = "none",
         sources: Sequence[str] | None = None,
         twins: dict[str, type[Twin]] | None = None,
         inbox: Path | None = None,
@@ -240,6 +254,7 @@ class Sandbox:
             )
         self.world = world
         self.level = level
+        self.differences = differences
         self.inbox = inbox
         self.credentials = Credentials(world.seed)
         self._classes = {name: known[name] for name in wanted}
@@ -254,6 +269,7 @@ class Sandbox:
             write_exports(world, Dirt(world.seed, "file_drop", level), inbox)
         desk = [
             Route("/truth", self._get_truth),
+            Route("/differences", self._get_differences),
             Route("/stats", self._get_stats),
             Route("/world", self._get_world),
             Route("/misbehave", self._post_misbehave, methods=["POST"]),
@@ -270,7 +286,11 @@ class Sandbox:
 
     def _make_twins(self) -> dict[str, Twin]:
         return {
-            name: twin(self.world, Dirt(self.world.seed, name, self.level), self.credentials)
+            name: twin(
+                self.world,
+                Dirt(self.world.seed, name, self.level, self.differences == "planted"),
+                self.credentials,
+            )
             for name, twin in self._classes.items()
         }
 
@@ -296,6 +316,12 @@ class Sandbox:
             yield from twin.truth()
         if self.inbox is not None:
             yield from export_truths(self.world, Dirt(self.world.seed, "file_drop", self.level))
+
+    def planted(self) -> Iterator[Planted]:
+        """Yield every difference between the systems served and the orders."""
+        for twin in self._twins.values():
+            if isinstance(twin, Differing):
+                yield from twin.differences()
 
     def advance(self, orders: int, by: timedelta) -> None:
         """Let time pass: new orders, old ones move on, every system shows it."""
@@ -325,6 +351,9 @@ class Sandbox:
 
     async def _get_truth(self, request: Request) -> Response:
         return StreamingResponse(dump_lines(self.truths()), media_type="application/jsonl")
+
+    async def _get_differences(self, request: Request) -> Response:
+        return StreamingResponse(differences.dump_lines(self.planted()), media_type="application/jsonl")
 
     async def _get_stats(self, request: Request) -> Response:
         return JSONResponse(self.stats())

@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Route
 
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
+from connectors.sandbox.differences import Cause, Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.graphql import Connection, Execution, GraphQLError, parse, static_cost
 from connectors.sandbox.stock import moved_at
@@ -87,6 +88,7 @@ class Twin:
         self._world = world
         self._dirt = dirt
         self._credentials = credentials
+        self._differences = Differences(world, dirt)
         self._placed = [order for order in world.orders.values() if order.channel is Channel.SHOPIFY]
         self._places = [
             place for place in world.locations.values() if place.kind in ("warehouse", "dark_store")
@@ -120,6 +122,10 @@ class Twin:
                 yield Truth("customer", f"shopify:customers:{key}", customer_id)
         for order in self._placed:
             yield Truth("order", f"shopify:orders:{self._gid('Order', order.order_id)}", order.order_id)
+
+    def differences(self) -> Iterable[Planted]:
+        """What the shop's transactions differ in; the orders are made with them."""
+        return self._differences.listed if self._orders else []
 
     # --- ids ----------------------------------------------------------------------------------------------------------
 
@@ -344,6 +350,14 @@ class Twin:
         if order.paid_at is None:
             return []
         gateway = _GATEWAYS[order.payment_method]
+        cause = self._differences.draw("payment", order)
+        if cause is Cause.MISSING and not order.returns:
+            self._differences.plant("payment", order, cause, total)
+            return []
+        if cause is Cause.UNEXPLAINED:
+            short = self._differences.part(order.order_id, total, order.currency)
+            self._differences.plant("payment", order, cause, short)
+            total -= short
         fee = {"amount": format(order.payment_fee_amount, "f"), "currencyCode": order.currency}
         sale = {
             "id": self._gid("OrderTransaction", f"{order.order_id}/sale"),
@@ -365,6 +379,10 @@ class Twin:
             }
             for taken in order.returns
         ]
+        if cause is Cause.DUPLICATE:
+            self._differences.plant("payment", order, cause, -total)
+            again = sale | {"id": self._gid("OrderTransaction", f"{order.order_id}/again"), "fees": []}
+            return [sale, again, *refunds]
         return [sale, *refunds]
 
     def _refund(self, order: Order, taken: Return) -> Json:

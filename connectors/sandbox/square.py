@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Route
 
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
+from connectors.sandbox.differences import Cause, Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
 from connectors.sandbox.stock import moved_at
@@ -97,6 +98,7 @@ class Twin:
         self._world = world
         self._dirt = dirt
         self._credentials = credentials
+        self._differences = Differences(world, dirt)
         self._sales = [order for order in world.orders.values() if order.channel is Channel.POS]
         self._stores = [place for place in world.locations.values() if place.kind == "store"]
 
@@ -137,6 +139,10 @@ class Twin:
             for taken in order.returns:
                 key = self._id(f"return/{taken.return_id}", 29)
                 yield Truth("order", f"square:orders:{key}", order.order_id)
+
+    def differences(self) -> Iterable[Planted]:
+        """What the tills' payments differ in; those pages are made with it."""
+        return self._differences.listed if self._payments else []
 
     # --- ids ----------------------------------------------------------------------------------------------
 
@@ -436,7 +442,16 @@ class Twin:
             if order.paid_at is None:
                 continue
             key = f"payment/{order.order_id}"
-            total = _money(order.net_amount + order.tax_amount, order.currency)
+            taken_amount = order.net_amount + order.tax_amount
+            cause = self._differences.draw("payment", order)
+            if cause is Cause.MISSING and not order.returns:
+                self._differences.plant("payment", order, cause, taken_amount)
+                continue
+            if cause is Cause.UNEXPLAINED:
+                short = self._differences.part(key, taken_amount, order.currency)
+                self._differences.plant("payment", order, cause, short)
+                taken_amount -= short
+            total = _money(taken_amount, order.currency)
             row: Json = {
                 "id": self._id(key, 26),
                 "order_id": self._id(f"order/{order.order_id}", 29),
@@ -477,6 +492,10 @@ class Twin:
             if self._dirt.is_invalid(key):
                 row["created_at"] = row["created_at"].replace("T", "T2")
             rows.append(row)
+            if cause is Cause.DUPLICATE:
+                self._differences.plant("payment", order, cause, -taken_amount)
+                again = {"id": self._id(f"{key}/again", 26), "receipt_number": self._id(f"{key}/again", 4)}
+                rows.append({name: value for name, value in row.items() if name != "refund_ids"} | again)
         return sorted(rows, key=lambda row: (str(row["updated_at"]), str(row["id"])))
 
     @cached_property

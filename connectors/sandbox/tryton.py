@@ -22,7 +22,9 @@ from starlette.routing import BaseRoute, Route
 
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
+from connectors.sandbox.differences import Cause, Differences, Planted
 from connectors.sandbox.dirt import Dirt
+from connectors.sandbox.ecb_fx import reference_rates
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import (
     PREFIXES,
@@ -32,6 +34,7 @@ from connectors.sandbox.world import (
     Order,
     OrderLine,
     Product,
+    Return,
     Shipment,
     World,
 )
@@ -45,6 +48,7 @@ _COMPANIES = {"CNY": (1, "Luna Botanica (Shanghai) Co., Ltd."), "GBP": (2, "Luna
               "EUR": (3, "Luna Botanica GmbH"), "USD": (4, "Luna Botanica Inc."), "JPY": (5, "Luna Botanica KK")}  # fmt: skip
 _UNIT = {"id": 1, "symbol": "u"}
 _SUPPLIER, _CUSTOMER = 6, 7
+_HEAD_OFFICE_BOOKS_AFTER = timedelta(days=4)
 _KINDS = ("warehouse", "dark_store")
 _WITH_ACTIVE = ("party.party", "party.address", "party.contact_mechanism", "party.identifier", "product.template",
                 "product.product", "stock.location")  # fmt: skip
@@ -88,6 +92,8 @@ class Twin:
 
     def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
         self._world, self._dirt, self._credentials = world, dirt, credentials
+        self._differences = Differences(world, dirt)
+        self._rates = reference_rates(world) if dirt.has_differences else {}
         self._truth: list[Truth] = []
         self._tables: dict[str, dict[int, Row]] = {}
         self._enter_companies()
@@ -108,6 +114,10 @@ class Twin:
 
     def truth(self) -> Iterable[Truth]:
         return self._truth
+
+    def differences(self) -> Iterable[Planted]:
+        """What invoices and credit notes differ in."""
+        return self._differences.listed
 
     def env(self, base_url: str) -> dict[str, str]:
         return {
@@ -239,8 +249,19 @@ class Twin:
             self._put_invoice(order, party, booked_at, changed_at)
 
     def _company(self, order: Order) -> Row:
-        row_id = _COMPANIES[order.currency][0]
-        return {"company": row_id, "currency": row_id, "currency_": {"id": row_id, "code": order.currency}}
+        return self._books(order.currency)
+
+    def _books(self, currency: str) -> Row:
+        row_id = _COMPANIES[currency][0]
+        return {"company": row_id, "currency": row_id, "currency_": {"id": row_id, "code": currency}}
+
+    def _rate_into_cny(self, currency: str, at: datetime) -> Decimal | None:
+        """CNY for one unit on the books' day of an instant; None for CNY itself and where no rate is known."""
+        days = [day for day in self._rates if day <= at.astimezone(_BOOKS).date()]
+        if currency == "CNY" or not days:
+            return None
+        rates = self._rates[max(days)] | {"EUR": Decimal(1)}
+        return rates["CNY"] / rates[currency]
 
     def _put_sale(
         self,
@@ -369,26 +390,105 @@ class Twin:
                            shipment=f"stock.shipment.out.return,{row_id}", quantity=float(returned.quantity),
                            planned_date=came_on, effective_date=came_on, unit_price=None, company=company["company"],
                            currency_=company["currency_"], cost_price=self._cost(order, line))  # fmt: skip
-            self._put("account.invoice", 50_000_000 + row_id, returned.refunded_at, returned.refunded_at, type="out",
-                      number=f"CN{row_id:08d}", reference=None, state="paid", party=party,
-                      invoice_date=returned.refunded_at.astimezone(_BOOKS).date(),
-                      untaxed_amount=None, tax_amount=None, total_amount=-returned.refund_amount,
-                      amount_to_pay=Decimal(0), sales=[40_000 + _number(order.order_id)], **company)  # fmt: skip
+            self._put_credit(order, returned, row_id, party)
+
+    def _put_credit(self, order: Order, returned: Return, row_id: int, party: int) -> None:
+        amount, posted_at = returned.refund_amount, returned.refunded_at
+        # Of a sale made here, nobody else tells what was given back.
+        is_told_twice = order.channel in (Channel.SHOPIFY, Channel.AMAZON)
+        cause = self._differences.draw("credit_note", order, returned.return_id) if is_told_twice else None
+        copies = 1
+        match cause:
+            case Cause.MISSING:
+                self._differences.plant("credit_note", order, cause, amount, posted_at)
+                return
+            case Cause.DUPLICATE:
+                self._differences.plant("credit_note", order, cause, -amount)
+                copies = 2
+            case Cause.TIMING:
+                late_at = self._differences.late(f"credit/{returned.return_id}", posted_at)
+                if late_at is not None:
+                    self._differences.plant("credit_note", order, cause, amount)
+                    posted_at = late_at
+        for copy in range(copies):
+            self._put("account.invoice", (50 + 10 * copy) * 1_000_000 + row_id, returned.refunded_at, posted_at, type="out",
+                      number=f"CN{copy}{row_id:07d}", reference=None, state="paid", party=party,
+                      invoice_date=posted_at.astimezone(_BOOKS).date(),
+                      untaxed_amount=None, tax_amount=None, total_amount=-amount,
+                      amount_to_pay=Decimal(0), sales=[40_000 + _number(order.order_id)],
+                      **self._company(order))  # fmt: skip
 
     def _put_invoice(self, order: Order, party: int, booked_at: datetime, changed_at: datetime) -> None:
-        row_id, company = _number(order.order_id), self._company(order)
-        total = order.net_amount + order.tax_amount
-        self._put("account.invoice", row_id, booked_at, changed_at, type="out", number=f"INV{row_id:07d}", reference=None,
-                  state="paid" if order.paid_at else "posted", party=party,
-                  invoice_date=booked_at.astimezone(_BOOKS).date(), untaxed_amount=order.net_amount,
-                  tax_amount=order.tax_amount, total_amount=total, amount_to_pay=Decimal(0) if order.paid_at else total,
-                  sales=[40_000 + row_id], **company)  # fmt: skip
-        for line in order.lines:
-            amount = line.list_amount - line.discount_amount
-            self._put("account.invoice.line", row_id * 100 + line.line_number, booked_at, booked_at, invoice=row_id,
-                      type="line", product=_number(line.product_id), quantity=float(line.quantity), amount=amount,
-                      unit_price=(amount / line.quantity).quantize(Decimal("0.0001")), currency_=company["currency_"],
-                      origin=f"sale.line,{_line_id(order, line.line_number)}")  # fmt: skip
+        row_id, company, posted_at, copies = _number(order.order_id), self._company(order), booked_at, 1
+        net, tax = order.net_amount, order.tax_amount
+        amounts = {line.line_number: line.list_amount - line.discount_amount for line in order.lines}
+        key = f"invoice/{order.order_id}"
+        planted, cause = self._differences, self._differences.draw("invoice", order)
+        match cause:
+            case Cause.MISSING:
+                planted.plant("invoice", order, cause, net + tax)
+                return
+            case Cause.DUPLICATE:
+                planted.plant("invoice", order, cause, -(net + tax))
+                copies = 2
+            case Cause.TIMING:
+                late_at = planted.late(key, booked_at)
+                if late_at is not None:
+                    planted.plant("invoice", order, cause, net + tax)
+                    posted_at, changed_at = late_at, max(late_at, changed_at)
+            case Cause.FEE:  # the import booked what the payment provider paid out
+                is_told = order.channel is Channel.SHOPIFY and order.payment_method == "card"
+                if is_told and order.payment_fee_amount:
+                    planted.plant("invoice", order, cause, order.payment_fee_amount)
+                    net -= order.payment_fee_amount
+            case Cause.TAX_ROUNDING:  # tax on the sum instead of the sum of the lines' taxes
+                if tax:
+                    unit = Decimal(1).scaleb(-words.MINOR_UNIT_DIGITS[order.currency])
+                    off = unit * self._dirt.number(f"{key}/off", 1, len(order.lines))
+                    off = off if self._dirt.fraction(f"{key}/sign") < 0.5 or off >= tax else -off
+                    planted.plant("invoice", order, cause, -off)
+                    tax += off
+            case Cause.AMOUNT_MISMATCH:  # somebody typed another price on one line
+                line = order.lines[self._dirt.number(f"{key}/line", 1, len(order.lines)) - 1]
+                off = planted.part(key, amounts[line.line_number], order.currency)
+                planted.plant("invoice", order, cause, -off)
+                amounts[line.line_number] += off
+                net += off
+            case (
+                Cause.FX
+            ):  # the head office booked it in its own currency, at the rate of the day it came to it
+                posted_at = order.placed_at + _HEAD_OFFICE_BOOKS_AFTER
+                rate = self._rate_into_cny(order.currency, posted_at)
+                if rate is not None and posted_at + _HEAD_OFFICE_BOOKS_AFTER <= self._world.now:
+                    planted.plant("invoice", order, cause, Decimal(0))
+                    company, changed_at = self._books("CNY"), max(posted_at, changed_at)
+                    net, tax = ((amount * rate).quantize(Decimal("0.01")) for amount in (net, tax))
+                    amounts = {
+                        number: (amount * rate).quantize(Decimal("0.01"))
+                        for number, amount in amounts.items()
+                    }
+                else:
+                    posted_at = booked_at
+            case Cause.UNEXPLAINED:
+                off = planted.part(key, net, order.currency)
+                planted.plant("invoice", order, cause, off)
+                net -= off
+        total = net + tax
+        for copy in range(copies):
+            invoice_id = copy * 20_000_000 + row_id
+            self._put("account.invoice", invoice_id, booked_at, changed_at, type="out", number=f"INV{invoice_id:07d}",
+                      reference=None, state="paid" if order.paid_at else "posted", party=party,
+                      invoice_date=posted_at.astimezone(_BOOKS).date(), untaxed_amount=net,
+                      tax_amount=tax, total_amount=total, amount_to_pay=Decimal(0) if order.paid_at else total,
+                      sales=[40_000 + row_id], **company)  # fmt: skip
+            for line in order.lines:
+                amount = amounts[line.line_number]
+                self._put("account.invoice.line", invoice_id * 100 + line.line_number, booked_at, booked_at,
+                          invoice=invoice_id, type="line", product=_number(line.product_id),
+                          quantity=float(line.quantity), amount=amount,
+                          unit_price=(amount / line.quantity).quantize(Decimal("0.0001")),
+                          currency_=company["currency_"],
+                          origin=f"sale.line,{_line_id(order, line.line_number)}")  # fmt: skip
 
     # --- the protocol ---------------------------------------------------------------------------------------------
 

@@ -78,6 +78,13 @@ lazy_group(
 )
 
 
+class DifferenceLevel(StrEnum):
+    """Whether documents of the sandbox company's systems differ from its orders."""
+
+    NONE = "none"
+    PLANTED = "planted"
+
+
 class DirtLevel(StrEnum):
     """How much the sandbox company's systems distort the truth."""
 
@@ -266,6 +273,10 @@ def demo(
     orders: Annotated[int, typer.Option(help="Orders the sandbox company has.", min=1)] = 2000,
     seed: Annotated[int, typer.Option(help="Same seed, same company.")] = 7,
     dirt: Annotated[DirtLevel, typer.Option(help="How dirty the company's systems are.")] = DirtLevel.NORMAL,
+    differences: Annotated[
+        DifferenceLevel,
+        typer.Option(help="Whether payments, invoices and receipts differ from the orders at times."),
+    ] = DifferenceLevel.PLANTED,
     home: Home = None,
     report: Annotated[Path | None, typer.Option(help="Write the report as JSON, too.")] = None,
     as_json: AsJson = False,
@@ -278,10 +289,17 @@ def demo(
     values = {name: value for name, value in os.environ.items() if not name.startswith("ORDERHUB_")}
     # Another company, another home; the one most people run keeps its plain name.
     name = f"demo-{orders}-{seed}" + ("" if dirt is DirtLevel.NORMAL else f"-{dirt.value}")
+    name += "" if differences is DifferenceLevel.PLANTED else "-agreed"
     settings = Settings(base if home is not None else base / name, values)
     with Live(as_json) as live:
         found = run_demo(
-            settings, orders=orders, seed=seed, dirt=dirt.value, say=live.say, progress=live.rows
+            settings,
+            orders=orders,
+            seed=seed,
+            dirt=dirt.value,
+            differences=differences.value,
+            say=live.say,
+            progress=live.rows,
         )
     if report is not None:
         report.write_text(json.dumps(found, indent=2, default=str))
@@ -476,12 +494,19 @@ def sandbox_serve(
     orders: Annotated[int, typer.Option(help="Orders the company has.", min=1)] = 2000,
     seed: Annotated[int, typer.Option(help="Same seed, same company.")] = 7,
     dirt: Annotated[DirtLevel, typer.Option(help="How dirty the company's systems are.")] = DirtLevel.NORMAL,
+    differences: Annotated[
+        DifferenceLevel,
+        typer.Option(help="Whether payments, invoices and receipts differ from the orders at times."),
+    ] = DifferenceLevel.PLANTED,
 ) -> None:
     """Serve the sandbox company until Ctrl-C; the first line printed holds the addresses and credentials."""
     from connectors.sandbox.__main__ import main
 
     raise typer.Exit(
-        main(["--port", str(port), "--orders", str(orders), "--seed", str(seed), "--dirt", dirt.value])
+        main(
+            ["--port", str(port), "--orders", str(orders), "--seed", str(seed)]
+            + ["--dirt", dirt.value, "--differences", differences.value]
+        )
     )
 
 

@@ -1,0 +1,147 @@
+"""Differences between the company's systems, planted one document at a time: what a reconciliation has to find.
+
+Orders stay what they truly are. What others hold of them (payment, settlement, invoice, credit note, receipt of goods)
+is at times late, doubled, missing or wrong. Each document draws for itself from (seed, system, document, key), so that
+nothing changes when time passes or another system looks. A twin asks `draw`, changes what it shows and keeps what it
+`plants`; the list is served apart, like the truth, to the scorer alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from connectors.sandbox import vocabulary as words
+from connectors.sandbox.dirt import Dirt
+from connectors.sandbox.world import Order, World
+
+
+class Cause(StrEnum):
+    """The closed list of causes."""
+
+    TIMING = "timing"
+    FEE = "fee"
+    FX = "fx"
+    PARTIAL_RETURN = "partial_return"
+    MISSING = "missing"
+    DUPLICATE = "duplicate"
+    TAX_ROUNDING = "tax_rounding"
+    AMOUNT_MISMATCH = "amount_mismatch"
+    UNEXPLAINED = "unexplained"
+
+
+@dataclass(frozen=True)
+class Planted:
+    """One difference that a system shows against the order.
+
+    Attributes:
+        order_id: truth id of the order.
+        system: whose document is late, doubled, missing or wrong.
+        document: payment, settlement, refund, invoice, credit_note or receipt.
+        amount: what the document shows too little, in `currency`; negative where it shows too much. For timing it is what is
+            late, for fx what the rates make of it (0 where only the rates can tell).
+    """
+
+    order_id: str
+    system: str
+    document: str
+    cause: Cause
+    amount: Decimal
+    currency: str
+
+
+# How often a document is drawn, and how often each cause among those drawn.
+_ODDS: Mapping[str, tuple[float, Mapping[Cause, int]]] = {
+    "payment": (0.08, {Cause.MISSING: 2, Cause.DUPLICATE: 2, Cause.UNEXPLAINED: 1}),
+    "settlement": (0.2, {Cause.MISSING: 2, Cause.DUPLICATE: 2, Cause.UNEXPLAINED: 1}),
+    "invoice": (
+        0.3,
+        {
+            Cause.TIMING: 2,
+            Cause.FEE: 5,
+            Cause.FX: 5,
+            Cause.MISSING: 2,
+            Cause.DUPLICATE: 2,
+            Cause.TAX_ROUNDING: 3,
+            Cause.AMOUNT_MISMATCH: 2,
+            Cause.UNEXPLAINED: 1,
+        },
+    ),
+    "credit_note": (0.6, {Cause.MISSING: 1, Cause.DUPLICATE: 1, Cause.TIMING: 1}),
+    "receipt": (0.8, {Cause.PARTIAL_RETURN: 3, Cause.MISSING: 1}),
+}
+# A document is not missing before it is overdue; one that comes late does so after that.
+OVERDUE = timedelta(days=10)
+_LATE_DAYS = (14, 25)
+
+
+@dataclass
+class Differences:
+    """The differences of one system over one world; `listed` holds what was planted so far."""
+
+    world: World
+    dirt: Dirt
+    listed: list[Planted] = field(default_factory=list)
+
+    def draw(self, document: str, order: Order, key: str = "") -> Cause | None:
+        """Decide which cause, if any, a document of an order shows.
+
+        Args:
+            document: a document of `Planted`.
+            order: the order it belongs to; what is only practised is left alone.
+            key: tells several documents of one order apart.
+        """
+        if not self.dirt.has_differences or order.is_test:
+            return None
+        key = f"difference/{document}/{order.order_id}/{key}"
+        share, weights = _ODDS[document]
+        if self.dirt.fraction(key) >= share:
+            return None
+        drawn = self.dirt.fraction(f"{key}/cause") * sum(weights.values())
+        for cause, weight in weights.items():
+            drawn -= weight
+            if drawn < 0:
+                return cause
+        raise AssertionError("a fraction below one is below the sum of the weights")
+
+    def plant(
+        self, document: str, order: Order, cause: Cause, amount: Decimal, due_from: datetime | None = None
+    ) -> None:
+        """Keep a difference on the list, if it shows by now: something missing does once it is overdue.
+
+        Args:
+            document, order, cause, amount: as in `Planted`.
+            due_from: when the document could be expected first; when the order was placed by default.
+        """
+        if cause is Cause.MISSING and (due_from or order.placed_at) + OVERDUE > self.world.now:
+            return
+        self.listed.append(Planted(order.order_id, self.dirt.system, document, cause, amount, order.currency))
+
+    def late(self, key: str, at: datetime) -> datetime | None:
+        """When a document comes that is late; None if that is not by now."""
+        late_at = at + timedelta(days=self.dirt.number(f"{key}/late-days", *_LATE_DAYS))
+        return late_at if late_at <= self.world.now else None
+
+    def part(self, key: str, amount: Decimal, currency: str) -> Decimal:
+        """Draw an odd part of an amount, 1 to 9 %: at least three minor units more than rounding could make."""
+        unit = Decimal(1).scaleb(-words.MINOR_UNIT_DIGITS[currency])
+        share = Decimal(self.dirt.number(f"{key}/part", 1_037, 8_963)) / 100_000
+        return max((amount * share).quantize(unit), 17 * unit)
+
+
+def dump_lines(planted: Iterable[Planted]) -> Iterator[str]:
+    """Yield one JSON object per line, ending in a newline; amounts are text."""
+    for item in planted:
+        yield json.dumps({**vars(item), "amount": str(item.amount)}) + "\n"
+
+
+def load_lines(lines: Iterable[str]) -> Iterator[Planted]:
+    """Read what `dump_lines` wrote; blank lines are passed over."""
+    for line in lines:
+        if line.strip():
+            found = json.loads(line)
+            yield Planted(**{**found, "cause": Cause(found["cause"]), "amount": Decimal(found["amount"])})
