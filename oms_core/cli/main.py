@@ -502,12 +502,8 @@ def sandbox_serve(
     """Serve the sandbox company until Ctrl-C; the first line printed holds the addresses and credentials."""
     from connectors.sandbox.__main__ import main
 
-    raise typer.Exit(
-        main(
-            ["--port", str(port), "--orders", str(orders), "--seed", str(seed)]
-            + ["--dirt", dirt.value, "--differences", differences.value]
-        )
-    )
+    company = ["--orders", str(orders), "--seed", str(seed), "--dirt", dirt.value]
+    raise typer.Exit(main(["--port", str(port), *company, "--differences", differences.value]))
 
 
 @app.command(
