@@ -116,13 +116,13 @@ class Twin:
     def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
         self._world, self._dirt, self._credentials = world, dirt, credentials
         self._field_ids = {name: int(dirt.token(f"field/{name}", 12, "123456789")) for name in _FIELDS}
-        self._tickets: list[_Ticket] = []
+        self.tickets: list[_Ticket] = []
         self._truth: list[Truth] = []
         for order in world.orders.values():
             self._about(order)
-        self._tickets = [ticket for ticket in self._tickets if ticket.opened_at <= world.now]
+        self.tickets = [ticket for ticket in self.tickets if ticket.opened_at <= world.now]
         self._users: dict[str, int] = {}
-        for ticket in self._tickets:
+        for ticket in self.tickets:
             self._users.setdefault(ticket.customer_id, self._id(f"user/{ticket.customer_id}"))
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -218,7 +218,7 @@ class Twin:
             steps.append((solved + timedelta(hours=dirt.number(f"{key}/again", 8, 60)), "solved"))
         steps.append((steps[-1][0] + _CLOSED_AFTER, "closed"))
         ticket.steps = [step for step in steps if step[0] <= self._world.now] or steps[:1]
-        self._tickets.append(ticket)
+        self.tickets.append(ticket)
         return ticket
 
     def _typed(self, order: Order, key: str) -> str | None:
@@ -226,9 +226,11 @@ class Twin:
         dirt = self._dirt
         if dirt.chance(f"{key}/no-number", 0.06):
             return None
-        number = order.number
-        if order.erp_number is not None and dirt.chance(f"{key}/invoice-number", 0.08):
-            number = order.erp_number  # copied from the invoice
+        number, booked = order.number, order.erp_number or order.sap_number
+        is_trade = order.channel in (Channel.B2B, Channel.DEALER)
+        # Business customers know the number on the confirmation; others at times copy it from the invoice.
+        if booked is not None and (is_trade or dirt.chance(f"{key}/invoice-number", 0.08)):
+            number = booked
         number = dirt.order_number(number, key)
         bare = number.removeprefix("#")
         return dirt.spelling(
@@ -254,7 +256,7 @@ class Twin:
     def _user_row(self, customer_id: str, user_id: int) -> Row:
         dirt, customer = self._dirt, self._world.customers[customer_id]
         key = f"user/{customer_id}"
-        first = min(ticket.opened_at for ticket in self._tickets if ticket.customer_id == customer_id)
+        first = min(ticket.opened_at for ticket in self.tickets if ticket.customer_id == customer_id)
         return {
             "id": user_id,
             "url": f"https://orderhub-sandbox.zendesk.example/api/v2/users/{user_id}.json",
@@ -316,7 +318,7 @@ class Twin:
 
     def _event_rows(self) -> list[tuple[int, Row]]:
         rows = []
-        for ticket in self._tickets:
+        for ticket in self.tickets:
             before: str | None = None
             for number, (at, status) in enumerate(ticket.steps):
                 key = f"{ticket.key}/event/{number}"
@@ -406,7 +408,7 @@ class Twin:
                 return start
             after = (start, -1)
         settled = self._world.now - _SETTLED
-        found = _changed(self._tickets, after, settled)
+        found = _changed(self.tickets, after, settled)
         shown = found[:EXPORT_PAGE]
         last = (_seconds(shown[-1].updated_at), shown[-1].id) if shown else after
         cursor = _token(f"{last[0]}||{last[1]}")

@@ -64,7 +64,13 @@
         ],
         'returns': [
             ('return_key', 'text'), ('order_record_id', 'text'), ('sku_key', 'text'), ('qty', 'quantity'),
-            ('uom', 'text'), ('reason', 'text'), ('returned_at', 'instant'),
+            ('uom', 'text'), ('reason', 'text'), ('returned_at', 'instant'), ('promised_amount', money),
+            ('currency', 'text'),
+        ],
+        'tickets': [
+            ('ticket_key', 'text'), ('order_record_id', 'text'), ('customer_key', 'text'), ('ticket_type', 'text'),
+            ('ticket_status', 'text'), ('priority', 'text'), ('via_channel', 'text'), ('opened_at', 'instant'),
+            ('solved_at', 'instant'), ('is_merged', 'boolean'),
         ],
         'customer_records': [
             ('customer_type', 'text'), ('full_name', 'text'), ('given_name', 'text'), ('family_name', 'text'),

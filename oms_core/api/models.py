@@ -133,6 +133,8 @@ class Return(_Row):
     uom: str | None = None
     reason: str | None = None
     returned_at: datetime | None = None
+    promised_amount: Decimal | None = None
+    currency: str | None = None
     is_counted: bool | None = None
     source_system: str | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,13 +16,32 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import URL
 
+from oms_core.demo import run_demo
 from oms_core.identity.scoring.model import Comparison, Level, Model
 from oms_core.release.publish import Batch, Publication, publish
+from oms_core.settings import Settings
 from oms_core.store.embedded import SUPERUSER, EmbeddedServer
 from oms_core.store.postgres import Database
 
 _TEMPLATE = "orderhub"  # the database that Database.open makes; upgraded once, then only copied
 _numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """One finished demonstration: `orders` and `seed` make the world it was run on once more."""
+
+    settings: Settings
+    report: dict[str, Any]
+    orders: int
+    seed: int
+
+
+@pytest.fixture(scope="session")
+def demo(make_home: Callable[[str], Path]) -> Demo:
+    """The main job on a small sandbox company. Tests read its home and change copies."""
+    settings = Settings.from_environment(make_home("demo"), {})
+    return Demo(settings, run_demo(settings, orders=150, seed=11), orders=150, seed=11)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ import yaml
 from typer.testing import CliRunner
 
 from connectors.landing import Landing
+from connectors.registry import sources
 from oms_core import pipeline
 from oms_core.cli.main import app
-from oms_core.demo import run_demo
 from oms_core.settings import Settings
 from oms_core.store.embedded import SUPERUSER, EmbeddedServer
 from oms_core.warehouse import open_warehouse
@@ -32,25 +31,9 @@ pytestmark = pytest.mark.slow
 _OF_THE_RUN = {"_extracted_at", "recorded_at", "valid_from", "valid_to"}
 
 
-@dataclass(frozen=True)
-class Demo:
-    """One finished demonstration."""
-
-    settings: Settings
-    report: dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def demo(make_home: Callable[[str], Path]) -> Demo:
-    settings = Settings.from_environment(make_home("demo"), {})
-    return Demo(settings, run_demo(settings, orders=150, seed=11))
-
-
-def test_every_record_of_every_system_is_accounted_for(demo: Demo) -> None:
+def test_every_record_of_every_system_is_accounted_for(demo: Any) -> None:
     assert demo.report["errors"] == []
-    assert set(demo.report["sources"]) == {
-        "amazon", "file_drop", "hubspot", "karrio", "odoo", "shopify", "square", "tryton",
-    }  # fmt: skip
+    assert set(demo.report["sources"]) == set(sources())
     for figures in demo.report["sources"].values():
         assert figures["pulled"] > 0
         assert figures["pulled"] == figures["landed"] + figures["quarantined"]
@@ -66,7 +49,7 @@ def test_every_record_of_every_system_is_accounted_for(demo: Demo) -> None:
         ("update marts.ops_conservation set orphan_count = orphan_count + 1", "order records staged"),
     ],
 )
-def test_the_law_breaks_where_a_row_goes_missing(demo: Demo, tmp_path: Path, spoil: str, fault: str) -> None:
+def test_the_law_breaks_where_a_row_goes_missing(demo: Any, tmp_path: Path, spoil: str, fault: str) -> None:
     for file in demo.settings.home.glob("warehouse.duckdb*"):  # the write-ahead log belongs to it
         shutil.copy(file, tmp_path / file.name)
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
@@ -76,7 +59,7 @@ def test_the_law_breaks_where_a_row_goes_missing(demo: Demo, tmp_path: Path, spo
     assert any(fault in item for item in faults), faults
 
 
-def test_both_gates_pass(demo: Demo) -> None:
+def test_both_gates_pass(demo: Any) -> None:
     assert demo.report["gates"]["landing"]["judged"] > 0
     assert {
         name: gate["complaints"] for name, gate in demo.report["gates"].items() if not gate["passed"]
@@ -84,7 +67,7 @@ def test_both_gates_pass(demo: Demo) -> None:
     assert (demo.settings.data_docs / "index.html").is_file()
 
 
-def test_exact_evidence_finds_the_orders_and_makes_few_wrong_links(demo: Demo) -> None:
+def test_exact_evidence_finds_the_orders_and_makes_few_wrong_links(demo: Any) -> None:
     scores = demo.report["scores"]
     assert scores["order"]["f1"] >= 0.97
     for entity in ("customer", "sku", "location"):
@@ -92,14 +75,14 @@ def test_exact_evidence_finds_the_orders_and_makes_few_wrong_links(demo: Demo) -
         assert scores[entity]["records"] > 0
 
 
-def test_the_money_and_time_logic_passes_its_unit_tests(demo: Demo) -> None:
+def test_the_money_and_time_logic_passes_its_unit_tests(demo: Any) -> None:
     with pipeline.open_builder(demo.settings) as builder:
         result = builder.run_unit_tests()
     assert result.failures == []
     assert result.node_count >= 10
 
 
-def test_a_released_order_is_found_and_explained_from_the_command_line(demo: Demo) -> None:
+def test_a_released_order_is_found_and_explained_from_the_command_line(demo: Any) -> None:
     runner = CliRunner()
     home = ["--home", str(demo.settings.home)]
     asked = "select order_number from fct_orders where source_count >= 3 and net_amount is not null order by 1 limit 1"
@@ -113,7 +96,7 @@ def test_a_released_order_is_found_and_explained_from_the_command_line(demo: Dem
     assert refused.exit_code == 1
 
 
-def test_what_a_rule_would_change_is_shown_before_it_is_set(demo: Demo) -> None:
+def test_what_a_rule_would_change_is_shown_before_it_is_set(demo: Any) -> None:
     runner = CliRunner()
     home = ["--home", str(demo.settings.home)]
     signed = ["--by", "ann", "--reason", "try it", "--dry-run", "--json"]
@@ -139,7 +122,7 @@ def test_what_a_rule_would_change_is_shown_before_it_is_set(demo: Demo) -> None:
 
 
 @pytest.fixture(scope="module")
-def on_postgres(demo: Demo, make_home: Callable[[str], Path]) -> Iterator[Settings]:
+def on_postgres(demo: Any, make_home: Callable[[str], Path]) -> Iterator[Settings]:
     """The same landing, unified in a PostgreSQL warehouse."""
     home = make_home("postgres")
     shutil.copytree(demo.settings.landing, home / "landing")
@@ -156,7 +139,7 @@ def on_postgres(demo: Demo, make_home: Callable[[str], Path]) -> Iterator[Settin
         server.close()
 
 
-def test_both_engines_give_the_same_facts_row_by_row(demo: Demo, on_postgres: Settings) -> None:
+def test_both_engines_give_the_same_facts_row_by_row(demo: Any, on_postgres: Settings) -> None:
     duck = open_warehouse(demo.settings.home, None)
     postgres = open_warehouse(on_postgres.home, on_postgres.warehouse_url)
     tables = duck.tables("marts")
@@ -173,13 +156,13 @@ def _rows(warehouse: Any, table: str) -> list[tuple[str, ...]]:
     return sorted(tuple(f"{name}={row[name]}" for name in names) for row in rows)
 
 
-def exported(demo: Demo, *words: str) -> str:
+def exported(demo: Any, *words: str) -> str:
     result = CliRunner().invoke(app, ["export", *words, "--home", str(demo.settings.home)])
     assert result.exit_code == 0, result.output
     return result.output
 
 
-def test_every_released_table_has_a_valid_data_contract(demo: Demo, tmp_path: Path) -> None:
+def test_every_released_table_has_a_valid_data_contract(demo: Any, tmp_path: Path) -> None:
     exported(demo, "contracts", "--out", str(tmp_path))
     schema = json.loads(files("open_data_contract_standard").joinpath("schema.json").read_text())
     contracts = {path.name: yaml.safe_load(path.read_text()) for path in tmp_path.iterdir()}
@@ -196,7 +179,7 @@ def test_every_released_table_has_a_valid_data_contract(demo: Demo, tmp_path: Pa
     assert all(column.get("description") for column in orders["properties"])
 
 
-def test_lineage_leads_from_a_released_amount_to_what_landed(demo: Demo, tmp_path: Path) -> None:
+def test_lineage_leads_from_a_released_amount_to_what_landed(demo: Any, tmp_path: Path) -> None:
     exported(demo, "lineage", "--out", str(tmp_path / "lineage.ndjson"))
     runs = [json.loads(line) for line in (tmp_path / "lineage.ndjson").read_text().splitlines()]
     ended = [run for run in runs if run["eventType"] == "COMPLETE"]
@@ -218,7 +201,7 @@ def test_lineage_leads_from_a_released_amount_to_what_landed(demo: Demo, tmp_pat
     assert {"landing.shopify__orders", "landing.square__orders"} <= {table for table, _ in reached}
 
 
-def test_the_event_log_is_whole_and_names_nobody(demo: Demo, tmp_path: Path) -> None:
+def test_the_event_log_is_whole_and_names_nobody(demo: Any, tmp_path: Path) -> None:
     exported(demo, "events", "--out", str(tmp_path / "orders.jsonocel"))
     log = json.loads((tmp_path / "orders.jsonocel").read_text())
     ids = [item["id"] for item in log["objects"]]

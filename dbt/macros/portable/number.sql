@@ -30,3 +30,17 @@
         as {{ column_type(kind) }}
     )
 {%- endmacro %}
+
+
+{#- The number, whole or decimal and not negative, that a text people typed consists of; null where it is none. -#}
+{% macro number_in(expression, kind) -%}
+    cast(
+        case
+            when {{ expression }} is null or translate({{ expression }}, '0123456789.', '') <> ''
+                or length({{ expression }}) - length(replace({{ expression }}, '.', '')) > 1
+                or length(replace({{ expression }}, '.', '')) not between 1 and 14
+                then null
+            else {{ expression }}
+        end as {{ column_type(kind) }}
+    )
+{%- endmacro %}

@@ -81,6 +81,39 @@ returned as (
     from {{ ref('fct_returns') }}
     where is_counted
     group by order_id
+),
+
+-- What the service desk promised to pay back for what came back. Its returns are those of systems that have tickets.
+promised as (
+    select
+        returned.order_id,
+        case
+            when count(returned.promised_amount) = count(*)
+                and min(returned.currency) = max(survived.currency) and max(returned.currency) = max(survived.currency)
+                then sum(returned.promised_amount)
+        end as promised_amount
+    from {{ ref('fct_returns') }} as returned
+    inner join {{ ref('int_orders_survived') }} as survived on returned.order_id = survived.order_id
+    where returned.source_system in {{ sources_feeding('tickets') }}
+    group by returned.order_id
+),
+
+tickets as (
+    select
+        order_id,
+        count(*) as ticket_count,
+        min(opened_at) as first_ticket_at,
+        max(case when is_open then 1 else 0 end) = 1 as has_open_ticket,
+        max(_extracted_at) as last_changed_at
+    from {{ ref('fct_tickets') }}
+    where order_id is not null and not is_merged
+    group by order_id
+),
+
+-- A desk that tells of any ticket would tell of this order's.
+desk as (
+    select count(*) > 0 as is_connected
+    from {{ ref('fct_tickets') }}
 )
 
 select
@@ -200,9 +233,17 @@ select
         when documents.returns_told = 1 then 0
     end as returned_unit_qty,
     returned.return_reasons,
-    case
-        when money.refunded_amount = 0 and returned.return_count is null and documents.returns_told = 1 then 0
-    end as refund_gap_amount,
+    case when desk.is_connected then coalesce(tickets.ticket_count, 0) end as ticket_count,
+    tickets.first_ticket_at,
+    case when desk.is_connected then coalesce(tickets.has_open_ticket, false) end as has_open_ticket,
+    -- What comes back over the counter is not the desk's to record.
+    cast(
+        case
+            when promised.order_id is not null then money.refunded_amount - promised.promised_amount
+            when money.refunded_amount = 0 and returned.return_count is null and documents.returns_told = 1 then 0
+            when desk.is_connected and coalesce(survived.order_type, '') <> 'pos' then money.refunded_amount
+        end as {{ column_type('amount') }}
+    ) as refund_gap_amount,
     documents.first_seen_at,
     greatest(
         documents.last_changed_at,
@@ -210,7 +251,8 @@ select
         coalesce(payments.last_changed_at, documents.last_changed_at),
         coalesce(refunds.last_changed_at, documents.last_changed_at),
         coalesce(shipments.last_changed_at, documents.last_changed_at),
-        coalesce(returned.last_changed_at, documents.last_changed_at)
+        coalesce(returned.last_changed_at, documents.last_changed_at),
+        coalesce(tickets.last_changed_at, documents.last_changed_at)
     ) as last_changed_at
 from {{ ref('int_orders_survived') }} as survived
 inner join documents on survived.order_id = documents.order_id
@@ -225,3 +267,6 @@ left join places on survived.order_id = places.order_id
 left join returned on survived.order_id = returned.order_id
 left join {{ ref('golden_customers') }} as customers on survived.customer_id = customers.customer_id
 inner join {{ ref('int_order_fx') }} as fx on survived.order_id = fx.order_id
+left join promised on survived.order_id = promised.order_id
+left join tickets on survived.order_id = tickets.order_id
+cross join desk

@@ -45,6 +45,9 @@
     ('is_test', 'all_documents', ref('int_order_records_linked'), 'records.is_test is not null', ''),
     ('return_count', 'all_returns', ref('fct_returns'), 'records.is_counted', ''),
     ('returned_unit_qty', 'all_returns', ref('fct_returns'), 'records.is_counted', ''),
+    ('ticket_count', 'all_tickets', ref('fct_tickets'), 'not records.is_merged', ''),
+    ('first_ticket_at', 'all_tickets', ref('fct_tickets'), 'not records.is_merged', ''),
+    ('has_open_ticket', 'all_tickets', ref('fct_tickets'), 'not records.is_merged', ''),
     ('return_reasons', 'all_returns', ref('fct_returns'), 'records.is_counted and records.reason is not null', ''),
 ] -%}
 {%- set customer_attributes = {

@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'zendesk__tickets'), keys=['id'], order='generated_at') }}

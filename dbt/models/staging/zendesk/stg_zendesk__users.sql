@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'zendesk__users'), keys=['id'], order='updated_at') }}
