@@ -166,6 +166,12 @@ select
     money.cogs_amount,
     money.logistics_cost_amount,
     money.contribution_margin_amount,
+    fx.reporting_currency,
+    fx.fx_rate,
+    fx.fx_rate_on,
+    fx.fx_source,
+    fx.net_reporting_amount,
+    fx.margin_reporting_amount,
     money.currency_conflict,
     money.net_amount_conflict,
     money.paid_amount_currency_conflict,
@@ -199,12 +205,6 @@ select
                 )
                 then 0
         end
-    fx.reporting_currency,
-    fx.fx_rate,
-    fx.fx_rate_on,
-    fx.fx_source,
-    fx.net_reporting_amount,
-    fx.margin_reporting_amount,
     ) as shipment_count,
     shipments.carrier_codes,
     coalesce(survived.record_service_level, shipments.service_level) as service_level,

@@ -159,9 +159,6 @@ located as (
     where orders.{{ attribute }} is not null and {{ condition }}
     {%- endfor %}
 
-    {%- for attribute, (unit, condition) in sku_attributes.items() %}
-    union all
-    select distinct
     {%- for attribute in ['fx_rate', 'fx_rate_on', 'fx_source', 'net_reporting_amount', 'margin_reporting_amount'] %}
     {%- for rate in ['own_rate_id', 'reporting_rate_id'] %}
     union all
@@ -177,6 +174,9 @@ located as (
     {%- endfor %}
     {%- endfor %}
 
+    {%- for attribute, (unit, condition) in sku_attributes.items() %}
+    union all
+    select distinct
         orders.order_id,
         '{{ attribute }}' as attribute,
         'all_lines' as rule,
