@@ -10,7 +10,7 @@ import re
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -138,11 +138,16 @@ def _naive_as_utc(value: Any) -> Any:
     return value
 
 
-def local_instant(timezone: str) -> Any:
-    """Annotated type for naive local times of one zone, such as `local_instant("Asia/Shanghai")`.
+def _from_unix(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("whole seconds since 1970 are expected")
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (OverflowError, OSError, ValueError) as error:
+        raise ValueError(f"{value} seconds since 1970 are outside the calendar") from error
 
-    A time that falls into the repeated hour of a daylight-saving change is read as its first pass.
-    """
+
+def _in_zone(timezone: str) -> Callable[[Any], Any]:
     zone = ZoneInfo(timezone)
 
     def attach(value: Any) -> Any:
@@ -151,9 +156,46 @@ def local_instant(timezone: str) -> Any:
             return value.replace(tzinfo=zone)
         return value
 
+    return attach
+
+
+def local_instant(timezone: str) -> Any:
+    """Annotated type for naive local times of one zone, such as `local_instant("Asia/Shanghai")`.
+
+    A time that falls into the repeated hour of a daylight-saving change is read as its first pass.
+    """
     return Annotated[
-        datetime, BeforeValidator(attach), AfterValidator(_within_calendar), Column(INSTANT, (_OFFSET,))
+        datetime,
+        BeforeValidator(_in_zone(timezone)),
+        AfterValidator(_within_calendar),
+        Column(INSTANT, (_OFFSET,)),
     ]
+
+
+def _from_milliseconds(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("whole milliseconds since 1970 are expected")
+    try:
+        return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=value)
+    except OverflowError as error:
+        raise ValueError(f"{value} milliseconds since 1970 are outside the calendar") from error
+
+
+def from_cents(value: Any) -> Any:
+    """Turn whole hundredths of a currency unit into the amount: 1234 -> Decimal("12.34").
+
+    Raises:
+        ValueError: it is no whole number.
+    """
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"amount {value!r} is not a whole number of hundredths")
+    return Decimal(int(value)).scaleb(-2)
+
+
+def _blank_is_null(value: Any) -> Any:
+    return None if value in ("", 0, "0") else value
 
 
 @lru_cache(maxsize=65536)
@@ -236,9 +278,29 @@ Instant = Annotated[
     AfterValidator(_within_calendar),
     Column(INSTANT, (_OFFSET,)),
 ]
+UnixInstant = Annotated[
+    AwareDatetime, BeforeValidator(_from_unix), AfterValidator(_within_calendar), Column(INSTANT, (_OFFSET,))
+]
 UtcInstant = Annotated[
     datetime, BeforeValidator(_naive_as_utc), AfterValidator(_within_calendar), Column(INSTANT, (_OFFSET,))
 ]
+MilliInstant = Annotated[
+    datetime,
+    BeforeValidator(_from_milliseconds),
+    AfterValidator(_within_calendar),
+    Column(INSTANT, (_OFFSET,)),
+]
+ChinaInstant = Annotated[
+    datetime,
+    BeforeValidator(_in_zone("Asia/Shanghai")),
+    AfterValidator(_within_calendar),
+    Column(INSTANT, (_OFFSET,)),
+]
+CentAmount = Annotated[
+    Decimal, BeforeValidator(from_cents), Field(max_digits=18, decimal_places=4), Column(AMOUNT)
+]
+# For systems that write an empty text or a nought where there is nothing: `Annotated[UnixInstant | None, BLANK_IS_NULL]`.
+BLANK_IS_NULL = BeforeValidator(_blank_is_null)
 Gtin = Annotated[str, Column(pa.string(), (Companion("gtin14", pa.string(), gtin14),))]
 Phone = Annotated[str, Column(pa.string(), (Companion("e164", pa.string(), e164),))]
 Country = Annotated[str, Column(pa.string(), (Companion("iso2", pa.string(), country_iso2),))]

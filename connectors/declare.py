@@ -26,7 +26,10 @@ from connectors.auth import (
     pair_text,
 )
 from connectors.column import (
+    BLANK_IS_NULL,
     Amount,
+    CentAmount,
+    ChinaInstant,
     Column,
     Country,
     Currency,
@@ -34,9 +37,11 @@ from connectors.column import (
     FloatQuantity,
     Gtin,
     Instant,
+    MilliInstant,
     MinorAmount,
     Phone,
     Quantity,
+    UnixInstant,
     UtcInstant,
     column_of,
     local_instant,
@@ -63,6 +68,7 @@ from connectors.pagination import (
 )
 
 __all__ = [
+    "BLANK_IS_NULL",
     "CHILD_META_FIELDS",
     "META_FIELDS",
     "AliasPath",
@@ -73,7 +79,9 @@ __all__ = [
     "Bearer",
     "Bounds",
     "BrokenAnswerError",
+    "CentAmount",
     "Child",
+    "ChinaInstant",
     "ConnectorError",
     "ControlTotal",
     "Country",
@@ -89,6 +97,7 @@ __all__ = [
     "KeysetPages",
     "Kind",
     "LinkHeader",
+    "MilliInstant",
     "MinorAmount",
     "NoAuth",
     "NumberedPages",
@@ -109,6 +118,7 @@ __all__ = [
     "Stream",
     "ThrottledError",
     "TokenPages",
+    "UnixInstant",
     "UtcInstant",
     "ask_everything",
     "decode_json",
