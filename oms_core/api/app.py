@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.middleware.base import RequestResponseEndpoint
 
-from oms_core.api import identity, problems
+from oms_core.api import history, identity, problems
 from oms_core.api.access import Access
 from oms_core.api.models import Customer, Health, Order, Release, Releases, Sku
 from oms_core.release.read import current_release, list_releases, resolve
@@ -172,6 +172,7 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
             published_at=release.published_at if release else None,
         )
 
+    app.include_router(history.router(database, access))
     app.include_router(identity.router(database, access))
     document = app.openapi
 

@@ -1,8 +1,11 @@
 """The tables that keep every version of every released row, and the views that show one release of them.
 
 `release_history.<mart>` has the mart's columns, `row_hash`, and the half-open interval `[release_from,
-release_to)` of releases that show the version; `release_to` is null while it lasts. `released.<mart>` shows
-the versions of one release: the one that the setting `orderhub.as_of` names, or the newest.
+release_to)` of releases that show the version; `release_to` is null while it lasts.
+
+Readers have three views of each: `released.<mart>` shows the versions of one release, the one that the setting
+`orderhub.as_of` names, or the newest; `released.<mart>_versions` shows every version beside the instants between which it
+was what we knew; `released.<mart>_changes` shows what each release changed, a row per changed column.
 """
 
 from __future__ import annotations
@@ -98,7 +101,8 @@ def evolve_history(connection: Connection, table: ReleasedTable, columns: Mappin
                     "cannot hold the old values: keep the type, or release the new values under another name"
                 )
             shown = _columns_of(connection, RELEASED_SCHEMA, table.name)
-            connection.execute(text(f"DROP VIEW IF EXISTS {RELEASED_SCHEMA}.{quoted(table.name)}"))
+            for view in _views(table.name):
+                connection.execute(text(f"DROP VIEW IF EXISTS {view}"))
             connection.execute(
                 text(
                     f"ALTER TABLE {history_table(table.name)} ALTER COLUMN {quoted(name)} "
@@ -106,7 +110,7 @@ def evolve_history(connection: Connection, table: ReleasedTable, columns: Mappin
                 )
             )
             if shown:
-                show(connection, table.name)
+                show(connection, table)
 
 
 def _holds(wide: str, narrow: str) -> bool:
@@ -129,22 +133,64 @@ def _has_values(connection: Connection, table: str, column: str) -> bool:
 
 def is_shown_whole(connection: Connection, name: str) -> bool:
     """Whether the mart's view exists and has all columns."""
-    history = set(existing_columns(connection, name)) - {"release_from", "release_to"}
-    return history <= set(_columns_of(connection, RELEASED_SCHEMA, name))
+    return _history_columns(connection, name) <= set(_columns_of(connection, RELEASED_SCHEMA, name))
 
 
-def show(connection: Connection, name: str) -> None:
-    """Make or extend the view of a mart. Columns that came later stand last, so that readers never lose theirs."""
-    listed = ", ".join(
-        _SHOWN_AS.get(column, quoted(column))
-        for column in existing_columns(connection, name)
-        if column != "release_to"
+def has_all_views(connection: Connection, name: str) -> bool:
+    """Whether the views of the mart's versions and changes stand beside a whole view of it."""
+    versions = set(_columns_of(connection, RELEASED_SCHEMA, f"{name}_versions"))
+    return is_shown_whole(connection, name) and _history_columns(connection, name) <= versions
+
+
+def _history_columns(connection: Connection, name: str) -> set[str]:
+    return existing_columns(connection, name).keys() - {"release_from", "release_to"}
+
+
+def show(connection: Connection, table: ReleasedTable) -> None:
+    """Make or extend the views of a mart. Columns that came later stand last, so that readers never lose theirs."""
+    name, history = table.name, history_table(table.name)
+    columns = existing_columns(connection, name)
+    shown, versions, changes = _views(name)
+    listed = ", ".join(_SHOWN_AS.get(column, quoted(column)) for column in columns if column != "release_to")
+    own = ", ".join(
+        _SHOWN_AS.get(c, f"h.{quoted(c)}") for c in columns if c not in ("release_from", "release_to")
     )
-    view = f"{RELEASED_SCHEMA}.{quoted(name)}"
-    connection.execute(
-        text(
-            f"CREATE OR REPLACE VIEW {view} AS SELECT {listed} FROM {history_table(name)} "
-            f"WHERE release_from <= {_SHOWN_RELEASE} AND (release_to IS NULL OR release_to > {_SHOWN_RELEASE})"
-        )
+    releases = f"{STATE_SCHEMA}.releases"
+    statements = {
+        shown: f"SELECT {listed} FROM {history} "
+        f"WHERE release_from <= {_SHOWN_RELEASE} AND (release_to IS NULL OR release_to > {_SHOWN_RELEASE})",
+        # The interval stands first: a view may only grow at its end.
+        versions: "SELECT h.release_from, h.release_to, since.published_at AS known_from, until.published_at AS known_to, "
+        f"{own} FROM {history} AS h JOIN {releases} AS since ON since.id = h.release_from "
+        f"LEFT JOIN {releases} AS until ON until.id = h.release_to",
+        changes: _changes_query(table, history, releases),
+    }
+    for view, query in statements.items():
+        connection.execute(text(f"CREATE OR REPLACE VIEW {view} AS {query}"))
+        connection.execute(text(f"GRANT SELECT ON {view} TO {READER_ROLE}"))
+
+
+def _views(name: str) -> tuple[str, str, str]:
+    return tuple(f"{RELEASED_SCHEMA}.{quoted(name + suffix)}" for suffix in ("", "_versions", "_changes"))  # type: ignore[return-value]
+
+
+def _changes_query(table: ReleasedTable, history: str, releases: str) -> str:
+    """What each release changed: a row per changed column, and one without a column for a row that came or went."""
+    same = " AND ".join(f"old.{quoted(key)} = new.{quoted(key)}" for key in table.key)
+    keys = {side: ", ".join(f"{side}.{quoted(key)}" for key in table.key) for side in ("old", "new")}
+    silent = ", ".join(f"'{name}'" for name in ("row_hash", "release_from", "release_to"))
+    return (
+        "SELECT new.release_from AS release_id, r.published_at AS known_from, "
+        f"CASE WHEN old.row_hash IS NULL THEN 'added' ELSE 'changed' END AS change_kind, {keys['new']}, "
+        "differs.column_name, differs.old_value, differs.new_value "
+        f"FROM {history} AS new JOIN {releases} AS r ON r.id = new.release_from "
+        f"LEFT JOIN {history} AS old ON {same} AND old.release_to = new.release_from "
+        "CROSS JOIN LATERAL ("
+        "SELECT now.key AS column_name, before.value AS old_value, now.value AS new_value "
+        "FROM jsonb_each_text(to_jsonb(new)) AS now JOIN jsonb_each_text(to_jsonb(old)) AS before USING (key) "
+        f"WHERE old.row_hash IS NOT NULL AND now.key NOT IN ({silent}) AND now.value IS DISTINCT FROM before.value "
+        "UNION ALL SELECT NULL, NULL, NULL WHERE old.row_hash IS NULL) AS differs "
+        f"UNION ALL SELECT old.release_to, r.published_at, 'removed', {keys['old']}, NULL, NULL, NULL "
+        f"FROM {history} AS old JOIN {releases} AS r ON r.id = old.release_to "
+        f"WHERE NOT EXISTS (SELECT FROM {history} AS new WHERE {same} AND new.release_from = old.release_to)"
     )
-    connection.execute(text(f"GRANT SELECT ON {view} TO {READER_ROLE}"))

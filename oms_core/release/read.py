@@ -9,7 +9,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import psycopg
 from sqlalchemy import Connection, text
@@ -253,7 +253,7 @@ class RowChange:
         columns: column -> (old, new), the changed ones; for added and removed rows all that are not null.
     """
 
-    kind: str
+    kind: Literal["added", "removed", "changed"]
     key: Mapping[str, Any]
     columns: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
@@ -361,7 +361,9 @@ def _row(json_text: Any) -> dict[str, Any] | None:
 
 
 def _change(keys: Sequence[str], old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> RowChange:
-    kind = "added" if old is None else "removed" if new is None else "changed"
+    kind: Literal["added", "removed", "changed"] = (
+        "added" if old is None else "removed" if new is None else "changed"
+    )
     before, after = old or {}, new or {}
     columns = {
         name: (before.get(name), after.get(name))

@@ -184,6 +184,23 @@ def test_releases_are_listed_page_by_page(
     assert len(release["merkle_root"]) == 64
 
 
+def test_two_releases_are_compared(
+    client: httpx.Client, database: Database, publish_small: Callable[..., Any]
+) -> None:
+    publish_small(database, fct_order_lines=[])
+    counts = client.get("/releases/1/diff/2").json()
+    assert (counts["left"], counts["right"]) == (1, 2)
+    changed = {item["table"]: item["removed"] for item in counts["tables"] if item["removed"]}
+    assert changed == {"fct_order_lines": 1}
+    (rows,) = client.get("/releases/1/diff/2", params={"table": "fct_order_lines"}).json()["tables"]
+    (row,) = rows["rows"]
+    assert row["kind"] == "removed" and row["columns"]["net_amount"] == ["49.9000", None]
+    of_order = client.get("/releases/2/diff/1", params={"order": "1042"}).json()["tables"]
+    assert [(item["table"], item["added"]) for item in of_order if item["rows"]] == [("fct_order_lines", 1)]
+    problem(client.get("/releases/1/diff/9"), 404, "not-released")
+    problem(client.get("/releases/1/diff/2", params={"table": "fct_moods"}), 422, "invalid-request")
+
+
 def test_before_the_first_release(database: Database, serving: Serving) -> None:
     client = serving(create_app(database))
     assert client.get("/health").json() == {"status": "ok", "release_id": None, "published_at": None}

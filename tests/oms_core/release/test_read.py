@@ -181,3 +181,46 @@ def test_diff_tells_what_changed_and_how(database: Database, publish_small: Call
         diff(database, 1, 4, "fct_orders")
     with pytest.raises(NotReleasedError, match="fct_rebates was never released"):
         diff(database, 1, 2, "fct_rebates")
+
+
+def test_versions_and_changes_can_be_asked_for_in_sql(
+    database: Database, publish_small: Callable[..., Any]
+) -> None:
+    def order(order_id: str, amount: str) -> dict[str, Any]:
+        return {
+            "order_id": order_id,
+            "order_number": order_id,
+            "currency": "EUR",
+            "net_amount": Decimal(amount),
+        }
+
+    publish_small(database, fct_orders=[order("a", "1"), order("b", "2"), order("c", "3")])
+    publish_small(database, fct_orders=[order("a", "1"), order("b", "2.5"), order("d", "4")])
+    publish_small(database, fct_orders=[order("a", "1"), order("b", "2.5"), order("c", "3"), order("d", "4")])
+    changes = query(
+        database,
+        "select release_id, change_kind, order_id, column_name, old_value, new_value from fct_orders_changes "
+        "where release_id > 1 order by 1, 3",
+    )
+    assert changes.rows == (
+        (2, "changed", "b", "net_amount", "2.0000", "2.5000"),
+        (2, "removed", "c", None, None, None),
+        (2, "added", "d", None, None, None),
+        (3, "added", "c", None, None, None),
+    )
+    known = query(
+        database,
+        "select release_from, release_to, net_amount, known_from < known_to from fct_orders_versions "
+        "where order_id = 'b' order by 1",
+    )
+    assert known.rows == ((1, 2, Decimal("2.0000"), True), (2, None, Decimal("2.5000"), None))
+
+
+def test_a_wider_type_keeps_every_view(database: Database, publish_small: Callable[..., Any]) -> None:
+    publish_small(database, fct_rebates=[{"rebate_id": "r", "line_number": 1}])
+    publish_small(database, fct_rebates=[{"rebate_id": "r", "line_number": 1, "note": "late"}])
+    found = query(database, "select column_name, new_value from fct_rebates_changes where release_id = 2")
+    assert found.rows == (("note", "late"),) or found.rows == ()
+    assert query(database, "select note from fct_rebates_versions order by release_from").rows[-1] == (
+        "late",
+    )
