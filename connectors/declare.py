@@ -222,6 +222,8 @@ class Stream(BaseModel):
         children: nested lists that become streams.
         fan_out: (stream, field) whose landed values are passed as `bounds.keys`, `fan_out_size` at a time.
         fan_out_changes: only the values that landed since this stream was last pulled.
+        fan_out_field: where rows do not say which value they were asked by, the field that it is written into; one value
+            is asked by at a time.
         control_totals: money sums kept with every batch.
         document: fields that name the document a row is part of, where a document arrives whole: its newest batch
             replaces all its rows.
@@ -248,6 +250,7 @@ class Stream(BaseModel):
     fan_out: tuple[str, str] | None = None
     fan_out_size: int = 10
     fan_out_changes: bool = False
+    fan_out_field: str | None = None
     control_totals: tuple[ControlTotal, ...] = ()
     document: tuple[str, ...] = ()
     freshness: timedelta = timedelta(days=1)
@@ -260,6 +263,8 @@ class Stream(BaseModel):
             named |= {total.amount, total.currency}
         for child in self.children:
             named |= set(child.parent.values())
+        if self.fan_out_field is not None and (self.fan_out is None or self.fan_out_size != 1):
+            raise ValueError(f"stream {self.name}: fan_out_field needs a fan_out, one value at a time")
         missing = named - set(self.record.model_fields)
         if missing:
             raise ValueError(

@@ -248,6 +248,9 @@ def _read_run(
             raise ProtocolError(
                 f"{source.name}.{stream.name}: expected a list at {stream.rows!r} of the answer, got {type(rows).__name__}"
             )
+        if stream.fan_out_field is not None:
+            asked_by = {stream.fan_out_field: bounds.keys[0]}
+            rows = [{**row, **asked_by} if isinstance(row, dict) else row for row in rows]
         batch.count(stream.name, len(rows))
         has_nul = b"\\u0000" in answer.content or b"\x00" in answer.content
         latest = land_rows(batch, stream, rows, digest, has_nul=has_nul)

@@ -201,6 +201,7 @@ class KeysetPages(BaseModel):
         read: dotted path of the key in a row.
         size: rows per page; a shorter page is the last one.
         limit: dotted place of the page size in the request, if `ask` does not put it there.
+        more: dotted path of a boolean that says whether a page follows, where the source says so.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -209,14 +210,17 @@ class KeysetPages(BaseModel):
     read: str = "id"
     size: int
     limit: str | None = None
+    more: str | None = None
     ceiling: int | None = None
 
     def first(self, ask: Ask) -> Ask:
         return ask if self.limit is None else ask.put(self.limit, self.size)
 
     def after(self, ask: Ask, body: Any, row_count: int, headers: dict[str, str]) -> Ask | None:
-        if row_count < self.size:
+        if (row_count < self.size) if self.more is None else (not dig(body, self.more)):
             return None
+        if row_count == 0:
+            raise ProtocolError("the answer says that a page follows, but it has no row to go on from")
         key = dig(dig(body, self.rows)[-1], self.read)
         if key is None:
             raise ProtocolError(f"the last row of the page has no {self.read!r} to go on from")

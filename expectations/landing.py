@@ -46,7 +46,7 @@ FEWEST_ROWS_TO_HOLD = 20
 
 # Instants that may lie ahead: what is promised, planned or going to end.
 _AHEAD = ("promised", "planned", "scheduled", "expected", "expires", "expiry", "due", "deadline", "latest", "earliest",
-          "pickup", "estimated", "valid", "until", "end")  # fmt: skip
+          "pickup", "estimated", "valid", "until", "end", "available", "arrives")  # fmt: skip
 
 
 def landing_suite(source: Source, name: str) -> Suite:

@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'stripe__charges'), keys=['charge_id']) }}

@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'stripe__disputes'), keys=['dispute_id']) }}

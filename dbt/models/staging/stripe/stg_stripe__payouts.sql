@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'stripe__payouts'), keys=['payout_id']) }}

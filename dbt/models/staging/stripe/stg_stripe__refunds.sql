@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'stripe__refunds'), keys=['refund_id']) }}
