@@ -1,7 +1,8 @@
-"""As much of GraphQL as the sandbox's systems need: one query, variables, arguments, aliases, connections, cost.
+"""As much of GraphQL as the sandbox's systems need: one operation, variables, arguments, aliases, fragments, connections, cost.
 
 Values are plain Python: a dict is an object (a callable in it is a field with arguments), a list is a list, and a
-`Connection` is paged with `first` and `after`. Asking for a field that is not there is an error, as on a real server.
+`Connection` is paged with `first` and `after`. Asking for a field that is not there is an error, as on a real server;
+`... on Type` is read where the object's `__typename`, or one of its `__interfaces__`, is that type.
 
 Source: https://spec.graphql.org/October2021/ and https://relay.dev/graphql/connections.htm
 """
@@ -29,7 +30,7 @@ class GraphQLError(Exception):
 
 @dataclass(frozen=True)
 class Selection:
-    """One field as asked for; `fields` is empty for a scalar."""
+    """One field as asked for; `fields` is empty for a scalar. An inline fragment is named `...`, its alias is the type."""
 
     name: str
     alias: str
@@ -51,8 +52,16 @@ class Connection:
     rows: Sequence[Any]
 
 
+@dataclass(frozen=True)
+class Scalar:
+    """A JSON value that is one scalar to GraphQL, handed out as it is."""
+
+    value: Any
+
+
 class _Parser:
-    def __init__(self, document: str) -> None:
+    def __init__(self, document: str, operations: Sequence[str]) -> None:
+        self._operations = operations
         self._tokens = [match.group(1) for match in self._scan(document) if match.group(1)]
         self._at = 0
 
@@ -80,7 +89,7 @@ class _Parser:
 
     def document(self) -> Sequence[Selection]:
         if self._peek() != "{":
-            self._take("query")
+            self._take(self._peek() if self._peek() in self._operations else self._operations[0])
             if self._peek() not in ("{", "("):
                 self._take()
             if self._peek() == "(":
@@ -98,6 +107,9 @@ class _Parser:
 
     def _field(self) -> Selection:
         alias = name = self._take()
+        if name == "...":
+            self._take("on")
+            return Selection(name, self._take(), fields=self._fields())
         if self._peek() == ":":
             self._take(":")
             name = self._take()
@@ -128,13 +140,13 @@ class _Parser:
         return {"true": True, "false": False, "null": None}.get(word, word)
 
 
-def parse(document: str) -> Sequence[Selection]:
-    """Return the top fields of a document that holds one query.
+def parse(document: str, operations: Sequence[str] = ("query",)) -> Sequence[Selection]:
+    """Return the top fields of a document that holds one operation of the kinds given.
 
     Raises:
-        GraphQLError: it is not a query.
+        GraphQLError: it is none.
     """
-    return _Parser(document).document()
+    return _Parser(document, operations).document()
 
 
 def static_cost(fields: Sequence[Selection]) -> int:
@@ -173,8 +185,12 @@ class Execution:
         if not isinstance(value, dict):
             raise GraphQLError(f"Selections can't be made on scalars (field {kind!r})", "selectionMismatch")
         self.cost += kind != "QueryRoot"
-        found = {}
+        found: dict[str, Any] = {}
         for selection in fields:
+            if selection.name == "...":
+                if selection.alias in (value.get("__typename"), *value.get("__interfaces__", ())):
+                    found |= self.run(selection.fields, value, "QueryRoot")
+                continue
             if selection.name not in value:
                 message = f"Field '{selection.name}' doesn't exist on type '{kind}'"
                 raise GraphQLError(message, "undefinedField")
@@ -182,7 +198,9 @@ class Execution:
             child = value[selection.name]
             if callable(child):
                 child = child(arguments)
-            if isinstance(child, Connection):
+            if isinstance(child, Scalar):
+                found[selection.alias] = child.value
+            elif isinstance(child, Connection):
                 found[selection.alias] = self._page(selection, child, arguments)
             elif isinstance(child, dict | list) and not selection.fields and not _is_scalar_list(child):
                 raise GraphQLError(

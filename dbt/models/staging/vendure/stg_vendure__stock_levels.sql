@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'vendure__stock_levels'), keys=['stock_level_id'], order='updated_at') }}

@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'vendure__variants'), keys=['variant_id'], order='updated_at') }}
