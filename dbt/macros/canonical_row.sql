@@ -5,9 +5,10 @@
 -#}
 {% macro canonical_row(columns) -%}
     {%- set kinds = {'text': 'text', 'boolean': 'boolean', 'timestamp': 'instant'} -%}
-    '['
-    {%- for name, column in columns.items() if not column.meta.get('volatile') %}
-    {%- set value = json_text(name) if column.data_type == 'text' else canonical_text(name, kinds.get(column.data_type, 'number')) %}
-    || coalesce({{ value }}, 'null') || {{ "','" if not loop.last else "']'" }}
-    {%- endfor %}
+    {%- set texts = [] -%}
+    {%- for name, column in columns.items() if not column.meta.get('volatile') -%}
+        {%- set value = json_text(name) if column.data_type == 'text' else canonical_text(name, kinds.get(column.data_type, 'number')) -%}
+        {%- do texts.extend(["'['" if loop.first else "','", 'coalesce(' ~ value ~ ", 'null')"]) -%}
+    {%- endfor -%}
+    {{ joined_text(texts + ["']'"]) }}
 {%- endmacro %}

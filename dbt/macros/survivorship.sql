@@ -54,25 +54,41 @@ with priorities as (
 {{ source_priorities(entity, units) }}
 ),
 
+-- Where one record is all there is, nothing needs to be weighed.
+lone as (
+    select {{ id }} as lone_id
+    from {{ relation }}
+    where {{ id }} is not null
+    group by {{ id }}
+    having count(*) = 1
+),
+
+rivals as (
+    select records.*
+    from {{ relation }} as records
+    left join lone on records.{{ id }} = lone.lone_id
+    where records.{{ id }} is not null and lone.lone_id is null
+),
+
 votes as (
     {%- for name, unit in units.items() %}
     select
         cast('{{ name }}' as {{ column_type('text') }}) as unit,
-        records.{{ id }} as voted_id,
+        rivals.{{ id }} as voted_id,
         {{ told_value(unit) }} as told_value,
         count(*) as vote_count
-    from {{ relation }} as records
+    from rivals
     inner join priorities
-        on records.source_system = priorities.priority_source and priorities.{{ name }}__rule = 'most_frequent'
-    where records.{{ id }} is not null and {{ can_answer(unit) }}
-    group by records.{{ id }}, {{ told_value(unit) }}
+        on rivals.source_system = priorities.priority_source and priorities.{{ name }}__rule = 'most_frequent'
+    where {{ can_answer(unit) }}
+    group by rivals.{{ id }}, {{ told_value(unit) }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
 
 ranked as (
     select
-        records.*
+        rivals.*
         {%- for name, unit in units.items() %},
         {{ name }}__rule,
         {{ name }}__version,
@@ -99,15 +115,14 @@ ranked as (
                 {{ code_point_order('record_id') }}
         ) as {{ name }}__rank
         {%- endfor %}
-    from {{ relation }} as records
-    left join priorities on records.source_system = priorities.priority_source
+    from rivals
+    left join priorities on rivals.source_system = priorities.priority_source
     {%- for name, unit in units.items() %}
     left join votes as {{ name }}__votes
         on {{ name }}__votes.unit = '{{ name }}'
-        and records.{{ id }} = {{ name }}__votes.voted_id
+        and rivals.{{ id }} = {{ name }}__votes.voted_id
         and case when {{ name }}__rule = 'most_frequent' then {{ told_value(unit) }} end = {{ name }}__votes.told_value
     {%- endfor %}
-    where {{ id }} is not null
 )
 
 select
@@ -128,6 +143,22 @@ select
     {%- endfor %}
 from ranked
 group by {{ id }}
+
+union all
+
+select
+    {{ id }}
+    {%- for name, unit in units.items() %}
+        {%- for attribute, definition in unit.attributes.items() %},
+    cast(case when {{ can_answer(unit) }} then {{ definition[0] }} end as {{ column_type(definition[1]) }}) as {{ attribute }}
+        {%- endfor %},
+    case when {{ can_answer(unit) }} then record_id end as {{ name }}_record_id,
+    case when {{ can_answer(unit) }} then {{ name }}__rule end as {{ name }}_rule,
+    case when {{ can_answer(unit) }} then {{ name }}__version end as {{ name }}_rule_version
+    {%- endfor %}
+from {{ relation }} as records
+inner join lone on records.{{ id }} = lone.lone_id
+left join priorities on records.source_system = priorities.priority_source
 {%- endmacro %}
 
 

@@ -100,3 +100,22 @@
 {% macro postgres__code_point_order(expression) -%}
     {{ expression }} collate "C"
 {%- endmacro %}
+
+
+{#-
+  Texts joined into one; none of them may be null. In one call, since a chain of || writes all it has so far anew at every step.
+  PostgreSQL takes a hundred arguments, so that long lists are joined in parts.
+-#}
+{% macro joined_text(texts) -%}
+    concat(
+    {%- if texts | length > 50 %}
+        {%- for part in texts | batch(50) %}
+        {{ joined_text(part) }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    {%- else %}
+        {%- for text in texts %}
+        {{ text }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    {%- endif %}
+    )
+{%- endmacro %}

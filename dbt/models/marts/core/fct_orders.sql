@@ -69,16 +69,14 @@ typed as (
         {%- do flags.update({'unknown:' ~ name: 'unknown_' ~ name ~ ' = 1 and not (' ~ all_unknown ~ ')'}) -%}
     {%- endfor -%}
 {%- endfor -%}
+{% set told = [] -%}
+{%- for flag, condition in flags.items() | sort -%}
+    {%- do told.append('case when ' ~ condition ~ " then ',\"" ~ flag ~ "\"' else '' end") -%}
+{%- endfor -%}
 flagged as (
     select
         typed.*,
-        '[' || substr(
-            ''
-            {%- for flag, condition in flags.items() | sort %}
-            || case when {{ condition }} then ',"{{ flag }}"' else '' end
-            {%- endfor %},
-            2
-        ) || ']' as quality_flags,
+        '[' || substr({{ joined_text(told) }}, 2) || ']' as quality_flags,
         {{ rounded_ratio(
             attributes | length ~ ' - (' ~ 'unknown_' ~ groups.values() | sum(start=[]) | join(' + unknown_') ~ ')',
             attributes | length
