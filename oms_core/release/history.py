@@ -5,7 +5,8 @@ release_to)` of releases that show the version; `release_to` is null while it la
 
 Readers have three views of each: `released.<mart>` shows the versions of one release, the one that the setting
 `orderhub.as_of` names, or the newest; `released.<mart>_versions` shows every version beside the instants between which it
-was what we knew; `released.<mart>_changes` shows what each release changed, a row per changed column.
+was what we knew; `released.<mart>_changes` shows what each release changed, a row per changed column. Auditors see the
+same, but marts with personal data through views of the same names in the schema `masked`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ from sqlalchemy import Connection, text
 
 from oms_core.release.errors import RejectedError
 from oms_core.release.tables import ReleasedTable
-from oms_core.store.tables import HISTORY_SCHEMA, READER_ROLE, RELEASED_SCHEMA, STATE_SCHEMA
+from oms_core.store.tables import (
+    AUDITOR_ROLE,
+    HISTORY_SCHEMA,
+    MASKED_SCHEMA,
+    READER_ROLE,
+    RELEASED_SCHEMA,
+    STATE_SCHEMA,
+)
 
 # In this order: whichever release the reader's transaction asks for, looked up once per query.
 _SHOWN_RELEASE = (
@@ -101,7 +109,7 @@ def evolve_history(connection: Connection, table: ReleasedTable, columns: Mappin
                     "cannot hold the old values: keep the type, or release the new values under another name"
                 )
             shown = _columns_of(connection, RELEASED_SCHEMA, table.name)
-            for view in _views(table.name):
+            for view in (*_views(MASKED_SCHEMA, table.name), *_views(RELEASED_SCHEMA, table.name)):
                 connection.execute(text(f"DROP VIEW IF EXISTS {view}"))
             connection.execute(
                 text(
@@ -136,10 +144,20 @@ def is_shown_whole(connection: Connection, name: str) -> bool:
     return _history_columns(connection, name) <= set(_columns_of(connection, RELEASED_SCHEMA, name))
 
 
-def has_all_views(connection: Connection, name: str) -> bool:
-    """Whether the views of the mart's versions and changes stand beside a whole view of it."""
-    versions = set(_columns_of(connection, RELEASED_SCHEMA, f"{name}_versions"))
-    return is_shown_whole(connection, name) and _history_columns(connection, name) <= versions
+def has_all_views(connection: Connection, table: ReleasedTable) -> bool:
+    """Whether the mart's views are whole: its rows, their versions and changes, for readers and for auditors."""
+    name, schema = table.name, MASKED_SCHEMA if table.personal else RELEASED_SCHEMA
+    versions = set(_columns_of(connection, schema, f"{name}_versions"))
+    return (
+        is_shown_whole(connection, name)
+        and _history_columns(connection, name) <= versions
+        and bool(
+            connection.execute(
+                text("SELECT has_table_privilege(:role, :view, 'SELECT')"),
+                {"role": AUDITOR_ROLE, "view": _views(schema, name)[2]},
+            ).scalar()
+        )
+    )
 
 
 def _history_columns(connection: Connection, name: str) -> set[str]:
@@ -150,7 +168,7 @@ def show(connection: Connection, table: ReleasedTable) -> None:
     """Make or extend the views of a mart. Columns that came later stand last, so that readers never lose theirs."""
     name, history = table.name, history_table(table.name)
     columns = existing_columns(connection, name)
-    shown, versions, changes = _views(name)
+    shown, versions, changes = _views(RELEASED_SCHEMA, name)
     listed = ", ".join(_SHOWN_AS.get(column, quoted(column)) for column in columns if column != "release_to")
     own = ", ".join(
         _SHOWN_AS.get(c, f"h.{quoted(c)}") for c in columns if c not in ("release_from", "release_to")
@@ -167,11 +185,37 @@ def show(connection: Connection, table: ReleasedTable) -> None:
     }
     for view, query in statements.items():
         connection.execute(text(f"CREATE OR REPLACE VIEW {view} AS {query}"))
-        connection.execute(text(f"GRANT SELECT ON {view} TO {READER_ROLE}"))
+        roles = READER_ROLE if table.personal else f"{READER_ROLE}, {AUDITOR_ROLE}"
+        connection.execute(text(f"GRANT SELECT ON {view} TO {roles}"))
+    if table.personal:
+        _show_masked(connection, table)
 
 
-def _views(name: str) -> tuple[str, str, str]:
-    return tuple(f"{RELEASED_SCHEMA}.{quoted(name + suffix)}" for suffix in ("", "_versions", "_changes"))  # type: ignore[return-value]
+def _show_masked(connection: Connection, table: ReleasedTable) -> None:
+    """The same views for auditors: of a personal value they see that there is one, and how it begins."""
+    personal = ", ".join(f"'{column}'" for column in table.personal)
+    for view, masked in zip(
+        _views(RELEASED_SCHEMA, table.name), _views(MASKED_SCHEMA, table.name), strict=True
+    ):
+        if view.endswith('_changes"'):
+            hidden = {
+                column: f"CASE WHEN column_name IN ({personal}) THEN {MASKED_SCHEMA}.masked({column}) ELSE {column} END"
+                for column in ("old_value", "new_value")
+            }
+        else:
+            hidden = {column: f"{MASKED_SCHEMA}.masked({quoted(column)}::text)" for column in table.personal}
+        columns = _columns_of(connection, *(part.strip('"') for part in view.split(".", 1)))
+        listed = ", ".join(f"{hidden.get(column, quoted(column))} AS {quoted(column)}" for column in columns)
+        connection.execute(text(f"CREATE OR REPLACE VIEW {masked} AS SELECT {listed} FROM {view}"))
+        connection.execute(text(f"GRANT SELECT ON {masked} TO {AUDITOR_ROLE}"))
+
+
+def _views(schema: str, name: str) -> tuple[str, str, str]:
+    return (
+        f"{schema}.{quoted(name)}",
+        f"{schema}.{quoted(name + '_versions')}",
+        f"{schema}.{quoted(name + '_changes')}",
+    )
 
 
 def _changes_query(table: ReleasedTable, history: str, releases: str) -> str:

@@ -148,7 +148,7 @@ def publish(
         publication = _seal(connection, release_id, code_version, actor, batches, tables)
         progress(f"release {release_id} sealed, {publication.merkle_root.hex()}")
         for offer in offers:  # last, since readers wait for a view that is being replaced
-            if not history.has_all_views(connection, offer.table.name):
+            if not history.has_all_views(connection, offer.table):
                 history.show(connection, offer.table)
     _analyze(database, tables)
     return publication

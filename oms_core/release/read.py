@@ -15,6 +15,7 @@ import psycopg
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from oms_core.audit import log
 from oms_core.release.errors import QueryRefusedError
 from oms_core.release.history import existing_columns, history_table, quoted
 from oms_core.release.tables import declared
@@ -160,31 +161,80 @@ def query(
     """
     release_id = None if as_of is None else resolve(database, as_of).release_id
     with database.read(release_id, seconds=seconds) as connection:
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
-        try:
-            with driver.cursor() as cursor:
-                # Streaming reads no more than is asked for, and its protocol takes one statement only.
-                size = _ROWS_AT_ONCE if psycopg.capabilities.has_stream_chunked() else 1
-                stream = cast("Generator[tuple[Any, ...]]", cursor.stream(sql.encode(), size=size))
-                with contextlib.closing(stream):
-                    rows = list(itertools.islice(stream, limit + 1))
-                columns = tuple(column.name for column in cursor.description or _described(driver, sql))
-        except psycopg.errors.QueryCanceled as error:
-            raise QueryRefusedError(
-                f"the query takes more than {seconds:g} s: narrow it, or aggregate"
-            ) from error
-        except (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege) as error:
-            raise QueryRefusedError(
-                f"released tables are read-only, and nothing else can be read here: {_said(error)}. Ask with SELECT."
-            ) from error
-        except (
-            psycopg.ProgrammingError,
-            psycopg.DataError,
-            psycopg.NotSupportedError,
-            psycopg.InternalError,
-        ) as error:
-            raise QueryRefusedError(f"PostgreSQL does not accept the query: {_said(error)}") from error
+        return _answer(connection, sql, limit, seconds)
+
+
+def query_as_auditor(
+    database: Database,
+    sql: str,
+    *,
+    actor: str,
+    purpose: str | None = None,
+    as_of: int | str | datetime | None = None,
+    limit: int = 10_000,
+    seconds: float = READ_SECONDS,
+) -> Answer:
+    """`query` for an auditor: the released tables, the audit log and the decisions, with personal data masked.
+
+    A purpose lifts the mask; what is asked, by whom and what for is logged before the answer is given.
+
+    Args:
+        actor: who asks.
+        purpose: what personal data is needed for; None leaves it masked.
+        sql, as_of, limit, seconds: as for `query`.
+
+    Raises:
+        QueryRefusedError: as for `query`, and for an empty purpose.
+        NotReleasedError: there is no such release.
+    """
+    release_id = None if as_of is None else resolve(database, as_of).release_id
+    if purpose is None:
+        with database.read_masked(release_id, seconds=seconds) as connection:
+            return _answer(connection, sql, limit, seconds)
+    note_purpose(database, actor=actor, purpose=purpose, query=sql)
+    with database.read(release_id, seconds=seconds) as connection:
+        return _answer(connection, sql, limit, seconds)
+
+
+def note_purpose(database: Database, *, actor: str, purpose: str, query: str) -> None:
+    """Log that somebody is about to see personal data, and what for.
+
+    Raises:
+        QueryRefusedError: the purpose is empty.
+    """
+    if not purpose.strip():
+        raise QueryRefusedError("say what personal data is needed for: an empty purpose lifts no mask")
+    data = {"purpose": purpose.strip(), "query": query}
+    with database.begin() as connection:
+        log.append(connection, [log.Happening("personal_data.read", actor, "released", data)])
+
+
+def _answer(connection: Connection, sql: str, limit: int, seconds: float) -> Answer:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    try:
+        with driver.cursor() as cursor:
+            # Streaming reads no more than is asked for, and its protocol takes one statement only.
+            size = _ROWS_AT_ONCE if psycopg.capabilities.has_stream_chunked() else 1
+            stream = cast("Generator[tuple[Any, ...]]", cursor.stream(sql.encode(), size=size))
+            with contextlib.closing(stream):
+                rows = list(itertools.islice(stream, limit + 1))
+            columns = tuple(column.name for column in cursor.description or _described(driver, sql))
+    except psycopg.errors.QueryCanceled as error:
+        raise QueryRefusedError(
+            f"the query takes more than {seconds:g} s: narrow it, or aggregate"
+        ) from error
+    except (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege) as error:
+        raise QueryRefusedError(
+            f"released tables are read-only, and nothing else can be read here: {_said(error)}. Ask with SELECT."
+        ) from error
+    except (
+        psycopg.ProgrammingError,
+        psycopg.DataError,
+        psycopg.NotSupportedError,
+        psycopg.InternalError,
+    ) as error:
+        raise QueryRefusedError(f"PostgreSQL does not accept the query: {_said(error)}") from error
     return Answer(columns, tuple(rows[:limit]), len(rows) > limit)
 
 

@@ -57,7 +57,11 @@ RELEASED_TABLES: Mapping[str, ReleasedTable] = {
             "order_attribute_provenance", ("order_id", "attribute", "source_system", "stream", "record_key")
         ),
         ReleasedTable("golden_attribute_provenance", ("entity", "golden_id", "attribute"), ("golden_id",)),
-        ReleasedTable("survivorship_conflicts", ("entity", "golden_id", "attribute", "record_id")),
+        ReleasedTable(
+            "survivorship_conflicts",
+            ("entity", "golden_id", "attribute", "record_id"),
+            personal=("value", "normal_value"),
+        ),
         ReleasedTable("order_numbers", ("order_number", "order_id", "record_id"), ("order_id",)),
         ReleasedTable("order_xref", ("record_id", "valid_from"), ("order_id", SOURCE_KEY)),
         ReleasedTable("customer_xref", ("record_id", "valid_from"), ("customer_id", SOURCE_KEY)),

@@ -17,9 +17,9 @@ from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
 
 from oms_core.store.embedded import SUPERUSER, EmbeddedServer
 from oms_core.store.errors import DatabaseRefusedError, DatabaseUnavailableError
-from oms_core.store.tables import READER_ROLE, RELEASED_SCHEMA, STATE_SCHEMA
+from oms_core.store.tables import AUDITOR_ROLE, MASKED_SCHEMA, READER_ROLE, RELEASED_SCHEMA, STATE_SCHEMA
 
-HEAD = "0006"  # newest step in migrations/versions
+HEAD = "0007"  # newest step in migrations/versions
 OLDEST_SERVER = 150000
 _DATABASE = "orderhub"
 _UPGRADE_LOCK = 7_301_001  # advisory lock key, ours alone
@@ -33,7 +33,7 @@ class Database:
 
     `begin()` writes as the owner. `read()` reads as `orderhub_reader`, which may select from the views of the
     schema `released` and nothing else, in a read-only transaction that sees one release from beginning to
-    end.
+    end. `read_masked()` does the same as `orderhub_auditor`, for which personal data is masked.
     """
 
     def __init__(
@@ -47,18 +47,16 @@ class Database:
         """Use `open` or `from_environment`, unless the address is known already."""
         self.url = url
         self._server = server
-        self._derived = None if reader_url or server else _derive_reader(url)
+        self._derived = None if reader_url or server else _derived(url, READER_ROLE)
+        self._derived_auditor = None if server else _derived(url, AUDITOR_ROLE)
         reader = reader_url or self._derived or url.set(username=READER_ROLE)
         # application_name shows in pg_stat_activity whose connection it is.
         self._engine = _engine(url, pool_size, application_name="orderhub", timezone="UTC")
-        self._reader = _engine(
-            reader,
-            pool_size,
-            application_name="orderhub reader",
-            timezone="UTC",
-            search_path=RELEASED_SCHEMA,
-            default_transaction_read_only="on",
-            default_transaction_isolation="repeatable read",
+        self._reader = _reading_engine(reader, pool_size, "orderhub reader", RELEASED_SCHEMA)
+        self._is_auditor_let_in = False
+        auditor = self._derived_auditor or url.set(username=AUDITOR_ROLE)
+        self._auditor = _reading_engine(
+            auditor, pool_size, "orderhub auditor", f"{MASKED_SCHEMA},{RELEASED_SCHEMA}"
         )
 
     @classmethod
@@ -121,6 +119,7 @@ class Database:
         """Close all connections, and stop the embedded server if nobody else uses it."""
         self._engine.dispose()
         self._reader.dispose()
+        self._auditor.dispose()
         if self._server is not None:
             self._server.close()
 
@@ -148,7 +147,21 @@ class Database:
             as_of: release id; None is the current release at the time of the first statement.
             seconds: time limit of each statement.
         """
-        with _reached(self.url), self._reader.connect() as connection:
+        with self._reading(self._reader, as_of, seconds) as connection:
+            yield connection
+
+    @contextmanager
+    def read_masked(self, as_of: int | None = None, *, seconds: float = READ_SECONDS) -> Iterator[Connection]:
+        """`read` for auditors: everything, with the audit log and the decisions, and personal data masked."""
+        if not self._is_auditor_let_in:
+            self._let_in(AUDITOR_ROLE, self._auditor, self._derived_auditor)
+            self._is_auditor_let_in = True
+        with self._reading(self._auditor, as_of, seconds) as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self, engine: Engine, as_of: int | None, seconds: float) -> Iterator[Connection]:
+        with _reached(self.url), engine.connect() as connection:
             connection.execute(
                 text(
                     "SELECT set_config('statement_timeout', :timeout, true), set_config('orderhub.as_of', :as_of, true)"
@@ -174,25 +187,25 @@ class Database:
                 f"the tables of orderhub cannot be made in {self._name()}: {_first_line(error)}. Its user "
                 "must own the "
                 f"database and may need CREATEROLE (or have an administrator run: CREATE ROLE {READER_ROLE} "
-                "LOGIN)."
+                f"LOGIN; CREATE ROLE {AUDITOR_ROLE} LOGIN)."
             ) from error
-        self._let_reader_in()
+        self._let_in(READER_ROLE, self._reader, self._derived)
 
-    def _let_reader_in(self) -> None:
-        """Give the reading role its derived password when it cannot log in yet."""
+    def _let_in(self, role: str, engine: Engine, derived: URL | None) -> None:
+        """Give a reading role its derived password when it cannot log in yet."""
         try:
-            with self.read():
+            with self._reading(engine, None, READ_SECONDS):
                 return
         except DatabaseUnavailableError as refused:
-            if self._derived is None or not self._derived.password:
+            if derived is None or not derived.password:
                 raise
             try:
                 with self.begin() as connection:
                     # A utility statement takes no parameters; the derived password is plain hexadecimal.
-                    connection.execute(text(f"ALTER ROLE {READER_ROLE} PASSWORD '{self._derived.password}'"))
+                    connection.execute(text(f"ALTER ROLE {role} PASSWORD '{derived.password}'"))
             except ProgrammingError as error:
                 raise DatabaseRefusedError(
-                    f"{READER_ROLE} cannot log in to {self._name()} and its password cannot be set: "
+                    f"{role} cannot log in to {self._name()} and its password cannot be set: "
                     f"{_first_line(error)}. Set ORDERHUB_DATABASE_READER_URL to an address that works."
                 ) from refused
 
@@ -231,12 +244,24 @@ def _parse(url: str, variable: str) -> URL:
     return parsed.set(drivername="postgresql+psycopg")
 
 
-def _derive_reader(owner: URL) -> URL:
-    """The reader's address: the same, with a password only the owner can compute."""
+def _reading_engine(url: URL, pool_size: int, name: str, search_path: str) -> Engine:
+    return _engine(
+        url,
+        pool_size,
+        application_name=name,
+        timezone="UTC",
+        search_path=search_path,
+        default_transaction_read_only="on",
+        default_transaction_isolation="repeatable read",
+    )
+
+
+def _derived(owner: URL, role: str) -> URL:
+    """The address of a reading role: the same, with a password only the owner can compute."""
     if not owner.password:
-        return owner.set(username=READER_ROLE)
-    derived = hmac.new(owner.password.encode(), f"{READER_ROLE}@{owner.database}".encode(), hashlib.sha256)
-    return owner.set(username=READER_ROLE, password=derived.hexdigest())
+        return owner.set(username=role)
+    derived = hmac.new(owner.password.encode(), f"{role}@{owner.database}".encode(), hashlib.sha256)
+    return owner.set(username=role, password=derived.hexdigest())
 
 
 def _revision(connection: Connection) -> str | None:

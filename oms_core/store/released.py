@@ -91,7 +91,7 @@ class Released:
         row = connection.execute(
             text(
                 "SELECT nullif(current_setting('orderhub.as_of', true), '')::bigint, (SELECT max(id) FROM releases), "
-                "array(SELECT viewname::text FROM pg_views WHERE schemaname = current_schema())"
+                "array(SELECT viewname::text FROM pg_views WHERE schemaname = ANY (current_schemas(false)))"
             )
         ).one()
         asked, newest, names = tuple[int | None, int | None, list[str]](row)

@@ -34,7 +34,9 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 STATE_SCHEMA = "orderhub"
 HISTORY_SCHEMA = "release_history"
 RELEASED_SCHEMA = "released"
+MASKED_SCHEMA = "masked"
 READER_ROLE = "orderhub_reader"
+AUDITOR_ROLE = "orderhub_auditor"
 
 ENTITIES = ("customer", "sku", "location", "order")
 JUDGEMENTS = ("same", "different", "unsure")
@@ -344,10 +346,18 @@ api_keys = Table(
     Column(
         "tenant", Text, comment="whose reservations the key makes and sees; null: of a role that makes none"
     ),
+    Column("last_used_on", Date, comment="UTC; the first use of each day is logged"),
     _one_of("role", API_ROLES),
     CheckConstraint("(role = 'oms_service') = (tenant IS NOT NULL)", name="tenant_has_its_role"),
     CheckConstraint("(revoked_at IS NULL) = (revoked_by IS NULL)", name="revocation_is_whole"),
     Index("api_keys_in_force", "role", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
+)
+
+configurations = Table(
+    "configurations",
+    metadata,
+    Column("fingerprint", Text, nullable=False, comment="SHA-256 of the canonical JSON that was logged"),
+    Column("noted_at", _INSTANT, primary_key=True, server_default=text("now()")),
 )
 
 audit_log = Table(

@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from oms_core.audit import log
 from oms_core.release.errors import QueryRefusedError, RejectedError
-from oms_core.release.read import diff, fetch_rows, query
+from oms_core.release.read import diff, fetch_rows, query, query_as_auditor
 from oms_core.store.errors import NotReleasedError
 from oms_core.store.postgres import Database
 
@@ -224,3 +225,69 @@ def test_a_wider_type_keeps_every_view(database: Database, publish_small: Callab
     assert query(database, "select note from fct_rebates_versions order by release_from").rows[-1] == (
         "late",
     )
+
+
+def test_an_auditor_reads_everything_but_persons(
+    database: Database, publish_small: Callable[..., Any]
+) -> None:
+    publish_small(database)
+    publish_small(
+        database,
+        dim_customers=[{"customer_id": "customer_w", "full_name": "李小红", "preference_tags": "[]"}],
+    )
+    rows = query_as_auditor(database, "select customer_id, full_name from dim_customers", actor="eve").rows
+    assert rows == (("customer_w", "李•••"),)
+    assert query_as_auditor(
+        database,
+        "select old_value, new_value from dim_customers_changes where column_name = 'full_name'",
+        actor="eve",
+    ).rows == (("王•••", "李•••"),)
+    assert query_as_auditor(
+        database, "select full_name from dim_customers_versions order by release_from", actor="eve"
+    ).rows == (("王•••",), ("李•••",))
+    past = query_as_auditor(database, "select full_name from dim_customers", actor="eve", as_of=1)
+    assert past.rows == (("王•••",),)
+    whole = query_as_auditor(database, "select sum(net_amount) from fct_orders", actor="eve")
+    assert whole.rows == ((Decimal("57.9000"),),)
+    assert query_as_auditor(
+        database, "select count(*) > 0 from orderhub.audit_entries", actor="eve"
+    ).rows == ((True,),)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select full_name from released.dim_customers",
+        "select new_value from released.dim_customers_changes",
+        "select * from release_history.dim_customers",
+        "select key_sha256 from orderhub.api_keys",
+        "select fields from orderhub.identity_values",
+        "select evidence from orderhub.identity_tasks",
+        "select identifying from orderhub.identity_records",
+        "delete from orderhub.audit_entries",
+        "select set_config('role', 'postgres', true), query_to_xml('select * from released.dim_customers', true, true, '')",
+        "create table masked.mine (a text)",
+    ],
+)
+def test_an_auditor_gets_round_no_mask(
+    database: Database, publish_small: Callable[..., Any], sql: str
+) -> None:
+    publish_small(database)
+    with pytest.raises(QueryRefusedError):
+        query_as_auditor(database, sql, actor="eve")
+
+
+def test_a_purpose_lifts_the_mask_and_is_logged(
+    database: Database, publish_small: Callable[..., Any]
+) -> None:
+    publish_small(database)
+    sql = "select full_name from dim_customers"
+    answer = query_as_auditor(database, sql, actor="eve", purpose="complaint 12: who ordered?")
+    assert answer.rows == (("王小明",),)
+    with database.begin() as connection:
+        said = [entry.said for entry in log.read(connection, -1, 100)]
+    (entry,) = [item for item in said if item["kind"] == "personal_data.read"]
+    assert (entry["actor"], entry["data"]["purpose"]) == ("eve", "complaint 12: who ordered?")
+    assert entry["data"]["query"] == sql
+    with pytest.raises(QueryRefusedError, match="purpose"):
+        query_as_auditor(database, sql, actor="eve", purpose="  ")
