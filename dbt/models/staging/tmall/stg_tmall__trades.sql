@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'tmall__trades'), keys=['trade_id'], order='updated_at') }}

@@ -1,0 +1,1 @@
+{{ marketplace_payments('tmall', 'trade_details') }}

@@ -1,0 +1,1 @@
+{{ marketplace_refunds('tmall', 'trade_details', 'refunds') }}

@@ -1,0 +1,1 @@
+{{ marketplace_returns('tmall', 'trade_details', 'refunds', 'skus') }}

@@ -1,0 +1,1 @@
+{{ marketplace_shipments('tmall', 'trade_details', 'shippings') }}
