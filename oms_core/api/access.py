@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import hmac
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import HTTPException, Request, Security
+from fastapi import Header, HTTPException, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import Connection, text
 
 from oms_core.api import keys
+from oms_core.release.errors import QueryRefusedError
+from oms_core.release.read import note_purpose
 from oms_core.store.postgres import READ_SECONDS, Database
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -27,6 +32,15 @@ _own_header = APIKeyHeader(
     name="X-API-Key", auto_error=False, scheme_name="OwnKey", description="A key of one's own, of a role"
 )
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
+_SEEING_PERSONS = (keys.OMS_SERVICE, keys.STEWARD)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How one request reads the released tables: `at(release_id)` opens the transaction."""
+
+    at: Callable[[int | None], AbstractContextManager[Connection]]
+    is_masked: bool
 
 
 class Access:
@@ -54,6 +68,42 @@ class Access:
             return
         if not hmac.compare_digest(_offered(bearer, header).encode(), self.look_up_key.encode()):
             raise HTTPException(401, "send the API key as `Authorization: Bearer` or `X-API-Key`", _CHALLENGE)
+
+    def reading(
+        self,
+        request: Request,
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_look_up_bearer)] = None,
+        header: Annotated[str | None, Security(_look_up_header)] = None,
+        purpose: Annotated[
+            str | None,
+            Header(
+                alias="Orderhub-Purpose",
+                max_length=500,
+                description="What an auditor needs personal data for; it is logged. Without it, it is masked.",
+            ),
+        ] = None,
+    ) -> Reading:
+        """How the released tables are read for this request: whole, or with personal data masked.
+
+        Whoever `look_up` lets in, OMS services and stewards see what they have to ship to and decide about. Keys of finance
+        and data engineers see persons masked, and so do auditors' until they give a purpose.
+        """
+        held = self.holder(_offered(bearer, header))
+        if held is None:
+            self.look_up(request, bearer, header)
+        if held is None or held.role in _SEEING_PERSONS:
+            return Reading(self.database.read, is_masked=False)
+        if purpose is None:
+            return Reading(self.database.read_masked, is_masked=True)
+        if held.role != keys.AUDITOR:
+            raise HTTPException(
+                403, f"a key of the role {held.role} sees personal data masked, whatever the purpose"
+            )
+        try:
+            note_purpose(self.database, actor=held.name, purpose=purpose, query=str(request.url.path))
+        except QueryRefusedError as error:
+            raise HTTPException(422, str(error)) from error
+        return Reading(self.database.read, is_masked=False)
 
     def look_up_or(self, *roles: str) -> Callable[..., None]:
         """A dependency that lets in whoever `look_up` lets in, and every key of these roles."""
@@ -98,7 +148,11 @@ class Access:
         if not key.startswith(keys.PREFIX) or not key.isascii():
             return None
         with looking(self.database) as connection:
-            return keys.holder(connection, key)
+            held = keys.holder(connection, key)
+        if held is not None and held.last_used_on != datetime.now(UTC).date():
+            with self.database.begin() as connection:
+                keys.note_use(connection, held)
+        return held
 
 
 @contextlib.contextmanager

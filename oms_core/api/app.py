@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from starlette.middleware.base import RequestResponseEndpoint
 
 from oms_core.api import history, identity, problems
-from oms_core.api.access import Access
+from oms_core.api.access import Access, Reading
 from oms_core.api.models import Customer, Health, Order, Release, Releases, Sku
 from oms_core.release.read import current_release, list_releases, resolve
 from oms_core.store.postgres import Database
@@ -45,6 +45,7 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
 
     access = Access(database, api_key)
     authorise = access.look_up
+    persons = Depends(access.reading)
     app = FastAPI(
         title="orderhub",
         version="1",
@@ -82,17 +83,18 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
         "/orders/{number:path}",
         tags=["look-up"],
         response_model=Order,
-        dependencies=[Depends(authorise)],
-        responses=problems.failures(404, 409) | {304: {"description": "Not changed since the ETag sent"}},
+        responses=problems.failures(403, 404, 409)
+        | {304: {"description": "Not changed since the ETag sent"}},
     )
     def order(
         request: Request,
         number: Number,
         as_of: AsOf = None,
+        reading: Reading = persons,
         explain: Annotated[bool, Query(description="With the provenance of each value.")] = False,
     ) -> Response:
         """One order, with its lines, events, shipments, payments, refunds and returns."""
-        with database.read(_release(database, as_of)) as connection:
+        with reading.at(_release(database, as_of)) as connection:
             released = Released(connection)
             found = released.find(ORDER, number)
             key = {"order_id": found.golden_id}
@@ -109,18 +111,20 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
                 order_by = "attribute, source_system, stream, record_key"
                 parts["provenance"] = released.rows("order_attribute_provenance", key, order_by)
             about = _about(released, ORDER, found)
-        return _answer(request, Order, row, parts, about)
+        return _answer(request, Order, row, parts, about, reading)
 
     @app.get(
         "/customers/{number:path}",
         tags=["look-up"],
         response_model=Customer,
-        dependencies=[Depends(authorise)],
-        responses=problems.failures(404, 409) | {304: {"description": "Not changed since the ETag sent"}},
+        responses=problems.failures(403, 404, 409)
+        | {304: {"description": "Not changed since the ETag sent"}},
     )
-    def customer(request: Request, number: Number, as_of: AsOf = None) -> Response:
+    def customer(
+        request: Request, number: Number, as_of: AsOf = None, reading: Reading = persons
+    ) -> Response:
         """One golden customer."""
-        with database.read(_release(database, as_of)) as connection:
+        with reading.at(_release(database, as_of)) as connection:
             released = Released(connection)
             found = released.find(CUSTOMER, number)
             key = {"customer_id": found.golden_id}
@@ -130,25 +134,25 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
             ]
             about = _about(released, CUSTOMER, found)
         about["order_ids"] = [item["order_id"] for item in orders]
-        return _answer(request, Customer, row, {}, about)
+        return _answer(request, Customer, row, {}, about, reading)
 
     @app.get(
         "/skus/{number:path}",
         tags=["look-up"],
         response_model=Sku,
-        dependencies=[Depends(authorise)],
-        responses=problems.failures(404, 409) | {304: {"description": "Not changed since the ETag sent"}},
+        responses=problems.failures(403, 404, 409)
+        | {304: {"description": "Not changed since the ETag sent"}},
     )
-    def sku(request: Request, number: Number, as_of: AsOf = None) -> Response:
+    def sku(request: Request, number: Number, as_of: AsOf = None, reading: Reading = persons) -> Response:
         """One golden SKU, and where it lies."""
-        with database.read(_release(database, as_of)) as connection:
+        with reading.at(_release(database, as_of)) as connection:
             released = Released(connection)
             found = released.find(SKU, number)
             key = {"sku_id": found.golden_id}
             row = released.rows("dim_skus", key, "sku_id")[0]
             positions = released.rows("fct_inventory_positions", key, "location_id, lot_number, position_id")
             about = _about(released, SKU, found)
-        return _answer(request, Sku, row, {"positions": positions}, about)
+        return _answer(request, Sku, row, {"positions": positions}, about, reading)
 
     @app.get("/releases", tags=["releases"], dependencies=[Depends(authorise)], responses=problems.failures())
     def releases(
@@ -207,17 +211,21 @@ def _answer(
     row: Mapping[str, Any],
     parts: Mapping[str, list[dict[str, Any]]],
     about: Mapping[str, Any],
+    reading: Reading,
 ) -> Response:
     """The answer with its ETag, or 304 when the client has it already.
 
     The tag is over the hashes of all rows shown and what else the body says, but not over the release id: an order that
     did not change keeps its tag from release to release.
     """
-    tag = _tag(model.__name__, row, parts, {**about, "release_id": None})
+    # Whole and masked are two representations of one row.
+    kind = f"{model.__name__} masked" if reading.is_masked else model.__name__
+    tag = _tag(kind, row, parts, {**about, "release_id": None})
     headers = {
         "ETag": tag,
         "Cache-Control": "private, no-cache",
         "Orderhub-Release": str(about["release_id"]),
+        "Orderhub-Masked": str(reading.is_masked).lower(),
     }
     if tag in _tags(request.headers.get("if-none-match", "")):
         return Response(status_code=304, headers=headers)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 
 from sqlalchemy import Connection, insert, select, text, update
 
@@ -34,11 +34,15 @@ class Holder:
         name: what is done with the key carries it.
         role: one of `API_ROLES`.
         tenant: whose reservations an OMS service makes and sees; None for every other role.
+        number: of the key.
+        last_used_on: the UTC day its use was noted last.
     """
 
     name: str
     role: str
     tenant: str | None = None
+    number: int = field(default=0, compare=False)
+    last_used_on: date | None = field(default=None, compare=False)
 
 
 def make(connection: Connection, name: str, *, role: str, by: str, tenant: str | None = None) -> str:
@@ -116,13 +120,36 @@ def holder(connection: Connection, key: str) -> Holder | None:
     if prefix != PREFIX or not key.isascii() or not number.isdecimal() or len(number) > 18 or not secret:
         return None
     row = connection.execute(
-        select(api_keys.c.name, api_keys.c.role, api_keys.c.tenant, api_keys.c.key_sha256).where(
-            api_keys.c.id == int(number), api_keys.c.revoked_at.is_(None)
-        )
+        select(
+            api_keys.c.name,
+            api_keys.c.role,
+            api_keys.c.tenant,
+            api_keys.c.key_sha256,
+            api_keys.c.last_used_on,
+        ).where(api_keys.c.id == int(number), api_keys.c.revoked_at.is_(None))
     ).one_or_none()
     stored = bytes(32) if row is None else bytes(row.key_sha256)
     is_right = hmac.compare_digest(_hash(secret), stored)
-    return Holder(row.name, row.role, row.tenant) if row is not None and is_right else None
+    if row is None or not is_right:
+        return None
+    return Holder(row.name, row.role, row.tenant, int(number), row.last_used_on)
+
+
+def note_use(connection: Connection, held: Holder) -> None:
+    """Log the first use of a key on this UTC day; later ones change nothing.
+
+    Args:
+        connection: a writing transaction.
+    """
+    today = datetime.now(UTC).date()
+    noted = connection.execute(
+        update(api_keys)
+        .where(api_keys.c.id == held.number, api_keys.c.last_used_on.is_distinct_from(today))
+        .values(last_used_on=today)
+    ).rowcount
+    if noted:
+        told = {"key": held.number, "on": today.isoformat()}
+        log.append(connection, [log.Happening("key.used", held.name, f"{held.role}/{held.name}", told)])
 
 
 def _hash(secret: str) -> bytes:

@@ -343,15 +343,39 @@ def query(
     ] = None,
     format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
     limit: Annotated[int, typer.Option(help="Rows at most.", min=1)] = 10_000,
+    role: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            envvar="ORDERHUB_ROLE",
+            help="reader, or auditor: sees the audit log and the decisions, too, and persons masked.",
+        ),
+    ] = "reader",
+    purpose: Annotated[
+        str | None,
+        typer.Option(help="What an auditor needs personal data for: lifts the mask, and is logged."),
+    ] = None,
     home: Home = None,
 ) -> None:
-    """Ask the released tables with SQL; read-only."""
+    """Ask the released tables with SQL; read-only. `<table>_versions` and `<table>_changes` hold their history."""
     if format not in ("table", "csv", "json"):
         fail(f"--format {format!r}: choose table, csv or json", 2)
+    if role not in ("reader", "auditor"):
+        fail(f"--as {role!r}: choose reader or auditor", 2)
+    if purpose is not None and role != "auditor":
+        fail("--purpose lifts an auditor's mask: give it with --as auditor", 2)
     from oms_core.release.read import query as ask
+    from oms_core.release.read import query_as_auditor
 
-    with open_store(Settings.from_environment(home)) as database:
-        answer = ask(database, sql, as_of=release_or_instant(as_of), limit=limit)
+    settings = Settings.from_environment(home)
+    with open_store(settings) as database:
+        at = release_or_instant(as_of)
+        if role == "auditor":
+            answer = query_as_auditor(
+                database, sql, actor=settings.actor, purpose=purpose, as_of=at, limit=limit
+            )
+        else:
+            answer = ask(database, sql, as_of=at, limit=limit)
     if format == "json":
         print_json([dict(zip(answer.columns, row, strict=True)) for row in answer.rows])
     elif format == "csv":
@@ -472,7 +496,7 @@ def sources_check(
 
     settings = Settings.from_environment(home)
     found = [
-        result for source in pipeline.choose_sources(settings, sources or ()) if not source.exports
+        result for source in pipeline.choose_sources(settings, sources or ()) if not source.reads_files
         for result in check_source(source, settings.values)
     ]  # fmt: skip
     if as_json:

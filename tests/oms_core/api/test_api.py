@@ -15,9 +15,10 @@ from fastapi import FastAPI
 from openapi_spec_validator import validate
 from sqlalchemy import text
 
-from oms_core.api import models
+from oms_core.api import keys, models
 from oms_core.api.app import create_app
 from oms_core.api.serve import ServeRefusedError, check_exposure
+from oms_core.audit import log
 from oms_core.store.postgres import Database
 
 ROOT = Path(__file__).parents[3]
@@ -182,6 +183,44 @@ def test_releases_are_listed_page_by_page(
         "EUR": {"net_amount": "49.9000"},
     }
     assert len(release["merkle_root"]) == 64
+
+
+def key_of(database: Database, name: str, role: str) -> dict[str, str]:
+    """A header with a fresh key of a role."""
+    with database.begin() as connection:
+        return {"X-API-Key": keys.make(connection, name, role=role, by="root")}
+
+
+def test_who_need_not_reach_a_person_sees_persons_masked(client: httpx.Client, database: Database) -> None:
+    whole = client.get("/customers/customer_w")
+    assert whole.json()["full_name"] == "王小明" and whole.headers["orderhub-masked"] == "false"
+    for role in ("finance", "auditor", "data_engineer"):
+        masked = client.get("/customers/customer_w", headers=key_of(database, "eve", role))
+        assert masked.json()["full_name"] == "王•••" and masked.headers["orderhub-masked"] == "true"
+        assert masked.headers["etag"] != whole.headers["etag"]
+        assert masked.json()["order_ids"] == whole.json()["order_ids"]
+    steward = client.get("/customers/customer_w", headers=key_of(database, "sam", "steward"))
+    assert steward.json()["full_name"] == "王小明"
+
+
+def test_an_auditors_purpose_lifts_the_mask_and_is_logged(client: httpx.Client, database: Database) -> None:
+    auditor = key_of(database, "eve", "auditor") | {"Orderhub-Purpose": "complaint 12"}
+    assert client.get("/customers/customer_w", headers=auditor).json()["full_name"] == "王小明"
+    finance = key_of(database, "fay", "finance") | {"Orderhub-Purpose": "complaint 12"}
+    problem(client.get("/customers/customer_w", headers=finance), 403, "forbidden")
+    problem(
+        client.get("/customers/customer_w", headers=auditor | {"Orderhub-Purpose": ""}),
+        422,
+        "invalid-request",
+    )
+    with database.begin() as connection:
+        said = [entry.said for entry in log.read(connection, -1, 100)]
+    (entry,) = [item for item in said if item["kind"] == "personal_data.read"]
+    assert (entry["actor"], entry["data"]) == (
+        "eve", {"purpose": "complaint 12", "query": "/customers/customer_w"},
+    )  # fmt: skip
+    # The first use of a key on a day is a log-in.
+    assert [item["subject"] for item in said if item["kind"] == "key.used"] == ["auditor/eve", "finance/fay"]
 
 
 def test_two_releases_are_compared(
