@@ -1,8 +1,8 @@
 """Real systems on loopback, for tests with the marker `live`.
 
 Each is installed once per machine into the cache folder ($XDG_CACHE_HOME or ~/.cache, below orderhub/live/), in a
-virtual environment of its own, so that its dependencies never meet ours. A test run works on a copy of the clean
-database.
+virtual environment or folder of its own, so that its dependencies never meet ours. A test run works on a copy of the
+clean database, or on an empty one in memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,12 @@ TRYTON_MODULES = (
 )
 TRYTON_DATABASE = "erp"
 TRYTON_PASSWORD = "correct-horse-battery"
+VENDURE_PACKAGE = HERE / "vendure_package.json"
+VENDURE_SERVER = HERE / "vendure_server.js"
+VENDURE_COMPANY = HERE / "vendure_company.py"
+VENDURE_PASSWORD = "staple-battery-horse"
+NODE_REQUIREMENTS = HERE / "node-requirements.txt"  # where the machine has no Node.js of its own
+OLDEST_NODE = 20
 
 
 class CannotInstallError(Exception):
@@ -70,15 +76,36 @@ class Tryton:
 
     def company(self, command: str) -> Any:
         """Run a command of tryton_company.py (`seed`, `change`, `count`, `sales`) through Tryton's own client."""
-        done = subprocess.run(
-            [self.python, TRYTON_COMPANY, f"{self.url}/rpc/", command],
-            input=self.password,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, f"tryton_company.py {command} failed:\n{done.stderr}"
-        return json.loads(done.stdout)
+        return _run_company(self.python, TRYTON_COMPANY, f"{self.url}/rpc/", command, self.password)
+
+
+@dataclass(frozen=True)
+class Vendure:
+    """A Vendure server answering on loopback at `url`, its root."""
+
+    url: str
+    password: str
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Environment that points the source `vendure` here."""
+        return {
+            "ORDERHUB_VENDURE_URL": self.url,
+            "ORDERHUB_VENDURE_USERNAME": "superadmin",
+            "ORDERHUB_VENDURE_PASSWORD": self.password,
+        }
+
+    def company(self, command: str) -> Any:
+        """Run a command of vendure_company.py (`seed`, `change`, `tell`) through Vendure's own APIs."""
+        return _run_company(Path(sys.executable), VENDURE_COMPANY, self.url, command, self.password)
+
+
+def _run_company(python: Path, script: Path, url: str, command: str, password: str) -> Any:
+    done = subprocess.run(
+        [python, script, url, command], input=password, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, f"{script.name} {command} failed:\n{done.stderr}"
+    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="session")
@@ -95,22 +122,22 @@ def tryton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tryton]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def vendure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendure]:
+    """Vendure 3.7 with a freshly seeded shop; skipped where it cannot be installed."""
+    try:
+        home = _build_vendure()
+    except CannotInstallError as error:
+        pytest.skip(str(error))
+    with _serve_vendure(home, tmp_path_factory.mktemp("vendure") / "server.log") as server:
+        server.company("seed")
+        yield server
+
+
 def _build_tryton() -> Path:
     """The folder with Tryton's virtual environment and clean database; made when absent, 40 to 90 seconds."""
-    recipe = (
-        TRYTON_REQUIREMENTS.read_bytes()
-        + repr((TRYTON_MODULES, TRYTON_PASSWORD, sys.version_info[:2])).encode()
-    )
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "orderhub" / "live"
-    home = cache / f"tryton-8.2-{hashlib.sha256(recipe).hexdigest()[:12]}"
-    ready = home / "ready"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / f"{home.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if ready.exists():
-            return home
-        shutil.rmtree(home, ignore_errors=True)
-        home.mkdir()
+
+    def build(home: Path) -> None:
         _install(home / "venv", TRYTON_REQUIREMENTS)
         _write_tryton_configuration(home, port=0)
         (home / f"{TRYTON_DATABASE}.sqlite").touch()
@@ -122,6 +149,62 @@ def _build_tryton() -> Path:
             check=True,
             timeout=600,
         )
+
+    recipe = (
+        TRYTON_REQUIREMENTS.read_bytes()
+        + repr((TRYTON_MODULES, TRYTON_PASSWORD, sys.version_info[:2])).encode()
+    )
+    return _built("tryton-8.2", recipe, build)
+
+
+def _build_vendure() -> Path:
+    """The folder with Vendure's node_modules, and what is needed of Node.js; made when absent, 25 to 60 seconds."""
+    installed = _installed_node()
+
+    def build(home: Path) -> None:
+        if installed is None:
+            _install(home / "venv", NODE_REQUIREMENTS)
+        node = home / "node"
+        node.symlink_to(installed or home / "venv/bin")
+        shutil.copy(VENDURE_PACKAGE, home / "package.json")
+        options = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--omit=optional"]
+        done = subprocess.run(
+            [node / "npm", "install", *options],
+            cwd=home,
+            env={**os.environ, "PATH": f"{node}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+        if done.returncode != 0:
+            raise CannotInstallError(f"Vendure cannot be installed here: {done.stderr.strip()[-500:]}")
+
+    recipe = VENDURE_PACKAGE.read_bytes() + NODE_REQUIREMENTS.read_bytes() + str(installed).encode()
+    return _built("vendure-3.7", recipe, build)
+
+
+def _installed_node() -> Path | None:
+    """The folder of this machine's own Node.js and npm; None where there is none, or none that is new enough."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None or Path(node).parent != Path(npm).parent:
+        return None
+    told = subprocess.run([node, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+    return Path(node).parent if int(told.lstrip("v").split(".")[0]) >= OLDEST_NODE else None
+
+
+def _built(name: str, recipe: bytes, build: Callable[[Path], None]) -> Path:
+    """The cache folder of one system; `build` fills it when it is absent or of another recipe."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "orderhub" / "live"
+    home = cache / f"{name}-{hashlib.sha256(recipe).hexdigest()[:12]}"
+    ready = home / "ready"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{home.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if ready.exists():
+            return home
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir()
+        build(home)
         ready.touch()
     return home
 
@@ -159,6 +242,30 @@ def _serve_tryton(home: Path, folder: Path) -> Iterator[Tryton]:
             password=TRYTON_PASSWORD,
             python=home / "venv/bin/python",
         )
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+@contextmanager
+def _serve_vendure(home: Path, log: Path) -> Iterator[Vendure]:
+    port = _free_port()
+    command = [home / "node/node", VENDURE_SERVER, home / "node_modules", str(port)]
+    with log.open("wb") as written:
+        server = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=written,
+            stderr=written,
+            env={**os.environ, "VENDURE_DISABLE_TELEMETRY": "true"},
+        )
+    assert server.stdin is not None
+    with server.stdin as password:
+        password.write(VENDURE_PASSWORD.encode())
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_until_up(server, url, log, seconds=180.0)
+        yield Vendure(url, VENDURE_PASSWORD)
     finally:
         server.terminate()
         server.wait(timeout=30)
