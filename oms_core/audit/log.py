@@ -15,18 +15,40 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import pyarrow as pa
 import rfc8785
-from sqlalchemy import Connection, func, select, text, tuple_
+from sqlalchemy import Connection, func, select, tuple_
 
 from oms_core.audit import merkle
-from oms_core.store.copy_text import copy_rows
-from oms_core.store.tables import STATE_SCHEMA, audit_entries, audit_log, audit_nodes
+from oms_core.store.pipelined import together
+from oms_core.store.tables import audit_entries, audit_log, audit_nodes
 
 KEPT_LEVEL = 4  # nodes over 2**4 leaves and more are stored; smaller ones are hashed from the leaves again
 _TILE = 1 << KEPT_LEVEL
 RELEASE_PUBLISHED = "release.published"
 _LOG_LOCK = 0x6F68_6C6F67  # "ohlog"
+_CLOCK = "SELECT clock_timestamp() AT TIME ZONE 'UTC' AS at"
+# What a log ends with, by (level, position, hash): its size (level -1), the leaves of the tile that is not full yet
+# (level 0), and the kept nodes that have no right neighbour yet.
+_ENDS = """
+WITH log AS (SELECT coalesce(max(seq) + 1, 0) AS size FROM orderhub.audit_entries)
+SELECT -1 AS level, size AS position, ''::bytea AS hash FROM log
+UNION ALL
+(SELECT 0, seq, leaf_hash FROM orderhub.audit_entries
+WHERE seq >= (SELECT size - size %% %(tile)s FROM log) ORDER BY seq)
+UNION ALL
+SELECT n.level, n.position, n.hash FROM log CROSS JOIN generate_series(4, 62) AS up (level)
+JOIN orderhub.audit_nodes AS n ON n.level = up.level AND n.position = (log.size >> up.level) - 1
+WHERE (log.size >> up.level) & 1 = 1
+"""
+_ADD_ENTRIES = """
+INSERT INTO orderhub.audit_entries (seq, entry, leaf_hash)
+SELECT %(start)s + place - 1, entry, leaf_hash
+FROM unnest(%(entries)s::text[], %(leaves)s::bytea[]) WITH ORDINALITY AS new (entry, leaf_hash, place)
+"""
+_ADD_NODES = """
+INSERT INTO orderhub.audit_nodes (level, position, hash)
+SELECT * FROM unnest(%(levels)s::smallint[], %(positions)s::bigint[], %(hashes)s::bytea[])
+"""
 
 
 class AuditError(Exception):
@@ -87,9 +109,19 @@ def append(connection: Connection, happenings: Sequence[Happening]) -> range:
     """
     if not happenings:
         return range(0)
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOG_LOCK})
-    start = size(connection)
-    at: datetime = connection.execute(text("SELECT clock_timestamp() AT TIME ZONE 'UTC'")).scalar_one()
+    # Two round trips, whatever is logged: nobody else can log meanwhile.
+    _, clock, ends = together(
+        connection,
+        [
+            ("SELECT pg_advisory_xact_lock(%(key)s)", {"key": _LOG_LOCK}),
+            (_CLOCK, {}),
+            (_ENDS, {"tile": _TILE}),
+        ],
+    )
+    at: datetime = clock.rows[0].at
+    known = [bytes(row.hash) for row in ends.rows if row.level == 0]
+    beside = {(row.level, row.position): bytes(row.hash) for row in ends.rows if row.level >= KEPT_LEVEL}
+    start = next((row.position for row in ends.rows if row.level < 0), 0)
     entries = []
     for seq, happening in enumerate(happenings, start):
         entry: Any = {
@@ -105,30 +137,24 @@ def append(connection: Connection, happenings: Sequence[Happening]) -> range:
         except rfc8785.CanonicalizationError as error:
             raise AuditError(f"{happening.kind} of {happening.subject} cannot be logged: {error}") from error
     leaves = [merkle.leaf_hash(entry) for entry in entries]
-    copy_rows(
+    nodes = _completed(start, known, leaves, beside)
+    together(
         connection,
-        (STATE_SCHEMA, "audit_entries"),
-        pa.table(
-            {
-                "seq": pa.array(range(start, start + len(entries)), pa.int64()),
-                "entry": pa.array([entry.decode() for entry in entries], pa.string()),
-                "leaf_hash": pa.array([_as_bytea(leaf) for leaf in leaves], pa.string()),
-            }
-        ),
-    )
-    nodes = _completed(connection, start, leaves)
-    if nodes:
-        copy_rows(
-            connection,
-            (STATE_SCHEMA, "audit_nodes"),
-            pa.table(
-                {
-                    "level": pa.array([level for level, _ in nodes], pa.int16()),
-                    "position": pa.array([position for _, position in nodes], pa.int64()),
-                    "hash": pa.array([_as_bytea(node) for node in nodes.values()], pa.string()),
-                }
+        [
+            (
+                _ADD_ENTRIES,
+                {"start": start, "entries": [entry.decode() for entry in entries], "leaves": leaves},
             ),
-        )
+            (
+                _ADD_NODES,
+                {
+                    "levels": [level for level, _ in nodes],
+                    "positions": [position for _, position in nodes],
+                    "hashes": list(nodes.values()),
+                },
+            ),
+        ],
+    )
     return range(start, start + len(entries))
 
 
@@ -204,33 +230,24 @@ def stream(connection: Connection) -> Iterator[tuple[int, bytes, bytes]]:
         yield row.seq, row.entry.encode(), bytes(row.leaf_hash)
 
 
-def _as_bytea(value: bytes) -> str:
-    return "\\x" + value.hex()
+def _completed(
+    start: int, known: Sequence[bytes], leaves: Sequence[bytes], beside: Mapping[tuple[int, int], bytes]
+) -> dict[tuple[int, int], bytes]:
+    """Kept nodes that new leaves complete: (level, position) -> hash.
 
-
-def _completed(connection: Connection, start: int, leaves: Sequence[bytes]) -> dict[tuple[int, int], bytes]:
-    """Kept nodes that the new leaves complete: (level, position) -> hash."""
+    Args:
+        start: place of the first new leaf.
+        known: leaves before it in its tile.
+        beside: the kept nodes that the leaves before `start` end with.
+    """
     end = start + len(leaves)
     begun = start - start % _TILE
-    known: Sequence[bytes] = (
-        connection.execute(
-            select(audit_entries.c.leaf_hash)
-            .where(audit_entries.c.seq >= begun, audit_entries.c.seq < start)
-            .order_by(audit_entries.c.seq)
-        )
-        .scalars()
-        .all()
-    )
-    row = [*map(bytes, known), *leaves]
+    row = [*known, *leaves]
     made: dict[tuple[int, int], bytes] = {}
     for position in range(begun >> KEPT_LEVEL, end >> KEPT_LEVEL):
         at = (position << KEPT_LEVEL) - begun
         made[KEPT_LEVEL, position] = merkle.tree_root(b"".join(row[at : at + _TILE]))
     level = KEPT_LEVEL
-    lone = {
-        (upper, (start >> upper) - 1) for upper in range(KEPT_LEVEL, end.bit_length()) if (start >> upper) & 1
-    }
-    beside = _stored(connection, lone)
     while end >> (level + 1) > start >> (level + 1):
         for position in range(start >> (level + 1), end >> (level + 1)):
             left, right = (level, 2 * position), (level, 2 * position + 1)
