@@ -59,6 +59,11 @@
             ('net_amount', money), ('currency', 'text'), ('charged_amount', money), ('charged_currency', 'text'),
             ('exchange_rate', 'rate'), ('booked_at', 'instant'), ('available_at', 'instant'),
         ],
+        'billing_documents': [
+            ('document_key', 'text'), ('order_record_id', 'text'), ('document_type', 'text'), ('billed_on', 'date'),
+            ('net_amount', money), ('tax_amount', money), ('total_amount', money), ('currency', 'text'),
+            ('line_count', 'integer'), ('billed_lines_amount', money), ('sold_lines_amount', money),
+        ],
         'reference_rates': [
             ('base_currency', 'text'), ('quote_currency', 'text'), ('rate', 'rate'), ('rate_on', 'date'),
         ],

@@ -67,6 +67,12 @@ RELEASED_TABLES: Mapping[str, ReleasedTable] = {
         ReleasedTable("customer_xref", ("record_id", "valid_from"), ("customer_id", SOURCE_KEY)),
         ReleasedTable("sku_xref", ("record_id", "valid_from"), ("sku_id", SOURCE_KEY)),
         ReleasedTable("location_xref", ("record_id", "valid_from"), ("location_id", SOURCE_KEY)),
+        ReleasedTable("fin_order_ledger", ("posting_id",), ("order_id",)),
+        ReleasedTable("fin_settlements", ("settlement_line_id",), ("order_id",)),
+        ReleasedTable("fin_reconciliation", ("difference_id",), ("order_id",)),
+        ReleasedTable("fin_reconciliation_totals", ("total_id",)),
+        ReleasedTable("fin_refunds", ("refund_id",), ("order_id",)),
+        ReleasedTable("fin_measures", ("measure_id",)),
         ReleasedTable("ops_conservation", ("source_system", "currency")),
         ReleasedTable("ops_orphans", ("record_id",)),
     )

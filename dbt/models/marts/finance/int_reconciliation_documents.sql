@@ -1,0 +1,160 @@
+{{ config(schema='intermediate') }}
+-- Every record that takes part in a reconciliation, per leg: on the left what was ordered, refunded or sent back, on the
+-- right what one other system holds of it. Money in minor units of `currency`; a receipt counts units.
+with orders as (
+    select
+        orders.order_id,
+        orders.currency,
+        orders.net_amount,
+        orders.tax_amount,
+        orders.line_count,
+        {{ date_of('orders.ordered_at') }} as ordered_on,
+        case
+            when orders.order_status = 'cancelled' then 0
+            else orders.net_amount + coalesce(orders.tax_amount, 0) + coalesce(orders.duty_amount, 0)
+        end as total_amount,
+        survived.money_record_id
+    from {{ ref('fct_orders') }} as orders
+    inner join {{ ref('int_orders_survived') }} as survived on orders.order_id = survived.order_id
+    where coalesce(orders.order_type, '') <> 'return' and not coalesce(orders.is_test, false)
+),
+
+payments as (
+    select
+        payment_id as record_id, order_id, source_system, amount, currency, fee_amount,
+        coalesce({{ date_of('paid_at') }}, {{ date_of('_extracted_at') }}) as document_on
+    from {{ ref('fct_payments') }}
+    where is_paid and amount is not null
+),
+
+settled as (
+    select
+        lines.record_id, xref.order_id, lines.source_system,
+        coalesce(lines.charged_amount, lines.gross_amount) as amount,
+        case when lines.charged_amount is null then lines.currency else lines.charged_currency end as currency,
+        case when lines.charged_amount is null then lines.fee_amount end as fee_amount,
+        {{ date_of('lines.booked_at') }} as document_on
+    from {{ ref('int_settlement_lines') }} as lines
+    left join {{ ref('order_xref') }} as xref on lines.order_record_id = xref.record_id and xref.is_current
+    where lines.line_kind = 'charge'
+),
+
+billed as (
+    select documents.*, xref.order_id
+    from {{ ref('int_billing_documents') }} as documents
+    left join {{ ref('order_xref') }} as xref on documents.order_record_id = xref.record_id and xref.is_current
+),
+
+refunds as (
+    select refunds.*
+    from {{ ref('fct_refunds') }} as refunds
+    inner join {{ ref('source_systems') }} as systems on refunds.source_system = systems.source_system
+    where refunds.is_counted and systems.kind <> 'erp' and refunds.amount is not null
+),
+
+returned as (
+    select
+        returned.*,
+        systems.kind,
+        -- Of those who took the customer's word, one counts; the warehouse counts for itself.
+        dense_rank() over (
+            partition by returned.order_id, case when systems.kind = 'wms' then 1 else 0 end
+            order by
+                case systems.kind when 'marketplace' then 1 when 'pos' then 2 else 3 end,
+                {{ code_point_order('returned.source_system') }}
+        ) as teller_rank
+    from {{ ref('fct_returns') }} as returned
+    inner join {{ ref('source_systems') }} as systems on returned.source_system = systems.source_system
+    where
+        returned.order_id is not null
+        and returned.qty is not null
+        and systems.kind in ('wms', 'marketplace', 'pos', 'service_desk')
+),
+
+rights as (
+    select
+        'payment' as leg, order_id, source_system, record_id, amount, currency, document_on, fee_amount,
+        cast(null as {{ column_type('amount') }}) as net_amount,
+        cast(null as {{ column_type('amount') }}) as billed_lines_amount,
+        cast(null as {{ column_type('amount') }}) as sold_lines_amount
+    from payments
+    union all
+    select 'settlement', order_id, source_system, record_id, amount, currency, document_on, fee_amount, null, null, null
+    from settled
+    union all
+    select
+        'billing', order_id, source_system, record_id, total_amount, currency, billed_on, null, net_amount,
+        billed_lines_amount, sold_lines_amount
+    from billed
+    where document_type = 'invoice'
+    union all
+    select 'credit', order_id, source_system, record_id, -total_amount, currency, billed_on, null, null, null, null
+    from billed
+    where document_type = 'credit_note'
+    union all
+    select
+        'receipt', order_id, source_system, return_id, cast(qty as {{ column_type('amount') }}), uom,
+        {{ date_of('returned_at') }}, null, null, null, null
+    from returned
+    where kind = 'wms'
+),
+
+-- Which systems of a leg ought to hold something of an order: those that have a document of it, and hold such things.
+holders as (
+    select distinct leg, source_system from rights
+),
+
+known as (
+    select distinct order_id, source_system
+    from {{ ref('int_order_records_linked') }}
+    where order_id is not null
+),
+
+expected as (
+    select holders.leg, known.order_id, holders.source_system
+    from known
+    inner join holders on known.source_system = holders.source_system
+    union
+    select leg, order_id, source_system from rights where order_id is not null
+),
+
+lefts as (
+    select
+        expected.leg, orders.order_id, expected.source_system, orders.money_record_id as record_id,
+        orders.total_amount as amount, orders.currency, orders.ordered_on as document_on, orders.net_amount,
+        orders.line_count
+    from expected
+    inner join orders on expected.order_id = orders.order_id
+    where expected.leg in ('payment', 'settlement', 'billing')
+    union all
+    select
+        expected.leg, expected.order_id, expected.source_system, refunds.refund_id, refunds.amount, refunds.currency,
+        {{ date_of('refunds.refunded_at') }}, null, null
+    from expected
+    inner join orders on expected.order_id = orders.order_id
+    inner join refunds on expected.order_id = refunds.order_id
+    where expected.leg = 'credit'
+    union all
+    select
+        expected.leg, expected.order_id, expected.source_system, returned.return_id,
+        cast(returned.qty as {{ column_type('amount') }}), returned.uom, {{ date_of('returned.returned_at') }}, null, null
+    from expected
+    inner join orders on expected.order_id = orders.order_id
+    inner join returned on expected.order_id = returned.order_id
+    where expected.leg = 'receipt' and returned.kind <> 'wms' and returned.teller_rank = 1
+)
+
+select
+    leg, order_id, source_system, 'left' as side, record_id, amount, currency, document_on,
+    cast(null as {{ column_type('amount') }}) as fee_amount, net_amount, line_count,
+    cast(null as {{ column_type('amount') }}) as billed_lines_amount,
+    cast(null as {{ column_type('amount') }}) as sold_lines_amount
+from lefts
+union all
+select
+    rights.leg, rights.order_id, rights.source_system, 'right', rights.record_id, rights.amount, rights.currency,
+    rights.document_on, rights.fee_amount, rights.net_amount, null, rights.billed_lines_amount, rights.sold_lines_amount
+from rights
+-- What hangs on no order stays, to be told; what hangs on an order that is only practised does not.
+left join orders on rights.order_id = orders.order_id
+where rights.order_id is null or orders.order_id is not null
