@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Connection
 
-from connectors import registry
+from connectors import quarantine, registry
 from connectors.declare import Source, stream_schemas
 from connectors.errors import ConnectorError
 from connectors.extract import Progress, PullResult, pull_source, require_stream
@@ -542,6 +542,8 @@ def release(
         for name in RELEASED_TABLES:
             if name in built:
                 marts[name] = stack.enter_context(warehouse.stream(f"select * from marts.{name}"))
+        with database.begin() as connection:
+            configuration.note(connection, settings.actor, _configuration(settings))
         passed = landing.batches(gate="passed")
         digests = batch_digests(landing, [item.batch_id for item in passed])
         publication = publish(
@@ -556,6 +558,50 @@ def release(
         )
     sign(settings, database)
     return publication
+
+
+def _configuration(settings: Settings) -> dict[str, Any]:
+    """What this installation runs with, as the audit log may tell it."""
+    return {
+        "code_version": code_version(),
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "sources": sorted(
+            name for name, source in registry.sources().items() if is_configured(source, settings)
+        ),
+        "variables": sorted(name for name in settings.values if name.startswith("ORDERHUB_")),
+        **configuration.project_digests(DBT_PROJECT),
+    }
+
+
+def replay(
+    settings: Settings, source: str, stream: str | None = None, *, dry_run: bool = False
+) -> list[quarantine.Replay]:
+    """Validate quarantined rows again and land those that pass; what landed stands in the audit log.
+
+    Raises:
+        FatalError: there is no such source.
+    """
+    declared = registry.source(source)
+    with contextlib.closing(Landing(settings.landing)) as landing:
+        rows = quarantine.list_rows(landing, source, stream)
+        if dry_run or not rows:
+            return quarantine.replay(landing, declared, rows, dry_run=dry_run)
+        with Database.from_environment(settings.home, settings.values) as database:
+            database.upgrade()
+            results = quarantine.replay(landing, declared, rows)
+            happenings = [
+                log.Happening(
+                    "quarantine.replayed",
+                    settings.actor,
+                    f"{item.source}.{item.stream}",
+                    {"tried": item.tried, "landed": item.landed, "batch": item.batch_id},
+                )
+                for item in results
+                if item.landed
+            ]
+            with database.begin() as connection:
+                log.append(connection, happenings)
+    return results
 
 
 def sign(settings: Settings, database: Database) -> Path | None:

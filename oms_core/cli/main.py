@@ -429,14 +429,9 @@ def quarantine_replay(
     as_json: AsJson = False,
 ) -> None:
     """Validate quarantined rows again with today's models and land those that pass."""
-    from connectors import quarantine as room
-    from connectors import registry
-    from connectors.landing import Landing
+    from oms_core import pipeline
 
-    declared = registry.source(source)
-    with contextlib.closing(Landing(Settings.from_environment(home).landing)) as landing:
-        rows = room.list_rows(landing, source, stream)
-        results = room.replay(landing, declared, rows, dry_run=dry_run)
+    results = pipeline.replay(Settings.from_environment(home), source, stream, dry_run=dry_run)
     if as_json:
         print_json([vars(item) for item in results])
         return
