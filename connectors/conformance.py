@@ -86,7 +86,11 @@ class Conformance:
         wrong = {**service.values, **dict.fromkeys(names, "wrong")}
         with _landing(tmp_path) as landing:
             results = pull_source(self.source, landing, wrong)
-            direct = {stream.name for stream in self.source.streams if stream.fan_out is None}
+            direct = {
+                stream.name
+                for stream in self.source.streams
+                if stream.fan_out is None and stream.first_by is None
+            }
             assert all(item.error is not None for item in results)
             assert all(
                 any(name in (item.error or "") for name in (*names, "client id"))

@@ -81,15 +81,23 @@ class Shop:
         world, dirt: what is true, and the shop's own habits.
         channel: which marketplace.
         states_tax: whether tax stands beside the prices, or in them.
+        shows_unpaid: whether orders show before they are paid.
     """
 
-    def __init__(self, world: World, dirt: Dirt, channel: Channel, *, states_tax: bool) -> None:
+    def __init__(
+        self, world: World, dirt: Dirt, channel: Channel, *, states_tax: bool, shows_unpaid: bool = True
+    ) -> None:
         self.world, self.dirt, self.channel, self.states_tax = world, dirt, channel, states_tax
+        self._shows_unpaid = shows_unpaid
         self.name = channel.value
 
     @cached_property
     def orders(self) -> list[Order]:
-        return [order for order in self.world.orders.values() if order.channel is self.channel]
+        return [
+            order
+            for order in self.world.orders.values()
+            if order.channel is self.channel and (self._shows_unpaid or order.paid_at is not None)
+        ]
 
     @cached_property
     def opened_at(self) -> datetime:

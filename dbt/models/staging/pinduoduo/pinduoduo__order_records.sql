@@ -1,0 +1,1 @@
+{{ marketplace_order_records('pinduoduo', 'orders', 'refunds', states_tax=false) }}

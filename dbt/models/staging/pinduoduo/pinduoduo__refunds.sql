@@ -1,0 +1,1 @@
+{{ marketplace_refunds('pinduoduo', 'orders', 'refunds') }}

@@ -1,0 +1,1 @@
+{{ marketplace_returns('pinduoduo', 'orders', 'refunds', 'skus') }}

@@ -1,0 +1,1 @@
+{{ marketplace_shipments('pinduoduo', 'orders', 'parcels') }}

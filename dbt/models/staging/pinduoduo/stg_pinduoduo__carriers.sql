@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'pinduoduo__carriers'), keys=['carrier_id']) }}

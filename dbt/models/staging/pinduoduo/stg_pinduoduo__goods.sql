@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'pinduoduo__goods'), keys=['item_id']) }}
