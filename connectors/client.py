@@ -193,7 +193,7 @@ class Client:
         where = f"{self._source.name}.{stream.name}"
         path = ask.path or stream.path
         url = path if "://" in path.partition("?")[0] else self.base_url + path
-        if _origin(url) != _origin(self.base_url):
+        if _origin(url) != _origin(self.base_url) and not self._is_known(url):
             raise ProtocolError(f"{where}: the answer points to another host for its next page; refused")
         try:
             with self._http.stream(
@@ -231,6 +231,10 @@ class Client:
         if fault is not None:
             raise fault
         return Answer(content, body, headers)
+
+    def _is_known(self, url: str) -> bool:
+        origin = _origin(url)
+        return origin is not None and origin[0] == "https" and origin[1] in self._source.hosts
 
     def _heed(self, headers: dict[str, str]) -> None:
         """Note the source's clock, and wait before the next request when it says that the budget is used up."""

@@ -68,6 +68,8 @@ from connectors.pagination import (
 )
 
 __all__ = [
+from connectors.table import read_table
+from connectors.x12 import TransactionSet, read_x12
     "BLANK_IS_NULL",
     "CHILD_META_FIELDS",
     "META_FIELDS",
@@ -91,6 +93,7 @@ __all__ = [
     "Field",
     "FloatAmount",
     "FloatQuantity",
+    "Feed",
     "Gtin",
     "HeaderToken",
     "Instant",
@@ -122,6 +125,7 @@ __all__ = [
     "UtcInstant",
     "ask_everything",
     "decode_json",
+    "TransactionSet",
     "dig",
     "local_instant",
     "pair_text",
@@ -129,6 +133,8 @@ __all__ = [
 
 
 class Kind(StrEnum):
+    "read_table",
+    "read_x12",
     """What a source system is for; survivorship ranks by it."""
 
     POS = "pos"
@@ -315,6 +321,22 @@ class RateLimit(BaseModel):
     """The budget all streams of a source share: `requests` per `seconds`."""
 
     model_config = ConfigDict(frozen=True)
+class Feed(BaseModel):
+    """One kind of file that a source's own reader understands; a file is a document or several.
+
+    Args:
+        name: what the files are.
+        files: glob inside the source's inbox folder, such as `claims_*.csv`.
+        read: (file name, bytes) -> documents: raw rows of the source's one stream, their nested lists its children.
+            A `ValueError` puts the whole file into quarantine, with its message.
+    """
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    files: str = Field(min_length=1)
+    read: Callable[[str, bytes], list[dict[str, Any]]]
+
+
     requests: int
     seconds: float
 
@@ -332,7 +354,9 @@ class Source(BaseModel):
         limit: our own ceiling; the vendor's headers can only slow it further.
         decode: bytes of an answer -> Python values.
         fault: finds an error inside a 200 answer; returns the error to raise or None.
-        exports: for a source that reads files instead of answering requests.
+        hosts: other hosts of the vendor that an answer may point to for a download.
+        exports: for a source that reads files instead of answering requests, through column mappings.
+        feeds: for one that reads files in forms of its own; it has one stream.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -352,7 +376,9 @@ class Source(BaseModel):
     documentation: str = ""
 
     @model_validator(mode="after")
+    hosts: tuple[str, ...] = ()
     def _names_are_unique(self) -> Source:
+    feeds: tuple[Feed, ...] = ()
         names = [name for stream in self.streams for name in stream.tables]
         if len(names) != len(set(names)):
             raise ValueError(f"source {self.name}: two streams share a name")
@@ -362,6 +388,11 @@ class Source(BaseModel):
     def tables(self) -> dict[str, type[Record]]:
         """Every landing stream of the source, children included."""
         return {name: record for stream in self.streams for name, record in stream.tables.items()}
+    @property
+    def reads_files(self) -> bool:
+        """Whether it reads an inbox instead of asking a server."""
+        return bool(self.exports or self.feeds)
+
 
     def stream(self, name: str) -> Stream:
         """Find a stream by its name or a child's name.

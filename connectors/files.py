@@ -13,14 +13,16 @@ import re
 import time
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import fsspec
 import numpy as np
 import openpyxl
 import pyarrow as pa
@@ -29,7 +31,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from connectors.columnar import Coded, can_check, check, combine
-from connectors.declare import Export, Record, Source, Stream, stream_schemas
+from connectors.declare import Export, Feed, Record, Source, Stream, stream_schemas
 from connectors.errors import ConnectorError, DeclarationError, SkippableError, kind_of
 from connectors.extract import Progress, PullResult, committed, land_rows, payload_text, record_hash
 from connectors.landing import Batch, Landing, Rejection, RowOrigin
@@ -87,10 +89,96 @@ def pull_files(
         except ConnectorError as error:
             results.append(PullResult(source.name, stream.name, error=str(error), error_kind=kind_of(error)))
     for path in sorted(item for item in inbox.iterdir() if item.suffix.lower() in _SUFFIXES):
-        result = _pull_file(source, stream, exports, path, landing, progress, again)
+        result = _pull_export(source, stream, exports, path, landing, progress, again)
         if result is not None:
             results.append(result)
     return results
+
+
+def pull_feeds(
+    source: Source, inbox: str, landing: Landing, *, progress: Progress | None = None, again: bool = False
+) -> list[PullResult]:
+    """Land every document of the files in an inbox that have not landed yet.
+
+    Args:
+        source: a source with feeds.
+        inbox: a folder, or the URL of one that fsspec opens, such as `s3://bucket/rebates` or `sftp://host/inbox`.
+        landing, progress, again: as for `pull_files`.
+
+    Returns:
+        One result per file that was new or could not be read.
+    """
+    stream = source.streams[0]
+    try:
+        folder, root = fsspec.core.url_to_fs(inbox)
+        names = sorted(entry["name"] for entry in folder.ls(root, detail=True) if entry["type"] == "file")
+    except FileNotFoundError:
+        return []
+    except Exception as error:  # each kind of storage raises its own errors
+        fault = SkippableError(
+            f"the inbox {inbox} cannot be listed ({type(error).__name__}: {error}); check the address and its credentials"
+        )
+        return [
+            PullResult(source.name, stream.name, error=f"{source.name}: {fault}", error_kind=kind_of(fault))
+        ]
+    results = []
+    for place in names:
+        path = PurePosixPath(place)
+        if path.name.startswith("."):
+            continue
+        feed = next((item for item in source.feeds if path.match(item.files)), None)
+        result = _land_file(
+            source,
+            stream,
+            path.name,
+            landing,
+            again,
+            partial(_fetch, folder, place),
+            partial(_read_feed, stream, feed, path.name),
+        )
+        if result is not None:
+            results.append(result)
+            if progress is not None:
+                progress(source.name, f"{stream.name} {path.name}", result.pulled)
+    return results
+
+
+def _fetch(folder: Any, place: str) -> bytes:
+    try:
+        if folder.size(place) > MAX_FILE_BYTES:
+            raise SkippableError(f"{place}: larger than {MAX_FILE_BYTES >> 30} GiB; split it")
+        return bytes(folder.cat_file(place))
+    except OSError as error:
+        raise SkippableError(f"{place} cannot be read: {error}; check its permissions") from error
+
+
+def _read_feed(
+    stream: Stream, feed: Feed | None, name: str, batch: Batch, content: bytes, digest: str
+) -> None:
+    if feed is None:
+        raise DeclarationError(
+            f"{name}: no feed reads files of this name; rename it, or take it out of the inbox"
+        )
+    try:
+        rows = feed.read(name, content)
+    except (
+        Exception
+    ) as error:  # readers of damaged files raise zlib, XML, zip and lookup errors beside ValueError
+        fault = f"file: {error}" if isinstance(error, ValueError) else f"file: not readable: {error!r}"
+        # Without its rows no replay can land it: the sender must send it again, whole.
+        payload = {"file_name": name, "bytes": len(content)}
+        batch.count(stream.name, 1)
+        batch.reject(
+            Rejection(
+                stream.name,
+                RowOrigin(digest, 0, record_hash(payload)),
+                payload_text(payload),
+                f"{name}: {fault}",
+            )
+        )
+        return
+    batch.count(stream.name, len(rows))
+    land_rows(batch, stream, rows, digest, has_nul=True)
 
 
 def load_mapping(path: Path) -> Export:
@@ -108,7 +196,7 @@ def load_mapping(path: Path) -> Export:
         raise DeclarationError(f"{path.name}: {faults}") from error
 
 
-def _pull_file(
+def _pull_export(
     source: Source,
     stream: Stream,
     exports: Sequence[Export],
@@ -117,21 +205,42 @@ def _pull_file(
     progress: Progress | None,
     again: bool,
 ) -> PullResult | None:
-    started = time.perf_counter()
-    batch = landing.open_batch(source.name, stream)
-    try:
-        export = next((item for item in exports if path.match(item.files)), None)
+    export = next((item for item in exports if path.match(item.files)), None)
+
+    def fetch() -> bytes:
         if export is None:
             raise DeclarationError(
                 f"{path.name}: no mapping matches this file name; put a <name>{_MAPPING_SUFFIX} beside it"
             )
-        content = _read_whole(path)
+        return _read_whole(path)
+
+    def read(batch: Batch, content: bytes, digest: str) -> None:
+        assert export is not None  # else nothing was fetched
+        _read_into(batch, stream, export, path, content, digest, source.name, progress)
+
+    return _land_file(source, stream, path.name, landing, again, fetch, read)
+
+
+def _land_file(
+    source: Source,
+    stream: Stream,
+    name: str,
+    landing: Landing,
+    again: bool,
+    fetch: Callable[[], bytes],
+    read: Callable[[Batch, bytes, str], None],
+) -> PullResult | None:
+    """Archive a file and land what `read` makes of it as one batch; None where it has landed before."""
+    started = time.perf_counter()
+    batch = landing.open_batch(source.name, stream)
+    try:
+        content = fetch()
         if not content:
-            raise SkippableError(f"{path.name} is empty (0 bytes); ask for it again")
-        digest = batch.archive(content, path.name)
+            raise SkippableError(f"{name} is empty (0 bytes); ask for it again")
+        digest = batch.archive(content, name)
         if landing.has_landed(source.name, digest) and not again:
             return None
-        _read_into(batch, stream, export, path, content, digest, source.name, progress)
+        read(batch, content, digest)
         changed = batch.commit()
     except ConnectorError as error:
         batch.abandon()
@@ -146,12 +255,12 @@ def _pull_file(
     except Exception as error:
         # Not even what nobody foresaw may stop the other files; the log has the whole trace.
         batch.abandon()
-        _log.exception("%s: %s failed in a way nobody foresaw", source.name, path.name)
+        _log.exception("%s: %s failed in a way nobody foresaw", source.name, name)
         return PullResult(
             source.name,
             stream.name,
             seconds=time.perf_counter() - started,
-            error=f"{source.name}: {path.name} failed in a way nobody foresaw ({type(error).__name__}: {error}); nothing "
+            error=f"{source.name}: {name} failed in a way nobody foresaw ({type(error).__name__}: {error}); nothing "
             "of it landed. Report it with the log.",
             error_kind="unknown",
         )

@@ -32,7 +32,7 @@ from connectors import quarantine, registry
 from connectors.declare import Source, stream_schemas
 from connectors.errors import ConnectorError
 from connectors.extract import Progress, PullResult, pull_source, require_stream
-from connectors.files import pull_files
+from connectors.files import pull_feeds, pull_files
 from connectors.integrity import batch_digests, faulty_pages
 from connectors.landing import Landing
 from oms_core.audit import log
@@ -134,6 +134,9 @@ def open_builder(settings: Settings) -> Builder:
 
 def is_configured(source: Source, settings: Settings) -> bool:
     """Whether a source has what it needs: its secrets, its address where it asks for none, or files in its inbox."""
+    if source.feeds:
+        named = settings.values.get(f"ORDERHUB_{source.name.upper()}_URL")
+        return bool(named) or (settings.inbox / source.name).is_dir()
     if source.exports:
         return settings.inbox.is_dir() and any(settings.inbox.iterdir())
     prefix = f"ORDERHUB_{source.name.upper()}_"
@@ -225,6 +228,9 @@ def pull(
             progress(source, stream, rows)
 
     def one(source: Source) -> list[PullResult]:
+        if source.feeds:
+            place = settings.values.get(f"ORDERHUB_{source.name.upper()}_URL") or settings.inbox / source.name
+            return pull_feeds(source, str(place), landing, progress=seen, again=full)
         if source.exports:
             return pull_files(source, settings.inbox, landing, progress=seen, again=full)
         return pull_source(

@@ -267,10 +267,10 @@ def _xlsx(rows: list[_Row], dirt: Dirt, month: str) -> bytes:
         )
         if dirt.chance(f"{month}/missing", 0.5):
             sheet.append((rows[0].order_number, None, "", "赠品", "若干", None, None, "CNY", "", "", "中国"))
-    return _saved(book)
+    return saved_workbook(book)
 
 
-def _saved(book: openpyxl.Workbook) -> bytes:
+def saved_workbook(book: openpyxl.Workbook) -> bytes:
     """Save a workbook without the hour it was saved at, so that equal orders give equal bytes."""
     book.properties.created = datetime(2026, 1, 1)
     first = io.BytesIO()
