@@ -66,10 +66,10 @@ from connectors.pagination import (
     TokenPages,
     dig,
 )
-
-__all__ = [
 from connectors.table import read_table
 from connectors.x12 import TransactionSet, read_x12
+
+__all__ = [
     "BLANK_IS_NULL",
     "CHILD_META_FIELDS",
     "META_FIELDS",
@@ -90,10 +90,10 @@ from connectors.x12 import TransactionSet, read_x12
     "Currency",
     "Export",
     "FatalError",
+    "Feed",
     "Field",
     "FloatAmount",
     "FloatQuantity",
-    "Feed",
     "Gtin",
     "HeaderToken",
     "Instant",
@@ -121,20 +121,20 @@ from connectors.x12 import TransactionSet, read_x12
     "Stream",
     "ThrottledError",
     "TokenPages",
+    "TransactionSet",
     "UnixInstant",
     "UtcInstant",
     "ask_everything",
     "decode_json",
-    "TransactionSet",
     "dig",
     "local_instant",
     "pair_text",
+    "read_table",
+    "read_x12",
 ]
 
 
 class Kind(StrEnum):
-    "read_table",
-    "read_x12",
     """What a source system is for; survivorship ranks by it."""
 
     POS = "pos"
@@ -317,10 +317,6 @@ class Export(BaseModel):
     is_signed: bool = False
 
 
-class RateLimit(BaseModel):
-    """The budget all streams of a source share: `requests` per `seconds`."""
-
-    model_config = ConfigDict(frozen=True)
 class Feed(BaseModel):
     """One kind of file that a source's own reader understands; a file is a document or several.
 
@@ -337,6 +333,10 @@ class Feed(BaseModel):
     read: Callable[[str, bytes], list[dict[str, Any]]]
 
 
+class RateLimit(BaseModel):
+    """The budget all streams of a source share: `requests` per `seconds`."""
+
+    model_config = ConfigDict(frozen=True)
     requests: int
     seconds: float
 
@@ -372,27 +372,27 @@ class Source(BaseModel):
     headers: dict[str, str] = Field(default_factory=dict)
     decode: Callable[[bytes], Any] = decode_json
     fault: Callable[[Any], ConnectorError | None] = _no_fault
+    hosts: tuple[str, ...] = ()
     exports: tuple[Export, ...] = ()
+    feeds: tuple[Feed, ...] = ()
     documentation: str = ""
 
     @model_validator(mode="after")
-    hosts: tuple[str, ...] = ()
     def _names_are_unique(self) -> Source:
-    feeds: tuple[Feed, ...] = ()
         names = [name for stream in self.streams for name in stream.tables]
         if len(names) != len(set(names)):
             raise ValueError(f"source {self.name}: two streams share a name")
         return self
 
     @property
-    def tables(self) -> dict[str, type[Record]]:
-        """Every landing stream of the source, children included."""
-        return {name: record for stream in self.streams for name, record in stream.tables.items()}
-    @property
     def reads_files(self) -> bool:
         """Whether it reads an inbox instead of asking a server."""
         return bool(self.exports or self.feeds)
 
+    @property
+    def tables(self) -> dict[str, type[Record]]:
+        """Every landing stream of the source, children included."""
+        return {name: record for stream in self.streams for name, record in stream.tables.items()}
 
     def stream(self, name: str) -> Stream:
         """Find a stream by its name or a child's name.
