@@ -38,7 +38,7 @@ class GateContext:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self._gx: Any = None
-        self._assets: dict[str, Any] = {}
+        self._asset: Any = None
         self._fresh: list[Any] = []
         self._marks: dict[Path, str] = {}
 
@@ -64,8 +64,7 @@ class GateContext:
         context = self._context()
         from great_expectations.core.expectation_suite import ExpectationSuite
 
-        asset = self._asset(suite.name)
-        batch = asset.get_batch(asset.build_batch_request(options={"dataframe": frame}))
+        batch = self._asset.get_batch(self._asset.build_batch_request(options={"dataframe": frame}))
         built = ExpectationSuite(
             name=suite.name,
             expectations=[_expectation(expect, position) for position, expect in enumerate(suite.expects)],
@@ -128,13 +127,9 @@ class GateContext:
                 },
             )
             self._gx = gx.get_context(mode="ephemeral", project_config=config)
-            self._source = self._gx.data_sources.add_pandas("orderhub")
+            # One for all suites: GX writes out every asset whenever one is added, and keeps the frame last seen of each.
+            self._asset = self._gx.data_sources.add_pandas("orderhub").add_dataframe_asset("frame")
         return self._gx
-
-    def _asset(self, name: str) -> Any:
-        if name not in self._assets:
-            self._assets[name] = self._source.add_dataframe_asset(name)
-        return self._assets[name]
 
     def _keep_suite(self, context: Any, suite: Suite, built: Any) -> None:
         from great_expectations.data_context.types.resource_identifiers import ExpectationSuiteIdentifier

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +43,7 @@ class Builder:
         self._folder = home / "dbt"
         self._process: subprocess.Popen[str] | None = None
         self._is_parsed = self._is_dismissed = False
+        self._sources: frozenset[str] | None = None
         self._starting = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -52,16 +54,27 @@ class Builder:
     ) -> None:
         self.close()
 
-    def start(self) -> None:
-        """Let dbt import and parse in the background. The first build does so, too; starting twice is harmless."""
+    def start(self, sources: Collection[str] | None = None) -> None:
+        """Let dbt import and parse in the background. The first build does so, too; starting twice is harmless.
+
+        Args:
+            sources: the source systems that have rows. Staging of others is neither parsed nor built, and unit tests are
+                left out. The whole project by default.
+        """
         with self._starting:
-            if self._process is not None and self._is_dismissed:
+            wanted = None if sources is None else frozenset(sources)
+            is_short = self._sources is not None and (wanted is None or not wanted <= self._sources)
+            if self._process is not None and (self._is_dismissed or is_short):
                 self.close()
             if self._process is None:
+                self._sources = wanted
                 self._process = self._begin()
 
     def _begin(self) -> subprocess.Popen[str]:
         self._folder.mkdir(parents=True, exist_ok=True)
+        staging = DBT_PROJECT / "models" / "staging"
+        known = {place.name for place in staging.glob("*/")} if staging.is_dir() else set()
+        silent = set() if self._sources is None else known - self._sources
         environment = self._warehouse.dbt_environment()
         target = environment.pop("ORDERHUB_DBT_TARGET")
         environment |= {
@@ -71,9 +84,12 @@ class Builder:
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         }
         options = [
-            "--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target", target,
+            "--project-dir", str(self._project_without(silent) if silent else DBT_PROJECT),
+            "--profiles-dir", str(DBT_PROJECT), "--target", target,
             "--log-level", "none", "--log-level-file", "info", "--no-use-colors",
         ]  # fmt: skip
+        if silent:
+            options += ["--vars", json.dumps({"silent_sources": sorted(silent)})]
         process = subprocess.Popen(
             [sys.executable, "-m", "oms_core.dbt_process"],
             stdin=subprocess.PIPE,
@@ -85,23 +101,35 @@ class Builder:
         _write(process, {"environment": environment, "options": options})
         return process
 
-    def build(self, select: Sequence[str], exclude: Sequence[str] = ()) -> BuildResult:
+    def _project_without(self, silent: Collection[str]) -> Path:
+        """The project as links in a folder of ours, beside a list of what dbt is to overlook in it."""
+        parts = sorted(path for path in DBT_PROJECT.iterdir() if path.name not in ("target", "logs"))
+        ignored = [*(f"models/staging/{name}/" for name in sorted(silent)), "models/**/*__unit_tests.yml"]
+        mark = hashlib.sha256(repr((parts, ignored)).encode()).hexdigest()[:16]
+        folder = self._folder / f"project-{mark}"
+        folder.mkdir(exist_ok=True)
+        for part in parts:
+            with contextlib.suppress(FileExistsError):  # of an earlier run
+                (folder / part.name).symlink_to(part)
+        (folder / ".dbtignore").write_text("\n".join(ignored) + "\n")
+        return folder
+
+    def build(self, select: Sequence[str]) -> BuildResult:
         """Run `dbt build` on part of the project, with its data tests.
 
         Args:
             select: dbt selectors, such as ["staging", "intermediate"].
-            exclude: selectors of what to leave out.
 
         Raises:
             WarehouseError: a model could not be built; tests that fail are in the result.
         """
         # A test runs once everything it looks at is built.
         command = ["build", "--indirect-selection", "buildable", "--exclude-resource-type", "unit_test"]
-        command += ["--select", *select]
-        return self._run([*command, "--exclude", *exclude] if exclude else command)
+        return self._run([*command, "--select", *select])
 
     def run_unit_tests(self) -> BuildResult:
         """Run dbt's unit tests. They need the models built, since dbt reads column types from there, but no data."""
+        self.start()
         return self._run(["test", "--select", "test_type:unit"])
 
     def dismiss(self) -> None:
@@ -130,7 +158,8 @@ class Builder:
         process.stdout.close()
 
     def _run(self, command: Sequence[str]) -> BuildResult:
-        self.start()
+        if self._process is None or self._is_dismissed:
+            self.start(self._sources)
         if not self._is_parsed:
             self._refuse(self._receive()["error"])
             self._is_parsed = True

@@ -10,6 +10,7 @@ Lines out:  {"error"} once parsed, then {"error", "results"} for each invocation
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -33,6 +34,8 @@ def main() -> None:
         if first is None:
             return
         os.environ.update(first["environment"])
+        # Most of what dbt makes stays until the end; looking through it for garbage again and again takes a tenth of the time.
+        gc.set_threshold(50_000, 20, 20)
         project, error = _parse(first["options"])
         answer: dict[str, Any] = {"error": error}
         while True:
@@ -42,9 +45,10 @@ def main() -> None:
             copy = project.deepcopy() if project is not None else None
             message = asked.get()
             if message is None:
-                return
+                # Nothing is left to do, and taking all of dbt apart takes a while and keeps its memory.
+                os._exit(0)
             is_idle.clear()
-            answer = _invoke(copy, [*message["command"], *first["options"]])
+            answer = _invoke(copy, [*message["command"], *_pointless(copy), *first["options"]])
 
 
 def _listen(asked: SimpleQueue[dict[str, Any] | None], is_idle: threading.Event) -> None:
@@ -67,6 +71,17 @@ def _parse(options: list[str]) -> tuple[Any, str | None]:
     outcome = dbtRunner().invoke(["parse", *options])
     _close_log()
     return outcome.result, _sentence(outcome.exception)
+
+
+def _pointless(project: Any) -> list[str]:
+    """Options that leave out the tests of unions that no source feeds: without rows they can only pass."""
+    unions = {
+        node.unique_id
+        for node in project.nodes.values()
+        if "macro.orderhub.union_sources" in node.depends_on.macros and not node.depends_on.nodes
+    }
+    tests = [node.name for node in project.nodes.values() if getattr(node, "attached_node", None) in unions]
+    return ["--exclude", *sorted(tests)] if tests else []
 
 
 def _invoke(project: Any, arguments: list[str]) -> dict[str, Any]:

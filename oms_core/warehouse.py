@@ -247,7 +247,7 @@ class DuckDBWarehouse:
     @contextlib.contextmanager
     def stream(self, query: str) -> Iterator[pa.RecordBatchReader]:
         with self._connect() as connection:
-            reader = connection.sql(query).to_arrow_reader(50_000)
+            reader = connection.sql(query).to_arrow_reader(20_000)
             assert reader is not None
             yield reader
 

@@ -179,9 +179,14 @@ from {{ relation }}
 {%- endmacro %}
 
 
-{#- Union of every source's conformed model of an entity, from var sources_by_entity; empty but typed with none. -#}
+{#-
+  Union of every source's conformed model of an entity, from var sources_by_entity; empty but typed with none.
+
+  A run leaves sources without rows out of the project and names them in var silent_sources. So the union is the only way from
+  a source's models to the others.
+-#}
 {% macro union_sources(entity) %}
-    {%- set sources = var('sources_by_entity')[entity] -%}
+    {%- set sources = var('sources_by_entity')[entity] | reject('in', var('silent_sources')) | list -%}
     {%- for source in sources %}
 select * from {{ ref(source ~ '__' ~ entity) }}
         {%- if not loop.last %}

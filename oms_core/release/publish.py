@@ -225,7 +225,8 @@ def _publish_table(connection: Connection, offer: _Offer, release_id: int) -> Pu
             connection,
             (HISTORY_SCHEMA, name),
             [*load.columns, "row_hash", "release_from"],
-            load.changed_lines(),
+            _ahead(load.changed_lines()),
+            is_fresh=not existing,
         )
         hashes = load.sorted_hashes()
         closed = _close(connection, name, release_id, before.unseen())
@@ -257,6 +258,15 @@ def _publish_table(connection: Connection, offer: _Offer, release_id: int) -> Pu
             if c not in offer.types and c not in ("row_hash", "release_from", "release_to")
         ),
     )
+
+
+def _ahead(chunks: Iterator[memoryview]) -> Iterator[memoryview]:
+    """The same chunks; the next one is made while PostgreSQL takes in the one before."""
+    with ThreadPoolExecutor(1) as aside:
+        coming = aside.submit(next, chunks, None)
+        while (chunk := coming.result()) is not None:
+            coming = aside.submit(next, chunks, None)
+            yield chunk
 
 
 class _Load:

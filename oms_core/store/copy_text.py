@@ -132,9 +132,22 @@ def _layout(lines: pa.StringArray) -> tuple[NDArray[np.int32], memoryview]:
 
 
 def copy_in(
-    connection: Connection, table: tuple[str, str], columns: Sequence[str], chunks: Iterable[memoryview]
+    connection: Connection,
+    table: tuple[str, str],
+    columns: Sequence[str],
+    chunks: Iterable[memoryview],
+    *,
+    is_fresh: bool = False,
 ) -> int:
     """COPY text lines (each with its line end) into a table; part of the connection's transaction.
+
+    Args:
+        connection: in whose transaction the rows are written.
+        table: schema and name.
+        columns: names of the columns, in the order of the lines.
+        chunks: one or more lines each.
+        is_fresh: this transaction made the table. Its rows are then written as they will stay (FREEZE), where PostgreSQL
+            would else mark each page again when it is first read after the commit.
 
     Returns:
         The number of rows written.
@@ -142,8 +155,10 @@ def copy_in(
     Raises:
         StoreError: PostgreSQL refuses a row; the message carries its word and the line.
     """
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
-        sql.Identifier(*table), sql.SQL(", ").join(map(sql.Identifier, columns))
+    statement = sql.SQL("COPY {} ({}) FROM STDIN{}").format(
+        sql.Identifier(*table),
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+        sql.SQL(" WITH (FREEZE)" if is_fresh else ""),
     )
     with _driver(connection).cursor() as cursor:
         try:

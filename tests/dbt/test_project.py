@@ -121,6 +121,18 @@ def test_sources_by_entity_names_exactly_the_conformed_models() -> None:
     assert {entity: sorted(names) for entity, names in declared.items()} == built
 
 
+def test_sources_without_rows_can_be_left_out_of_a_run() -> None:
+    """Only the unions, which know of it, and files of unit tests, which no run looks at, reach into a source's models."""
+    staging = PROJECT / "models" / "staging"
+    homes = {path.stem: path.parent.name for path in staging.rglob("*.sql")}
+    for path in [*(PROJECT / "models").rglob("*.sql"), *(PROJECT / "models").rglob("*.yml")]:
+        if not path.name.endswith("__unit_tests.yml"):
+            for name in re.findall(r"ref\(\s*['\"](\w+)['\"]", path.read_text()):
+                assert homes.get(name) in (None, path.parent.name), (
+                    f"{path} reaches {name} other than by union_sources"
+                )
+
+
 def test_every_source_folder_declares_fresh_landing_tables() -> None:
     for folder in SOURCE_FOLDERS:
         path = PROJECT / "models" / "staging" / folder / f"_{folder}__sources.yml"
