@@ -35,7 +35,7 @@ from connectors.extract import Progress, PullResult, pull_source, require_stream
 from connectors.files import pull_feeds, pull_files
 from connectors.integrity import batch_digests, faulty_pages
 from connectors.landing import Landing
-from oms_core.audit import log
+from oms_core.audit import configuration, log
 from oms_core.audit.checkpoint import Signer, Verifier, stored
 from oms_core.audit.verify import LandingCheck, Verdict, take_checkpoint, verify
 from oms_core.builder import DBT_PROJECT, Builder
