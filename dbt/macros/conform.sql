@@ -72,6 +72,23 @@
             ('uom', 'text'), ('reason', 'text'), ('returned_at', 'instant'), ('promised_amount', money),
             ('currency', 'text'),
         ],
+        'order_lots': [
+            ('order_record_id', 'text'), ('lot_id', 'text'), ('lot_number', 'text'), ('gtin14', 'text'),
+            ('qty', 'quantity'), ('uom', 'text'),
+        ],
+        'lot_links': [
+            ('from_lot_id', 'text'), ('to_lot_id', 'text'), ('occurred_at', 'instant'), ('biz_step', 'text'),
+        ],
+        'lot_origins': [
+            ('lot_id', 'text'), ('lot_number', 'text'), ('origin_country', 'text'), ('supplier_key', 'text'),
+            ('born_at', 'instant'),
+        ],
+        'lot_certificates': [('lot_id', 'text'), ('certificate_id', 'text')],
+        'temperature_readings': [
+            ('order_record_id', 'text'), ('shipment_key', 'text'), ('location_key', 'text'), ('sensor_id', 'text'),
+            ('measured_at', 'instant'), ('measured_until', 'instant'), ('temperature_c', 'quantity'),
+            ('lowest_c', 'quantity'), ('highest_c', 'quantity'),
+        ],
         'tickets': [
             ('ticket_key', 'text'), ('order_record_id', 'text'), ('customer_key', 'text'), ('ticket_type', 'text'),
             ('ticket_status', 'text'), ('priority', 'text'), ('via_channel', 'text'), ('opened_at', 'instant'),

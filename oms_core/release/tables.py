@@ -41,6 +41,7 @@ RELEASED_TABLES: Mapping[str, ReleasedTable] = {
         ReleasedTable("fct_payments", ("payment_id",), ("order_id",)),
         ReleasedTable("fct_refunds", ("refund_id",), ("order_id",)),
         ReleasedTable("fct_returns", ("return_id",), ("order_id",)),
+        ReleasedTable("fct_order_lots", ("order_lot_id",), ("order_id", "lot_id", "lot_number")),
         ReleasedTable("fct_tickets", ("ticket_id",), ("order_id", "customer_id")),
         ReleasedTable("fct_inventory_positions", ("position_id",), ("sku_id", "location_id")),
         ReleasedTable("fct_rebates", ("rebate_id",)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,6 +14,7 @@ from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.generate import generate
 from connectors.sandbox.server import Sandbox
+from connectors.sandbox.supply import RANGES, Supply, is_chilled, readings
 from connectors.sandbox.world import Order, World
 from connectors.sandbox.zendesk import Twin as ServiceDesk
 from oms_core.warehouse import open_warehouse
@@ -95,3 +97,66 @@ def test_returned_goods_are_the_worlds(told: Told) -> None:
             compared += 1
             assert row["returned_unit_qty"] == sum(given.quantity for given in order.returns), order.order_id
     assert compared > len(told.orders) / 2
+
+
+def _named(row: dict[str, Any], attribute: str) -> set[str]:
+    return set(json.loads(row[attribute] or "[]"))
+
+
+def test_origins_are_those_of_the_raw_material_in_every_lot(told: Told) -> None:
+    supply = Supply(told.world)
+    names = {row["customer_id"]: row["full_name"] for row in told.rows("select * from marts.dim_customers")}
+    whole = 0
+    for golden, order in told.true_order.items():
+        row = told.orders[golden]
+        if row["origin_countries"] is None:
+            continue
+        lots = _named(row, "lot_numbers")
+        assert lots <= {line.lot_id for line in order.lines}, order.order_id
+        raws = {raw for lot in lots for raw in supply.raw_of(lot)}
+        # A wrong origin that was declared an error must not show, whatever else is unknown.
+        assert _named(row, "origin_countries") <= {raw.country for raw in raws}, order.order_id
+        assert {names[party] for party in _named(row, "supplier_party_ids")} == {
+            raw.supplier.name for raw in raws
+        }
+        assert _named(row, "certificate_ids") == {raw.certificate for raw in raws if raw.certificate}
+        if row["traceability_ratio"] == 1:
+            whole += 1
+            assert _named(row, "origin_countries") == {raw.country for raw in raws}, order.order_id
+            assert sum(line.quantity for line in order.lines) == row["unit_qty"]
+            assert lots == {line.lot_id for line in order.lines}, order.order_id
+    assert whole > 20
+
+
+def test_what_left_without_its_lots_is_not_traced(told: Told) -> None:
+    for golden, order in told.true_order.items():
+        row = told.orders[golden]
+        if row["traceability_ratio"] == 0 and row["origin_countries"] is None:
+            seen = told.rows(f"select * from marts.fct_order_lots where order_id = '{golden}'")
+            assert seen == [], order.order_id
+
+
+def test_the_cold_chain_broke_where_the_world_says(told: Told) -> None:
+    warm_highest = max(highest for _, highest in RANGES.values())
+    broken = intact = 0
+    for golden, order in told.true_order.items():
+        row = told.orders[golden]
+        if row["is_cold_chain_intact"] is None:
+            continue
+        chilled = [item for item in order.shipments if is_chilled(told.world, order, item)]
+        values = [reading.celsius for item in chilled for reading in readings(told.world, item)]
+        warm = [value for value in values if value > warm_highest]
+        assert (row["excursion_count"] > 0) == bool(warm), order.order_id
+        assert row["is_cold_chain_intact"] == (not warm), order.order_id
+        if warm:
+            broken += 1
+            # A logger that reports spans of two hours makes the excursion longer by up to two of them.
+            assert 30 * len(warm) - 60 <= row["excursion_minutes"] <= 30 * len(warm) + 240, order.order_id
+        else:
+            intact += 1
+            assert row["excursion_minutes"] == 0, order.order_id
+        if all(item.delivered_at is not None for item in chilled):
+            assert row["min_temperature_c"] == min(values), order.order_id
+            assert row["max_temperature_c"] == max(values), order.order_id
+    assert broken > 0
+    assert intact > 3

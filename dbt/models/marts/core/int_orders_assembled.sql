@@ -110,6 +110,12 @@ tickets as (
     group by order_id
 ),
 
+-- A repository that tells of any lot would tell of this order's.
+repository as (
+    select count(*) > 0 as is_connected
+    from {{ ref('fct_order_lots') }}
+),
+
 -- A desk that tells of any ticket would tell of this order's.
 desk as (
     select count(*) > 0 as is_connected
@@ -184,7 +190,26 @@ select
     goods.category_codes,
     goods.has_bundle,
     goods.needs_cold_chain,
-    goods.lot_numbers,
+    coalesce(origins.lot_numbers, goods.lot_numbers) as lot_numbers,
+    origins.origin_countries,
+    origins.supplier_party_ids,
+    origins.certificate_ids,
+    case
+        when goods.unit_qty > 0 and origins.order_id is not null then
+            {{ rounded_ratio(
+                'cast(least(origins.traced_qty, goods.unit_qty) * 1000 as bigint)', 'cast(goods.unit_qty * 1000 as bigint)'
+            ) }}
+        when
+            repository.is_connected and goods.unit_qty > 0
+            and (coalesce(timings.furthest_step, 0) >= 6 or survived.order_type = 'pos')
+            then 0
+    end as traceability_ratio,
+    cold.min_temperature_c,
+    cold.max_temperature_c,
+    cold.excursion_minutes,
+    cold.excursion_count,
+    cold.sensor_coverage_ratio,
+    cold.is_cold_chain_intact,
     coalesce(shipments.gross_weight_kg, goods.goods_weight_kg) as gross_weight_kg,
     coalesce(shipments.volume_m3, goods.goods_volume_m3) as volume_m3,
     shipments.gross_weight_kg is null as is_weight_of_goods,
@@ -252,7 +277,9 @@ select
         coalesce(refunds.last_changed_at, documents.last_changed_at),
         coalesce(shipments.last_changed_at, documents.last_changed_at),
         coalesce(returned.last_changed_at, documents.last_changed_at),
-        coalesce(tickets.last_changed_at, documents.last_changed_at)
+        coalesce(tickets.last_changed_at, documents.last_changed_at),
+        coalesce(origins.last_changed_at, documents.last_changed_at),
+        coalesce(cold.last_changed_at, documents.last_changed_at)
     ) as last_changed_at
 from {{ ref('int_orders_survived') }} as survived
 inner join documents on survived.order_id = documents.order_id
@@ -269,4 +296,7 @@ left join {{ ref('golden_customers') }} as customers on survived.customer_id = c
 inner join {{ ref('int_order_fx') }} as fx on survived.order_id = fx.order_id
 left join promised on survived.order_id = promised.order_id
 left join tickets on survived.order_id = tickets.order_id
+left join {{ ref('int_order_origins') }} as origins on survived.order_id = origins.order_id
+left join {{ ref('int_order_cold_chain') }} as cold on survived.order_id = cold.order_id
 cross join desk
+cross join repository

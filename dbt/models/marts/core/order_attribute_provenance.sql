@@ -9,7 +9,7 @@
     'tax_amount': 'money', 'duty_amount': 'money', 'net_amount': 'money', 'channel_fee_amount': 'channel_fee',
     'ship_to_country': 'address', 'ship_to_region': 'address', 'ship_to_city': 'address',
     'ship_to_postcode': 'address', 'service_level': 'service_level', 'line_count': 'lines', 'unit_qty': 'lines',
-    'distinct_sku_count': 'lines', 'lot_numbers': 'lines',
+    'distinct_sku_count': 'lines',
 } -%}
 {#- Amounts that a document states: {attribute: (unit, when they are no sum)}. -#}
 {%- set stated_amounts = {
@@ -23,6 +23,7 @@
 {%- set with_money = 'inner join ' ~ ref('int_order_money') ~ ' as money on orders.order_id = money.order_id' -%}
 {%- set payments = ref('fct_payments') -%}
 {%- set shipments = ref('fct_shipments') -%}
+{%- set readings = ref('fct_temperature_readings') -%}
 {%- set is_sent = "records.is_counted and coalesce(records.shipment_status, '') <> 'cancelled'" -%}
 {%- set without_level = 'inner join ' ~ survived ~ ' as survived
         on orders.order_id = survived.order_id and survived.record_service_level is null' -%}
@@ -45,6 +46,14 @@
     ('is_test', 'all_documents', ref('int_order_records_linked'), 'records.is_test is not null', ''),
     ('return_count', 'all_returns', ref('fct_returns'), 'records.is_counted', ''),
     ('returned_unit_qty', 'all_returns', ref('fct_returns'), 'records.is_counted', ''),
+    ('lot_numbers', 'all_lots', ref('fct_order_lots'), 'true', ''),
+    ('traceability_ratio', 'all_lots', ref('fct_order_lots'), 'true', ''),
+    ('lot_numbers', 'all_lines', ref('fct_order_lines'), 'records.lot_number is not null and not exists (
+        select 1 from ' ~ ref('fct_order_lots') ~ ' as lots where orders.order_id = lots.order_id)', ''),
+    ('min_temperature_c', 'extreme_reading', readings, 'records.lowest_c = orders.min_temperature_c', ''),
+    ('max_temperature_c', 'extreme_reading', readings, 'records.highest_c = orders.max_temperature_c', ''),
+    ('excursion_minutes', 'readings_out_of_range', readings, 'records.is_out_of_range', ''),
+    ('excursion_count', 'readings_out_of_range', readings, 'records.is_out_of_range', ''),
     ('ticket_count', 'all_tickets', ref('fct_tickets'), 'not records.is_merged', ''),
     ('first_ticket_at', 'all_tickets', ref('fct_tickets'), 'not records.is_merged', ''),
     ('has_open_ticket', 'all_tickets', ref('fct_tickets'), 'not records.is_merged', ''),
@@ -187,6 +196,23 @@ located as (
     inner join {{ ref('golden_skus') }} as golden on lines.sku_id = golden.sku_id
     inner join {{ ref('int_sku_records') }} as records on golden.{{ unit }}_record_id = records.record_id
     where orders.{{ attribute }} is not null and {{ condition }}
+    {%- endfor %}
+
+    {%- for attribute, relation, told in [
+        ('origin_countries', 'int_lot_origins', 'origin_country'), ('supplier_party_ids', 'int_lot_origins', 'supplier_key'),
+        ('certificate_ids', 'int_lot_certificates', 'certificate_id'),
+    ] %}
+    union all
+    select distinct
+        orders.order_id,
+        '{{ attribute }}' as attribute,
+        'all_ancestors' as rule,
+        records.{{ lineage | join(', records.') }}
+    from {{ orders }} as orders
+    inner join {{ ref('fct_order_lots') }} as lots on orders.order_id = lots.order_id
+    inner join {{ ref('int_lot_ancestry') }} as ancestry on lots.lot_id = ancestry.lot_id
+    inner join {{ ref(relation) }} as records on ancestry.ancestor_lot_id = records.lot_id
+    where orders.{{ attribute }} is not null and records.{{ told }} is not null
     {%- endfor %}
 
     -- One record may be a document, a shipment and an event at once.
