@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.middleware.base import RequestResponseEndpoint
 
-from oms_core.api import history, identity, problems
+from oms_core.api import fulfilment, history, identity, problems
 from oms_core.api.access import Access, Reading
 from oms_core.api.models import Customer, Health, Order, Release, Releases, Sku
 from oms_core.release.read import current_release, list_releases, resolve
@@ -20,6 +20,13 @@ from oms_core.store.released import CUSTOMER, ORDER, SKU, Entity, Found, Release
 
 _LONGEST_PATH = 1024
 _MOST_ORDER_IDS = 1000
+# Requests that carry a body, and how long it may be.
+_BODIES = (
+    ("POST", "/identity/", identity.MOST_BODY),
+    ("POST", "/inventory/", fulfilment.MOST_BODY),
+    ("PUT", "/inventory/", fulfilment.MOST_BODY),
+    ("POST", "/reservations", fulfilment.MOST_BODY),
+)
 
 Number = Annotated[
     str, Path(min_length=1, max_length=200, description="Golden id, or any number any system uses")
@@ -64,10 +71,13 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
             return problems.problem(
                 request, 414, "invalid-request", f"the address is longer than {_LONGEST_PATH} bytes"
             )
-        most = (
-            identity.MOST_BODY
-            if request.method == "POST" and request.url.path.startswith("/identity/")
-            else 0
+        most = next(
+            (
+                allowed
+                for method, start, allowed in _BODIES
+                if request.method == method and request.url.path.startswith(start)
+            ),
+            0,
         )
         length = request.headers.get("content-length", "0")
         if "transfer-encoding" in request.headers or not length.isdecimal() or int(length) > most:
@@ -178,6 +188,7 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
 
     app.include_router(history.router(database, access))
     app.include_router(identity.router(database, access))
+    app.include_router(fulfilment.router(database, access))
     document = app.openapi
 
     def openapi() -> dict[str, Any]:

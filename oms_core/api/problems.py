@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
 
 from oms_core.api.models import Decision, Problem
+from oms_core.fulfilment.errors import ForeignError, FulfilmentError, RefusedError, RequestError, UnknownError
 from oms_core.identity.lookup import AmbiguousKeyError
 from oms_core.identity.scoring.model import ModelError
 from oms_core.identity.stewardship import plain
@@ -31,6 +32,7 @@ from oms_core.store.errors import AmbiguousError, DatabaseUnavailableError, NotR
 
 _log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
+_STATUSES = {RequestError: 422, UnknownError: 404, ForeignError: 403, RefusedError: 409}
 _TITLES = {
     "not-released": "Not found in this release",
     "ambiguous-number": "The number belongs to several",
@@ -44,6 +46,28 @@ _TITLES = {
     "version-needed": "Say which version was seen",
     "activation-refused": "The model may not be activated yet",
     "fault": "The server failed",
+    "unknown-sku": "No such SKU",
+    "unknown-node": "No such node",
+    "unknown-reservation": "No such reservation",
+    "other-tenant": "The reservation is another tenant's",
+    "insufficient-stock": "There is too little",
+    "node-closed": "The node is closed",
+    "key-reused": "The idempotency key was used for another request",
+    "movement-reused": "The movement's id was used for another movement",
+    "reservation-expired": "The reservation expired",
+    "reservation-state": "The reservation is in another state",
+    "cap-below-held": "The channel holds more already",
+    "bad-request": "The request makes no sense",
+    "bad-quantity": "The quantity makes no sense",
+    "fractional-quantity": "What is counted comes whole",
+    "other-unit": "The SKU is kept in another unit",
+    "unit-needed": "The unit is needed",
+    "bad-ttl": "The time to live makes no sense",
+    "bad-date": "The date is past",
+    "bad-movement": "The movement makes no sense",
+    "not-held": "The reservation holds less",
+    "other-expiry": "The lot is good until another day",
+    "from-the-future": "The movement is from the future",
 }
 
 
@@ -140,6 +164,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ModelError)
     def _refused(request: Request, error: Exception) -> JSONResponse:
         return problem(request, 422, "invalid-request", str(error))
+
+    @app.exception_handler(FulfilmentError)
+    def _fulfilment(request: Request, error: FulfilmentError) -> JSONResponse:
+        status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
+        return problem(request, status, error.code, str(error), **error.details)
 
     @app.exception_handler(DatabaseUnavailableError)
     @app.exception_handler(NoConnectionFree)

@@ -353,6 +353,41 @@ api_keys = Table(
     Index("api_keys_in_force", "role", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
 )
 
+person_keys = Table(
+    "person_keys",
+    metadata,
+    Column(
+        "person_id",
+        Text,
+        primary_key=True,
+        comment="golden customer id, or the order's where it has no customer",
+    ),
+    Column("key", LargeBinary, nullable=False),
+    CheckConstraint("length(key) = 32", name="key_is_whole"),
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("person_id", Text, nullable=False),
+    Column("erased_at", _INSTANT, nullable=False, server_default=text("now()")),
+    Column("erased_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+erased_records = Table(
+    "erased_records",
+    metadata,
+    Column(
+        "record_id",
+        Text,
+        primary_key=True,
+        comment="source records whose personal values are not taken in again",
+    ),
+    Column("erasure_id", BigInteger, ForeignKey(erasures.c.id), nullable=False),
+)
+
 configurations = Table(
     "configurations",
     metadata,
@@ -490,13 +525,7 @@ stock_movements = Table(
     Column("told_at", _INSTANT, nullable=False, server_default=text("clock_timestamp()")),
     Column("is_absorbed", Boolean, nullable=False, comment="a release counts it; it is on top no longer"),
     _one_of("kind", MOVEMENT_KINDS),
-    Index(
-        "stock_movements_on_top",
-        "sku_id",
-        "location_id",
-        "lot_number",
-        postgresql_where=text("NOT is_absorbed"),
-    ),
+    Index("stock_movements_of_lot", "sku_id", "location_id", "lot_number", "recorded_at"),
 )
 
 reservations = Table(

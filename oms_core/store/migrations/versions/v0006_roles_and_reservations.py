@@ -133,7 +133,7 @@ COMMENT ON COLUMN orderhub.stock_movements.qty IS 'signed in adjustments; what l
 COMMENT ON COLUMN orderhub.stock_movements.recorded_at IS 'when the source''s books took it up';
 COMMENT ON COLUMN orderhub.stock_movements.body_sha256 IS 'of all it said: the same id means the same';
 COMMENT ON COLUMN orderhub.stock_movements.is_absorbed IS 'a release counts it; it is on top no longer';
-CREATE INDEX stock_movements_on_top ON orderhub.stock_movements (sku_id, location_id, lot_number) WHERE NOT is_absorbed;
+CREATE INDEX stock_movements_of_lot ON orderhub.stock_movements (sku_id, location_id, lot_number, recorded_at);
 
 CREATE TABLE orderhub.reservations (
     reservation_id text NOT NULL,

@@ -1,0 +1,1 @@
+"""What is free to promise, and who was promised what."""

@@ -1,0 +1,372 @@
+"""Movements in PostgreSQL: each is kept, applied once, and settled with what is promised in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from oms_core.audit import log
+from oms_core.fulfilment import ledger, movement
+from oms_core.fulfilment.errors import RefusedError, RequestError
+from oms_core.fulfilment.ledger import RepeatNeededError, Stock, happening
+from oms_core.fulfilment.movement import Movement, Step
+from oms_core.fulfilment.reservation import Reservation, check_tenant, unknown_reservation
+from oms_core.fulfilment.stock import ZERO, PoolKey
+from oms_core.fulfilment.unit import check_quantity, plain_quantity
+from oms_core.store.pipelined import together
+
+APPLIED = "applied"
+KNOWN = "known"
+COUNTED = "counted"
+
+_ADD_NODES = """
+INSERT INTO orderhub.stock_nodes (location_id) SELECT DISTINCT location_id FROM unnest(%(nodes)s::text[]) AS v (location_id)
+ORDER BY location_id ON CONFLICT DO NOTHING"""
+_ADD_POOLS = """
+INSERT INTO orderhub.stock_pools (sku_id, location_id, uom, needs_expiry)
+SELECT * FROM unnest(%(skus)s::text[], %(nodes)s::text[], %(uoms)s::text[], %(perish)s::boolean[]) AS v (sku, node, uom, perish)
+ORDER BY sku, node ON CONFLICT DO NOTHING"""
+ADD_POSITIONS = """
+INSERT INTO orderhub.stock_positions (sku_id, location_id, lot_number, expires_on, on_hand_qty)
+SELECT *, 0 FROM unnest(%(skus)s::text[], %(nodes)s::text[], %(lots)s::text[], %(dates)s::date[]) AS v (sku, node, lot, day)
+ORDER BY sku, node, lot ON CONFLICT DO NOTHING"""
+_SET_ON_HAND = """
+UPDATE orderhub.stock_positions AS p SET on_hand_qty = v.qty
+FROM unnest(%(ids)s::bigint[], %(qty)s::numeric[]) AS v (id, qty) WHERE p.id = v.id"""
+_HOLDERS = """
+SELECT DISTINCT reservation_id FROM orderhub.reservation_holds WHERE position_id = ANY(%(ids)s::bigint[])"""
+_BASES = """
+SELECT id, sku_id, location_id, lot_number, expires_on, base_qty, base_counted_at, last_recorded_at
+FROM orderhub.stock_positions WHERE id = ANY(%(ids)s::bigint[])"""
+STEPS = """
+SELECT p.id, m.recorded_at, m.seq, m.kind, m.qty FROM orderhub.stock_positions AS p
+JOIN orderhub.stock_movements AS m ON m.sku_id = p.sku_id AND m.location_id = p.location_id AND m.lot_number = p.lot_number
+WHERE p.id = ANY(%(ids)s::bigint[]) AND NOT m.is_absorbed AND m.kind <> 'announcement'"""
+_KNOWN = """
+SELECT m.source_system, m.movement_id, m.body_sha256 FROM orderhub.stock_movements AS m
+JOIN unnest(%(sources)s::text[], %(ids)s::text[]) AS v (source, id) ON m.source_system = v.source AND m.movement_id = v.id"""
+_ADD = """
+INSERT INTO orderhub.stock_movements (source_system, movement_id, kind, sku_id, location_id, lot_number, qty, recorded_at,
+    body_sha256, told_by, is_absorbed)
+SELECT source, id, kind, sku, node, lot, qty, at, body, %(by)s, absorbed FROM unnest(%(sources)s::text[], %(ids)s::text[],
+    %(kinds)s::text[], %(skus)s::text[], %(nodes)s::text[], %(lots)s::text[], %(qty)s::numeric[], %(at)s::timestamptz[],
+    %(bodies)s::bytea[], %(absorbed)s::boolean[]) WITH ORDINALITY
+    AS v (source, id, kind, sku, node, lot, qty, at, body, absorbed, place) ORDER BY place"""
+_APPLIED = """
+UPDATE orderhub.stock_positions AS p SET last_recorded_at = greatest(p.last_recorded_at, v.at),
+    expires_on = coalesce(p.expires_on, v.day)
+FROM unnest(%(ids)s::bigint[], %(at)s::timestamptz[], %(days)s::date[]) AS v (id, at, day) WHERE p.id = v.id"""
+_EXPECT = """
+INSERT INTO orderhub.stock_inbound AS i (source_system, reference, sku_id, location_id, lot_number, kind, qty, expected_on,
+    expires_on, recorded_at)
+VALUES (:source, :reference, :sku, :node, :lot, :kind, :qty, :day, :expires, :at)
+ON CONFLICT (source_system, reference, sku_id, location_id, lot_number) DO UPDATE SET
+    qty = CASE WHEN excluded.kind = 'transfer' THEN i.qty + excluded.qty ELSE excluded.qty END,
+    expected_on = excluded.expected_on, expires_on = excluded.expires_on, recorded_at = excluded.recorded_at
+WHERE excluded.kind = 'transfer' OR excluded.recorded_at >= i.recorded_at"""
+_ARRIVE = """
+UPDATE orderhub.stock_inbound SET received_qty = received_qty + :qty
+WHERE source_system = :source AND reference = :reference AND sku_id = :sku AND location_id = :node AND lot_number = :lot"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A pool that may have to be made: its unit where somebody says it, and whether its goods perish."""
+
+    sku_id: str
+    location_id: str
+    uom: str | None
+    needs_expiry: bool
+
+
+def record(
+    connection: Connection,
+    movements: Sequence[Movement],
+    places: Collection[Place],
+    *,
+    by: str,
+    tenant: str,
+    also: Collection[PoolKey] = (),
+) -> list[str]:
+    """Keep movements and apply those that are on top of what was counted; all of them or none.
+
+    Args:
+        places: the pools they happen in and go to, to be made where they are not there yet.
+        tenant: whose reservations issues may name.
+        also: pools to be locked, too.
+
+    Returns:
+        For each: applied; counted, where the count of the position is newer; known, where it was told before.
+
+    Raises:
+        RequestError, UnknownError, ForeignError: one of them makes no sense; nothing is kept.
+        RefusedError: a movement's id was used for another movement.
+        RepeatNeededError: roll back and call again with the pools it names.
+    """
+    make_places(connection, places, movements)
+    named = {item.reservation_id for item in movements if item.reservation_id is not None}
+    keys = {(place.sku_id, place.location_id) for place in places}
+    stock = ledger.lock(connection, keys | set(also) | ledger.pools_of(connection, named), ())
+    told = {
+        (row.source_system, row.movement_id): bytes(row.body_sha256)
+        for row in together(
+            connection,
+            [
+                (
+                    _KNOWN,
+                    {
+                        "sources": [m.source_system for m in movements],
+                        "ids": [m.movement_id for m in movements],
+                    },
+                )
+            ],
+        )[0].rows
+    }
+    made = ledger.read_reservations(connection, named, stock)
+    require_locked(made.values(), stock)
+    lots = {(key, lot.lot_number): lot for key, pool in stock.pools.items() for lot in pool.lots}
+    touched = [lots[item.key, item.lot_number].position_id for item in movements]
+    bases, before = together(connection, [(_BASES, {"ids": touched}), (STEPS, {"ids": touched})])
+    base = {row.id: row for row in bases.rows}
+    steps: dict[int, list[Step]] = {}
+    for row in before.rows:
+        steps.setdefault(row.id, []).append(Step(row.recorded_at, row.seq, row.kind, row.qty))
+    outcomes: list[str] = []
+    new: list[tuple[Movement, bool]] = []
+    issued: dict[str, Reservation] = {}
+    on_hand: dict[int, Decimal] = {}
+    ahead = 1 + max((step.seq for found in steps.values() for step in found), default=0)
+    for place, item in enumerate(movements):
+        known = told.get((item.source_system, item.movement_id))
+        if known is not None:
+            if known != item.body_sha256:
+                raise RefusedError(
+                    "movement-reused",
+                    f"{item.source_system} told another movement under the id {item.movement_id!r}: correct it by a "
+                    "movement of its own",
+                )
+            outcomes.append(KNOWN)
+            continue
+        told[item.source_system, item.movement_id] = item.body_sha256
+        movement.check(item, stock.now)
+        pool = stock.pools[item.key]
+        check_quantity(
+            abs(item.qty) if item.kind == movement.ADJUSTMENT else item.qty,
+            pool.uom,
+            asked_uom=item.uom,
+            may_be_zero=item.kind in (movement.COUNT, movement.ANNOUNCEMENT),
+        )
+        if item.reservation_id is not None:
+            reserved = made.get(item.reservation_id)
+            if reserved is None:
+                raise unknown_reservation(item.reservation_id)
+            check_tenant(reserved, tenant)
+            movement.issue_for(reserved, item)
+            issued[reserved.reservation_id] = reserved
+        lot = lots[item.key, item.lot_number]
+        row = base[lot.position_id]
+        if row.expires_on is not None and item.expires_on not in (None, row.expires_on):
+            raise RequestError(
+                "other-expiry",
+                f"lot {item.lot_number!r} is good until {row.expires_on}, not {item.expires_on}",
+            )
+        is_counted = row.base_counted_at is not None and item.recorded_at <= row.base_counted_at
+        if not is_counted and item.kind != movement.ANNOUNCEMENT:
+            steps.setdefault(lot.position_id, []).append(
+                Step(item.recorded_at, ahead + place, item.kind, item.qty)
+            )
+            on_hand[lot.position_id] = movement.fold(
+                row.base_qty, row.base_counted_at, steps[lot.position_id]
+            )
+        _expect(connection, item)
+        new.append((item, is_counted))
+        outcomes.append(COUNTED if is_counted else APPLIED)
+    if new:
+        together(connection, [(_ADD, _rows(new, by)), (_APPLIED, _marks(new, lots))])
+    changed = settle(connection, stock, on_hand, made, issued.values(), by=by)
+    log.append(
+        connection,
+        [
+            log.Happening(
+                f"stock.{item.kind}",
+                by,
+                f"sku/{item.sku_id}",
+                {
+                    "movement": f"{item.source_system}/{item.movement_id}",
+                    "location": item.location_id,
+                    "lot": item.lot_number,
+                    "qty": plain_quantity(item.qty),
+                    "recorded_at": item.recorded_at.isoformat(),
+                },
+            )
+            for item, _ in new
+        ]
+        + changed,
+    )
+    return outcomes
+
+
+def settle(
+    connection: Connection,
+    stock: Stock,
+    on_hand: Mapping[int, Decimal],
+    made: Mapping[str, Reservation],
+    issued: Collection[Reservation],
+    *,
+    by: str,
+) -> list[log.Happening]:
+    """Write what is on hand now, and make what is promised true again where less is there than was.
+
+    Args:
+        on_hand: position id -> quantity, of locked pools.
+        made: reservations read already, by id; they share the stock's lots.
+        issued: those of them that changed.
+
+    Returns:
+        Entries for the audit log.
+    """
+    before = {key: stock.lots[key].on_hand for key in on_hand}
+    for key, qty in on_hand.items():
+        stock.lots[key].on_hand = qty
+    over = [lot.position_id for lot in stock.lots.values() if lot.reserved > max(lot.on_hand, ZERO)]
+    lost: list[Reservation] = []
+    if over:
+        (rows,) = together(connection, [(_HOLDERS, {"ids": over})])
+        missing = [row.reservation_id for row in rows.rows if row.reservation_id not in made]
+        holders = {**made, **ledger.read_reservations(connection, missing, stock)}
+        require_locked(holders.values(), stock)
+        for pool in stock.pools.values():
+            if any(lot.position_id in over for lot in pool.lots):
+                lost += movement.cover(pool, list(holders.values()), stock.now)
+    changed = {item.reservation_id: item for item in [*issued, *lost]}
+    # In this order no statement leaves a position with more reserved than there is.
+    _put(connection, {key: qty for key, qty in on_hand.items() if qty > before[key]})
+    ledger.write(connection, stock, (), list(changed.values()))
+    _put(connection, {key: qty for key, qty in on_hand.items() if qty < before[key]})
+    return [happening("reservation.issued", by, item) for item in issued] + [
+        happening("reservation.lost", by, item)
+        for item in {item.reservation_id: item for item in lost}.values()
+    ]
+
+
+def make_places(
+    connection: Connection, places: Collection[Place], movements: Sequence[Movement] = ()
+) -> None:
+    """Make nodes, pools and positions that are not there yet.
+
+    Raises:
+        RequestError: a new pool needs a unit.
+    """
+    known = ledger.look(connection, {(place.sku_id, place.location_id) for place in places}, ()).pools
+    fresh = sorted(
+        (place for place in places if (place.sku_id, place.location_id) not in known),
+        key=lambda place: (place.sku_id, place.location_id),
+    )
+    for place in fresh:
+        if place.uom is None:
+            raise RequestError(
+                "unit-needed",
+                f"nothing was counted of {place.sku_id} at {place.location_id} yet: say the unit (`uom`) it is kept in",
+            )
+    lots: dict[tuple[str, str, str], date | None] = {}
+    for item in movements:
+        key = (item.sku_id, item.location_id, item.lot_number)
+        lots[key] = lots.get(key) or item.expires_on
+    together(
+        connection,
+        [
+            (_ADD_NODES, {"nodes": [place.location_id for place in fresh]}),
+            (
+                _ADD_POOLS,
+                {
+                    "skus": [place.sku_id for place in fresh],
+                    "nodes": [place.location_id for place in fresh],
+                    "uoms": [place.uom for place in fresh],
+                    "perish": [place.needs_expiry for place in fresh],
+                },
+            ),
+            (
+                ADD_POSITIONS,
+                {
+                    "skus": [key[0] for key in lots],
+                    "nodes": [key[1] for key in lots],
+                    "lots": [key[2] for key in lots],
+                    "dates": list(lots.values()),
+                },
+            ),
+        ],
+    )
+
+
+def require_locked(reservations: Collection[Reservation], stock: Stock) -> None:
+    """Whoever changes a reservation holds the locks of all its pools.
+
+    Raises:
+        RepeatNeededError: one holds from a pool that is not locked.
+    """
+    missing = {hold.key for item in reservations for hold in item.holds} - stock.pools.keys()
+    if missing:
+        raise RepeatNeededError("a reservation holds from further pools", missing)
+
+
+def _put(connection: Connection, on_hand: Mapping[int, Decimal]) -> None:
+    if on_hand:
+        together(connection, [(_SET_ON_HAND, {"ids": list(on_hand), "qty": list(on_hand.values())})])
+
+
+def _expect(connection: Connection, item: Movement) -> None:
+    """Goods under way: announced, shipped, or arrived."""
+    if item.reference is None:
+        return
+    values = {
+        "source": item.source_system, "reference": item.reference, "sku": item.sku_id, "node": item.location_id,
+        "lot": item.lot_number, "qty": item.qty,
+    }  # fmt: skip
+    if item.kind in (movement.RECEIPT, movement.TRANSFER_RECEIVED):
+        connection.execute(text(_ARRIVE), values)
+    elif item.kind in (movement.ANNOUNCEMENT, movement.TRANSFER_SHIPPED):
+        is_transfer = item.kind == movement.TRANSFER_SHIPPED
+        connection.execute(
+            text(_EXPECT),
+            {
+                **values,
+                "node": item.to_location_id if is_transfer else item.location_id,
+                "kind": "transfer" if is_transfer else "purchase",
+                "day": item.expected_on,
+                "expires": item.expires_on,
+                "at": item.recorded_at,
+            },
+        )
+
+
+def _rows(new: Sequence[tuple[Movement, bool]], by: str) -> dict[str, Any]:
+    return {
+        "by": by,
+        "sources": [item.source_system for item, _ in new],
+        "ids": [item.movement_id for item, _ in new],
+        "kinds": [item.kind for item, _ in new],
+        "skus": [item.sku_id for item, _ in new],
+        "nodes": [item.location_id for item, _ in new],
+        "lots": [item.lot_number for item, _ in new],
+        "qty": [item.qty for item, _ in new],
+        "at": [item.recorded_at for item, _ in new],
+        "bodies": [item.body_sha256 for item, _ in new],
+        "absorbed": [is_counted for _, is_counted in new],
+    }
+
+
+def _marks(new: Sequence[tuple[Movement, bool]], lots: Mapping[tuple[PoolKey, str], Any]) -> dict[str, Any]:
+    """Newest movement and best-before date of each position touched."""
+    at: dict[int, datetime] = {}
+    days: dict[int, date | None] = {}
+    for item, is_counted in new:
+        key = lots[item.key, item.lot_number].position_id
+        if not is_counted and item.kind != movement.ANNOUNCEMENT:
+            at[key] = max(at.get(key, item.recorded_at), item.recorded_at)
+        days[key] = days.get(key) or item.expires_on
+    return {"ids": list(days), "at": [at.get(key) for key in days], "days": list(days.values())}

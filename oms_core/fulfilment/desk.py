@@ -1,0 +1,126 @@
+"""The desk where reservations are asked for: whoever comes while a transaction runs shares the next one.
+
+Hot SKUs make transactions wait for each other's commit. So requests that wait are carried out together: one set of locks,
+one write per position, one commit for all of them, and each still gets its own answer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from oms_core.fulfilment import ledger
+from oms_core.fulfilment.errors import FulfilmentError
+from oms_core.fulfilment.ledger import Answer, Command, RepeatNeededError
+from oms_core.fulfilment.stock import PoolKey
+from oms_core.store.errors import DatabaseUnavailableError
+from oms_core.store.postgres import Database
+
+MOST_TOGETHER = 64
+T = TypeVar("T")
+_ATTEMPTS = 5
+# Deadlock, lock time-out, serialisation, a row somebody else made: nothing was done, and another try may do it.
+_PASSING = ("40P01", "55P03", "40001", "23505")
+
+
+@dataclass
+class _Waiting:
+    command: Command
+    outcome: Answer | Exception | None = None
+    woken: threading.Event = field(default_factory=threading.Event)
+
+
+class Desk:
+    """Carries commands out for the threads of one process; any number of processes may each have one.
+
+    There is no thread of its own: whoever finds nobody at work works for all who wait, once, and hands on.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queue: deque[_Waiting] = deque()
+        self._is_staffed = False
+        self._mutex = threading.Lock()
+
+    def ask(self, command: Command) -> Answer:
+        """Carry a command out; when this returns, it is committed.
+
+        Raises:
+            FulfilmentError: it was refused; nothing changed.
+            DatabaseUnavailableError: the database does not answer. Whether the command was carried out is not known:
+                asked again with the same idempotency key, it is carried out once.
+        """
+        waiting = _Waiting(command)
+        with self._mutex:
+            self._queue.append(waiting)
+            is_at_work, self._is_staffed = not self._is_staffed, True
+        if not is_at_work:
+            waiting.woken.wait()
+        if waiting.outcome is None:  # woken to work: it is the first in the queue
+            try:
+                self._work([self._queue.popleft() for _ in range(min(len(self._queue), MOST_TOGETHER))])
+            finally:
+                with self._mutex:
+                    self._is_staffed = bool(self._queue)
+                    if self._queue:
+                        self._queue[0].woken.set()
+        if isinstance(waiting.outcome, Exception):
+            raise waiting.outcome
+        assert waiting.outcome is not None
+        return waiting.outcome
+
+    def _work(self, batch: Sequence[_Waiting]) -> None:
+        try:
+            outcomes: Sequence[Answer | Exception] = apply(self._database, [item.command for item in batch])
+        except DatabaseUnavailableError as error:
+            outcomes = [error] * len(batch)
+        except Exception as error:
+            if len(batch) > 1:  # one of them is at fault: the others shall not suffer
+                for item in batch:
+                    self._work([item])
+                return
+            outcomes = [error]
+        except BaseException:  # whoever works for all is stopped: nobody else shall wait for it
+            stopped = DatabaseUnavailableError("the process is being stopped; ask again with the same key")
+            for item in batch:
+                item.outcome = stopped
+                item.woken.set()
+            raise
+        for item, outcome in zip(batch, outcomes, strict=True):
+            item.outcome = outcome
+            item.woken.set()
+
+
+def apply(database: Database, commands: Sequence[Command]) -> list[Answer | FulfilmentError]:
+    """Carry commands out in one transaction of their own, repeated where others came in between.
+
+    Raises:
+        DatabaseUnavailableError: see `Desk.ask`.
+    """
+    return repeat(database, lambda connection, _also: ledger.apply(connection, commands))
+
+
+def repeat(database: Database, work: Callable[[Connection, frozenset[PoolKey]], T]) -> T:
+    """Do something in a transaction of its own, again where others came in between.
+
+    Args:
+        work: gets the connection, and pools that an earlier attempt found it must lock, too.
+    """
+    also: frozenset[PoolKey] = frozenset()
+    for _attempt in range(_ATTEMPTS - 1):
+        try:
+            with database.begin() as connection:
+                return work(connection, also)
+        except RepeatNeededError as error:
+            also |= error.also
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in _PASSING:
+                raise
+    with database.begin() as connection:
+        return work(connection, also)
