@@ -129,8 +129,17 @@ class NoAuth(BaseModel):
 class _RefreshFlow(httpx.Auth):
     requires_response_body = True
 
-    def __init__(self, url: str, form: dict[str, str], header: str, prefix: str, source_hint: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        form: dict[str, str],
+        header: str,
+        prefix: str,
+        source_hint: str,
+        basic: tuple[str, str] | None = None,
+    ) -> None:
         self._url, self._form, self._header, self._prefix, self._hint = url, form, header, prefix, source_hint
+        self._basic = basic
         self._token: str | None = None
         self._expires = 0.0
         self._lock = threading.Lock()
@@ -150,14 +159,17 @@ class _RefreshFlow(httpx.Auth):
             yield request
 
     def _refresh(self) -> Generator[httpx.Request, httpx.Response, None]:
-        response = yield httpx.Request("POST", self._url, data=self._form)
+        asked = httpx.Request("POST", self._url, data=self._form)
+        if self._basic is not None:
+            asked = next(httpx.BasicAuth(*self._basic).auth_flow(asked))
+        response = yield asked
         response.read()
         if response.status_code == 429 or response.status_code >= 500:
             raise BrokenAnswerError(f"{self._hint}: the token endpoint failed ({response.status_code}).")
         if response.status_code >= 300:
             raise RefusedError(
                 f"{self._hint}: the token endpoint answered {response.status_code}. Check the client id, client secret "
-                "and refresh token."
+                "and, where one is needed, the refresh token."
             )
         try:
             answer = orjson.loads(response.content)
@@ -190,10 +202,7 @@ class OAuthRefresh(BaseModel):
         return ("CLIENT_ID", "CLIENT_SECRET", "REFRESH_TOKEN")
 
     def open(self, secrets: Secrets, base_url: str) -> httpx.Auth:
-        try:
-            url = secrets.get("TOKEN_URL")
-        except MissingSecretError:
-            url = self.token_url if "://" in self.token_url else base_url.rstrip("/") + self.token_url
+        url = _token_url(self.token_url, secrets, base_url)
         form = {
             "grant_type": "refresh_token",
             "client_id": secrets.get("CLIENT_ID"),
@@ -201,6 +210,37 @@ class OAuthRefresh(BaseModel):
             "refresh_token": secrets.get("REFRESH_TOKEN"),
         }
         return _RefreshFlow(url, form, self.header, self.prefix, self.hint)
+
+
+class ClientCredentials(BaseModel):
+    """OAuth 2 client-credentials grant, the client known by HTTP Basic; secrets CLIENT_ID, CLIENT_SECRET.
+
+    Args:
+        token_url: absolute, or a path below the source's base URL; ORDERHUB_<SOURCE>_TOKEN_URL overrides it.
+
+    Source: RFC 6749, 4.4 and 2.3.1
+    """
+
+    model_config = ConfigDict(frozen=True)
+    token_url: str
+    hint: str = "oauth"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return ("CLIENT_ID", "CLIENT_SECRET")
+
+    def open(self, secrets: Secrets, base_url: str) -> httpx.Auth:
+        client = (secrets.get("CLIENT_ID"), secrets.get("CLIENT_SECRET"))
+        form = {"grant_type": "client_credentials"}
+        url = _token_url(self.token_url, secrets, base_url)
+        return _RefreshFlow(url, form, "Authorization", "Bearer ", self.hint, client)
+
+
+def _token_url(declared: str, secrets: Secrets, base_url: str) -> str:
+    try:
+        return secrets.get("TOKEN_URL")
+    except MissingSecretError:
+        return declared if "://" in declared else base_url.rstrip("/") + declared
 
 
 @dataclass(frozen=True)

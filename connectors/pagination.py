@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, Protocol
+from urllib.parse import urljoin
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -187,6 +188,32 @@ class LinkHeader(BaseModel):
             if _NEXT.search(parameters):
                 return Ask(path=target.strip(), headers=ask.headers)
         return None
+
+
+class NextLink(BaseModel):
+    """The answer holds the address of the next page, whole or relative: OData's `@odata.nextLink`, `d.__next` before V4.
+
+    Args:
+        read: names to follow to the address, from the outermost; a name may hold dots.
+        base: path that a relative address continues, such as the service's root; it ends in a slash.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    read: tuple[str, ...] = ("@odata.nextLink",)
+    base: str = "/"
+    ceiling: int | None = None
+
+    def first(self, ask: Ask) -> Ask:
+        return ask
+
+    def after(self, ask: Ask, body: Any, row_count: int, headers: dict[str, str]) -> Ask | None:
+        for name in self.read:
+            body = body.get(name) if isinstance(body, dict) else None
+        if not body:
+            return None
+        if not isinstance(body, str):
+            raise ProtocolError(f"the next page's address at {'.'.join(self.read)} is {body!r}")
+        return Ask(path=urljoin(self.base, body), headers=ask.headers)
 
 
 class KeysetPages(BaseModel):
