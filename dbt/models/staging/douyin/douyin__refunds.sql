@@ -1,0 +1,1 @@
+{{ marketplace_refunds('douyin', 'orders', 'after_sales') }}

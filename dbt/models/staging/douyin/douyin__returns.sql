@@ -1,0 +1,1 @@
+{{ marketplace_returns('douyin', 'orders', 'after_sales', 'skus') }}

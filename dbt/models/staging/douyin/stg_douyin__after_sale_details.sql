@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'douyin__after_sale_details'), keys=['refund_id']) }}

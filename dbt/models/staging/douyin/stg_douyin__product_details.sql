@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'douyin__product_details'), keys=['item_id']) }}
