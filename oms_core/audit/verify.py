@@ -21,11 +21,12 @@ from oms_core.audit import checkpoint, log, merkle
 from oms_core.audit.checkpoint import Checkpoint, Signer, Verifier
 from oms_core.audit.log import AuditError
 from oms_core.release.history import history_table, quoted
+from oms_core.release.persons import COMMITTED, commitment_sql, person_sql
 from oms_core.release.seal import TableSeal, release_root, sort_hashes
 from oms_core.release.tables import declared
 from oms_core.store.copy_text import read_hashes
 from oms_core.store.postgres import Database
-from oms_core.store.tables import audit_nodes, release_tables, releases
+from oms_core.store.tables import STATE_SCHEMA, audit_nodes, release_tables, releases
 
 _MOST_SHOWN = 20
 Say = Callable[[str], None]
@@ -327,9 +328,16 @@ def _check_rows(
         )
         return
     line = " || E'\\t' || ".join(_spelled(name, kind) for name, kind in columns)
+    keys = ""
+    if any(kind == COMMITTED for _, kind in columns):
+        person = person_sql(declared(table), "t.")
+        keys = (
+            f"LEFT JOIN (SELECT person_id AS _person, key AS _key FROM {STATE_SCHEMA}.person_keys) AS persons "
+            f"ON persons._person = {person}"
+        )
     rows: Any = connection.execute(
         text(
-            f"SELECT to_jsonb(t) - 'row_hash' FROM {history_table(table)} AS t WHERE release_from = :release "
+            f"SELECT to_jsonb(t) - 'row_hash' FROM {history_table(table)} AS t {keys} WHERE release_from = :release "
             f"AND row_hash <> sha256('\\x00'::bytea || convert_to({line}, 'UTF8')) LIMIT {_MOST_SHOWN}"
         ),
         {"release": release_from},
@@ -348,6 +356,8 @@ def _spelled(name: str, kind: str) -> str:
         spelled = f"replace({column}, E'\\\\', E'\\\\\\\\')"
         for sign, escaped in (("\\t", "\\\\t"), ("\\n", "\\\\n"), ("\\r", "\\\\r")):
             spelled = f"replace({spelled}, E'{sign}', E'{escaped}')"
+    elif kind == COMMITTED:
+        spelled = commitment_sql(name, column, "persons._key")
     elif kind == "timestamptz":
         spelled = f"to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
     elif kind == "date":

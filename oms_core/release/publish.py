@@ -23,6 +23,7 @@ from oms_core.audit import log
 from oms_core.audit.merkle import tree_root
 from oms_core.release import history
 from oms_core.release.errors import BusyError, RejectedError, ReleaseError
+from oms_core.release.persons import COMMITTED, Persons
 from oms_core.release.seal import (
     NO_CURRENCY,
     ControlTotals,
@@ -123,6 +124,7 @@ def publish(
     if not marts:
         raise RejectedError("no mart was given: build the marts first")
     offers = [_Offer.of(declared(name), marts[name]) for name in sorted(marts)]
+    persons = Persons(database)
     # On its own, so that readers never wait for the loading behind it.
     with _alone(database, wait_seconds) as connection:
         for offer in offers:
@@ -135,7 +137,7 @@ def publish(
         has_new_columns = False
         tables = []
         for offer in offers:
-            table = _publish_table(connection, offer, release_id)
+            table = _publish_table(connection, offer, release_id, persons)
             has_new_columns |= not history.is_shown_whole(connection, offer.table.name)
             tables.append(table)
             progress(
@@ -173,6 +175,11 @@ class _Offer:
                 f"{table.name} lacks {', '.join(missing)} of its key ({', '.join(table.key)})"
             )
         types = {f.name: postgres_type(f.name, f.type) for f in rows.schema if f.name not in OWNED_COLUMNS}
+        untold = [name for name in table.personal if types.get(name, "text") != "text"]
+        if untold:
+            raise RejectedError(
+                f"{table.name}.{untold[0]} is personal and must be text, not {types[untold[0]]}"
+            )
         return cls(table, rows, types)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -210,7 +217,9 @@ def _check_complete(connection: Connection, previous: int | None, offered: set[s
         )
 
 
-def _publish_table(connection: Connection, offer: _Offer, release_id: int) -> PublishedTable:
+def _publish_table(
+    connection: Connection, offer: _Offer, release_id: int, persons: Persons
+) -> PublishedTable:
     name = offer.table.name
     existing = history.existing_columns(connection, name)
     if existing:
@@ -219,7 +228,7 @@ def _publish_table(connection: Connection, offer: _Offer, release_id: int) -> Pu
         history.create_history(connection, offer.table, offer.types)
         before = HashSet(np.empty((0, 32), dtype=np.uint8))
     types = {**offer.types, **{c: existing[c] for c in existing if c in offer.types}}
-    load = _Load(offer, sorted(offer.types), release_id, before)
+    load = _Load(offer, sorted(offer.types), release_id, before, persons)
     try:
         inserted = copy_in(
             connection,
@@ -245,7 +254,10 @@ def _publish_table(connection: Connection, offer: _Offer, release_id: int) -> Pu
     return PublishedTable(
         seal=TableSeal(
             table=name,
-            columns=tuple((column, types[column]) for column in load.columns),
+            columns=tuple(
+                (column, COMMITTED if column in offer.table.personal else types[column])
+                for column in load.columns
+            ),
             row_count=len(hashes),
             control_totals=totals,
             merkle_root=root.result(),
@@ -272,18 +284,22 @@ def _ahead(chunks: Iterator[memoryview]) -> Iterator[memoryview]:
 class _Load:
     """One pass over a mart's rows: hash each, send on those not released before, add up the money."""
 
-    def __init__(self, offer: _Offer, columns: list[str], release_id: int, before: HashSet) -> None:
+    def __init__(
+        self, offer: _Offer, columns: list[str], release_id: int, before: HashSet, persons: Persons
+    ) -> None:
         self.columns = columns
         self.totals = ControlTotals(offer.rows.schema)
         self._offer = offer
         self._end = f"{release_id}\n"
         self._before = before
+        self._persons = persons
         self._hashes: list[NDArray[np.uint8]] = []
 
     def changed_lines(self) -> Iterator[memoryview]:
         for batch in self._offer.batches():
             lines = encode_lines(batch, self.columns)
-            hashes = hash_lines(lines)
+            hidden = self._persons.committed(self._offer.table, batch)
+            hashes = hash_lines(lines if hidden is batch else encode_lines(hidden, self.columns))
             self._hashes.append(hashes)
             self.totals.add(batch)
             is_new = ~self._before.contains(hashes)

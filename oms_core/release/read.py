@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from oms_core.audit import log
 from oms_core.release.errors import QueryRefusedError
 from oms_core.release.history import existing_columns, history_table, quoted
+from oms_core.release.persons import COMMITTED
 from oms_core.release.tables import declared
 from oms_core.store.errors import NotReleasedError
 from oms_core.store.postgres import READ_SECONDS, Database
@@ -402,7 +403,10 @@ def released_columns(database: Database, release_id: int) -> dict[str, list[tupl
             ),
             {"id": release_id},
         ).all()
-    return {row.table_name: [(name, kind) for name, kind in row.columns] for row in rows}
+    return {
+        row.table_name: [(name, "text" if kind == COMMITTED else kind) for name, kind in row.columns]
+        for row in rows
+    }
 
 
 def _row(json_text: Any) -> dict[str, Any] | None:

@@ -22,19 +22,27 @@ class ReleasedTable:
     Attributes:
         key: columns that identify a row; never null, unique within a release.
         lookups: further columns or expressions that rows are found by; each gets an index.
-        personal: columns that tell who a person is or how to reach one.
+        personal: columns that tell who a person is or how to reach one; text.
+        person: columns that tell whose they are, the first with a value counts.
     """
 
     name: str
     key: tuple[str, ...]
     lookups: tuple[str, ...] = ()
     personal: tuple[str, ...] = ()
+    person: tuple[str, ...] = ()
 
 
 RELEASED_TABLES: Mapping[str, ReleasedTable] = {
     table.name: table
     for table in (
-        ReleasedTable("fct_orders", ("order_id",), ("customer_id", "order_number"), ("ship_to_postcode",)),
+        ReleasedTable(
+            "fct_orders",
+            ("order_id",),
+            ("customer_id", "order_number"),
+            ("ship_to_postcode",),
+            ("customer_id", "order_id"),
+        ),
         ReleasedTable("fct_order_lines", ("order_line_id",), ("order_id", "sku_id")),
         ReleasedTable("fct_order_events", ("event_id",), ("order_id",)),
         ReleasedTable("fct_shipments", ("shipment_id",), ("order_id",)),
@@ -46,7 +54,7 @@ RELEASED_TABLES: Mapping[str, ReleasedTable] = {
         ReleasedTable("fct_inventory_positions", ("position_id",), ("sku_id", "location_id")),
         ReleasedTable("fct_rebates", ("rebate_id",)),
         ReleasedTable("fct_temperature_readings", ("reading_id",), ("order_id",)),
-        ReleasedTable("dim_customers", ("customer_id",), personal=PERSONAL_COLUMNS),
+        ReleasedTable("dim_customers", ("customer_id",), personal=PERSONAL_COLUMNS, person=("customer_id",)),
         ReleasedTable("dim_skus", ("sku_id",), ("sku_code", "gtin14")),
         ReleasedTable(
             "sku_relations", ("relation_kind", "from_sku_id", "to_sku_id"), ("from_sku_id", "to_sku_id")
@@ -62,6 +70,7 @@ RELEASED_TABLES: Mapping[str, ReleasedTable] = {
             "survivorship_conflicts",
             ("entity", "golden_id", "attribute", "record_id"),
             personal=("value", "normal_value"),
+            person=("golden_id",),
         ),
         ReleasedTable("order_numbers", ("order_number", "order_id", "record_id"), ("order_id",)),
         ReleasedTable("order_xref", ("record_id", "valid_from"), ("order_id", SOURCE_KEY)),

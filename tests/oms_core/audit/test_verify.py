@@ -123,6 +123,23 @@ def test_an_honest_company_holds(company: Company) -> None:
     assert verdict.rows > 20 and verdict.batches == 1 and verdict.pages == 1
 
 
+def test_an_erased_value_leaves_its_commitment_and_the_seal_holds(company: Company) -> None:
+    with company.database.begin() as connection:
+        key = bytes(
+            connection.execute(
+                text("SELECT key FROM orderhub.person_keys WHERE person_id = 'customer_w'")
+            ).scalar_one()
+        )
+    kept = hashlib.sha256(key + "full_name:王小明".encode()).hexdigest()
+    company.attack(
+        f"UPDATE release_history.dim_customers SET full_name = 'erased:{kept}' WHERE customer_id = 'customer_w'",
+        "DELETE FROM orderhub.person_keys WHERE person_id = 'customer_w'",
+    )
+    assert company.verify().faults == []
+    company.attack("UPDATE release_history.dim_customers SET full_name = 'somebody else'")
+    assert any("dim_customers: the row customer_id customer_w" in fault for fault in company.verify().faults)
+
+
 ENTRIES = "orderhub.audit_entries"
 SWAP = f"UPDATE {ENTRIES} AS a SET entry = b.entry, leaf_hash = b.leaf_hash FROM {ENTRIES} AS b WHERE a.seq + b.seq = 41 AND a.seq IN (20, 21)"
 

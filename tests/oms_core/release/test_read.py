@@ -47,7 +47,7 @@ def test_query_stops_at_its_limits(database: Database) -> None:
     assert not query(database, "select generate_series(1, 3)", limit=3).is_cut
     nothing = query(database, "select 1 as one where false")
     assert (nothing.columns, nothing.rows, nothing.is_cut) == (("one",), (), False)
-    many = query(database, "select repeat('x', 1000) from generate_series(1, 100000000)", limit=2500)
+    many = query(database, "select repeat('x', 1000), generate_series(1, 100000000)", limit=2500)
     assert (len(many.rows), many.is_cut) == (2500, True)
     with pytest.raises(QueryRefusedError, match=r"takes more than 0.2 s"):
         query(database, "select pg_sleep(30)", seconds=0.2)
