@@ -39,6 +39,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import connectors.sandbox
 from connectors.sandbox import differences
 from connectors.sandbox.credentials import Credentials
+from connectors.sandbox.dealer_rebates import rebate_truths, write_rebates
 from connectors.sandbox.differences import Planted
 from connectors.sandbox.dirt import Dirt, Level
 from connectors.sandbox.files import export_truths, write_exports
@@ -266,7 +267,7 @@ class Sandbox:
             for name, twin in self._twins.items()
         }
         if inbox is not None:
-            write_exports(world, Dirt(world.seed, "file_drop", level), inbox)
+            self._write_files(inbox)
         desk = [
             Route("/truth", self._get_truth),
             Route("/differences", self._get_differences),
@@ -277,6 +278,11 @@ class Sandbox:
         ]
         systems = [Mount(f"/{name}", app=gate) for name, gate in self._gates.items()]
         self._site = Starlette(routes=[Mount("/_sandbox", routes=desk), *systems])
+
+    def _write_files(self, inbox: Path) -> None:
+        write_exports(self.world, Dirt(self.world.seed, "file_drop", self.level), inbox)
+        rebates = Dirt(self.world.seed, "dealer_rebates", self.level)
+        write_rebates(self.world, rebates, inbox / "dealer_rebates")
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (the ASGI application)."""
@@ -316,6 +322,7 @@ class Sandbox:
             yield from twin.truth()
         if self.inbox is not None:
             yield from export_truths(self.world, Dirt(self.world.seed, "file_drop", self.level))
+            yield from rebate_truths(self.world, Dirt(self.world.seed, "dealer_rebates", self.level))
 
     def planted(self) -> Iterator[Planted]:
         """Yield every difference between the systems served and the orders."""
@@ -331,7 +338,7 @@ class Sandbox:
             self._gates[name].inner = Starlette(routes=list(twin.routes()))
             self._gates[name].now = self.world.now
         if self.inbox is not None:
-            write_exports(self.world, Dirt(self.world.seed, "file_drop", self.level), self.inbox)
+            self._write_files(self.inbox)
 
     def misbehave(self, source: str, fault: str, times: int = 1) -> None:
         """Make the next `times` responses of a system fail.

@@ -64,6 +64,18 @@
             ('net_amount', money), ('tax_amount', money), ('total_amount', money), ('currency', 'text'),
             ('line_count', 'integer'), ('billed_lines_amount', money), ('sold_lines_amount', money),
         ],
+        'rebate_agreements': [
+            ('agreement_code', 'text'), ('dealer_code', 'text'), ('dealer_name', 'text'), ('scope_type', 'text'),
+            ('scope_code', 'text'), ('basis', 'text'), ('rate', 'quantity'), ('tier_from_amount', money),
+            ('currency', 'text'), ('valid_from', 'date'), ('valid_until', 'date'),
+        ],
+        'rebates': [
+            ('rebate_key', 'text'), ('order_record_id', 'text'), ('dealer_code', 'text'), ('agreement_code', 'text'),
+            ('claim_number', 'text'), ('settlement_number', 'text'), ('rebate_type', 'text'), ('rebate_status', 'text'),
+            ('sku_code', 'text'), ('qty', 'quantity'), ('base_amount', money), ('claimed_amount', money),
+            ('settled_amount', money), ('amount', money), ('currency', 'text'), ('accrued_on', 'date'),
+            ('settled_on', 'date'), ('reason', 'text'),
+        ],
         'reference_rates': [
             ('base_currency', 'text'), ('quote_currency', 'text'), ('rate', 'rate'), ('rate_on', 'date'),
         ],

@@ -60,6 +60,20 @@ lines as (
         and max(lines.currency) = survived.currency
 ),
 
+-- Claims that no one could tie to an order, or in another currency, are owed all the same, but not known by order.
+rebates as (
+    select
+        rebates.order_id,
+        sum(rebates.amount) as rebate_amount
+    from {{ ref('fct_rebates') }} as rebates
+    inner join {{ ref('int_orders_survived') }} as survived on rebates.order_id = survived.order_id
+    group by rebates.order_id, survived.currency
+    having
+        count(rebates.amount) = count(*)
+        and min(rebates.currency) = survived.currency
+        and max(rebates.currency) = survived.currency
+),
+
 -- Which child sets some document's own system would know of: then none told means none happened.
 told as (
     select
@@ -102,7 +116,7 @@ amounts as (
             when payments.fee_summed_count > 0 and payments.fee_summed_count = payments.paid_count then payments.fee_amount
             when survived.payment_fee_currency = survived.currency then survived.record_payment_fee_amount
         end as payment_fee_amount,
-        cast(null as {{ column_type('amount') }}) as dealer_rebate_amount,
+        rebates.rebate_amount as dealer_rebate_amount,
         coalesce(
             case when survived.cogs_currency = survived.currency then survived.record_cogs_amount end, lines.cost_amount
         ) as cogs_amount,
@@ -125,6 +139,7 @@ amounts as (
     left join refunds on survived.order_id = refunds.order_id
     left join shipments on survived.order_id = shipments.order_id
     left join lines on survived.order_id = lines.order_id
+    left join rebates on survived.order_id = rebates.order_id
 )
 
 select

@@ -32,6 +32,7 @@
     ('payment_fee_amount', 'sum_of_payments', payments,
         'records.is_counted and records.is_paid and money.fee_from_payments', with_money),
     ('refunded_amount', 'sum_of_refunds', ref('fct_refunds'), 'records.is_counted', ''),
+    ('dealer_rebate_amount', 'sum_of_rebates', ref('fct_rebates'), 'true', ''),
     ('logistics_cost_amount', 'sum_of_shipments', shipments, is_sent ~ ' and money.logistics_from_shipments', with_money),
     ('shipment_count', 'all_shipments', shipments, is_sent, ''),
     ('carrier_codes', 'all_shipments', shipments, is_sent ~ ' and records.carrier_code is not null', ''),

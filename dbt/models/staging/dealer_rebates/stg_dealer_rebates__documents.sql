@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'dealer_rebates__documents'), keys=['document_id']) }}
