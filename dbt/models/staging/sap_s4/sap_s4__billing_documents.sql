@@ -1,0 +1,15 @@
+{{ conform('billing_documents', ref('stg_sap_s4__order_billing'), {
+    'source_key': 'billing_document',
+    'source_updated_at': 'changed_at',
+    'document_key': 'billing_document',
+    'order_record_id': record_id('sap_s4', 'sales_orders', 'sales_order'),
+    'document_type': 'document_type',
+    'billed_on': 'billed_on',
+    'net_amount': 'net_amount',
+    'tax_amount': 'tax_amount',
+    'total_amount': 'total_amount',
+    'currency': 'currency',
+    'line_count': 'line_count',
+    'billed_lines_amount': 'billed_amount',
+    'sold_lines_amount': 'sold_amount',
+}) }}

@@ -1,0 +1,77 @@
+-- Prices are what the customer pays, without tax; the tax is known once the order is billed. A rejected order has no total
+-- left in its header: what was ordered is the sum of its items and of its freight.
+with goods as (
+    select
+        sales_order,
+        sum(net_amount) as amount,
+        min(plant) as plant,
+        count(distinct plant) as plant_count
+    from {{ ref('stg_sap_s4__sales_order_items') }}
+    group by sales_order
+),
+
+freight as (
+    select
+        sales_order,
+        sum(amount) as amount
+    from {{ ref('stg_sap_s4__sales_order_conditions') }}
+    where condition_type = 'HD00' and not coalesce(is_statistical, false)
+    group by sales_order
+),
+
+taxes as (
+    select
+        sales_order,
+        sum(tax_amount) as amount
+    from {{ ref('stg_sap_s4__order_billing') }}
+    where document_type = 'invoice'
+    group by sales_order
+),
+
+orders as (
+    select
+        orders.*,
+        case
+            when orders.rejection_status = 'C' then 'cancelled'
+            when orders.process_status = 'C' then 'closed'
+            when orders.delivery_status = 'C' then 'shipped'
+            when orders.delivery_status = 'B' then 'processing'
+            else 'open'
+        end as order_status,
+        case when orders.sales_order_type = 'RE' then 'return' when partners.category = '2' then 'b2b' end as order_type,
+        case when partners.category <> '3' then orders.sold_to_party end as customer,
+        coalesce(freight.amount, cast(0 as {{ column_type('amount') }})) as shipping_amount,
+        case
+            when orders.rejection_status = 'C' then goods.amount + coalesce(freight.amount, cast(0 as {{ column_type('amount') }}))
+            else orders.net_amount
+        end as booked_amount,
+        taxes.amount as tax_amount,
+        case when goods.plant_count = 1 then goods.plant end as plant
+    from {{ ref('stg_sap_s4__sales_orders') }} as orders
+    left join {{ ref('stg_sap_s4__partners') }} as partners
+        on orders.sold_to_party = partners.partner
+    left join goods
+        on orders.sales_order = goods.sales_order
+    left join freight
+        on orders.sales_order = freight.sales_order
+    left join taxes
+        on orders.sales_order = taxes.sales_order
+)
+
+{{ conform('order_records', 'orders', {
+    'source_key': 'sales_order',
+    'source_updated_at': 'changed_at',
+    'order_number': 'sales_order',
+    'channel': "'direct'",
+    'order_type': 'order_type',
+    'document_role': "'order'",
+    'order_status': 'order_status',
+    'customer_key': record_id('sap_s4', 'partners', 'customer'),
+    'fulfilment_location_key': record_id('sap_s4', 'plants', 'plant'),
+    'ordered_at': 'created_at',
+    'promised_at': 'cast(requested_on as ' ~ column_type('instant') ~ ')',
+    'currency': 'currency',
+    'shipping_amount': 'shipping_amount',
+    'tax_amount': 'tax_amount',
+    'net_amount': 'booked_amount',
+}) }}

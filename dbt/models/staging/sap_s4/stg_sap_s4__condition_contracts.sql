@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'sap_s4__condition_contracts'), keys=['contract']) }}

@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'sap_s4__plants'), keys=['plant']) }}
