@@ -64,11 +64,12 @@ def _exit_code(error: Exception) -> int | None:
     from oms_core import pipeline
     from oms_core.audit.log import AuditError
     from oms_core.export.project import ExportError
+    from oms_core.finance.period import FinanceError, UnknownPeriodError
     from oms_core.release.errors import ReleaseError
     from oms_core.store.errors import StoreError
     from oms_core.warehouse import WarehouseError
 
-    if isinstance(error, pipeline.CallError):
+    if isinstance(error, pipeline.CallError | UnknownPeriodError):
         return 2
     known = (
         ConnectorError,
@@ -78,6 +79,7 @@ def _exit_code(error: Exception) -> int | None:
         ReleaseError,
         AuditError,
         ExportError,
+        FinanceError,
     )
     return 1 if isinstance(error, known) else None
 

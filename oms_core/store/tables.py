@@ -332,6 +332,50 @@ identity_model_reports = Table(
     Index("identity_model_reports_of_model", "entity", "model_sha256", "state_sha256"),
 )
 
+finance_closes = Table(
+    "finance_closes",
+    metadata,
+    Column("period", Text, primary_key=True, comment="month, such as 2026-10"),
+    Column(
+        "release_id", BigInteger, ForeignKey(releases.c.id), nullable=False, comment="whose figures are frozen"
+    ),
+    Column("closed_at", _INSTANT, nullable=False, server_default=text("now()")),
+    Column("closed_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column(
+        "threshold_amount",
+        Numeric(18, 4),
+        nullable=False,
+        comment="unexplained differences tolerated, in reporting_currency",
+    ),
+    Column(
+        "residual_amount",
+        Numeric(18, 4),
+        nullable=False,
+        comment="unexplained differences there were, without signs",
+    ),
+    Column("reporting_currency", Text),
+    Column("control_totals", JSONB, nullable=False),
+    Column(
+        "control_totals_sha256",
+        Text,
+        nullable=False,
+        comment="of the canonical JSON (RFC 8785) of control_totals",
+    ),
+    CheckConstraint("period ~ '^[0-9]{4}-(0[1-9]|1[0-2])$'", name="period_is_a_month"),
+)
+
+finance_close_balances = Table(
+    "finance_close_balances",
+    metadata,
+    Column("period", Text, ForeignKey(finance_closes.c.period), primary_key=True),
+    Column("account", Text, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    Column("debit_amount", Numeric(38, 4), nullable=False),
+    Column("credit_amount", Numeric(38, 4), nullable=False),
+    Column("posting_count", BigInteger, nullable=False),
+)
+
 api_keys = Table(
     "api_keys",
     metadata,
