@@ -8,6 +8,7 @@ nothing, and its movements up to the last time the release read their system are
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -21,6 +22,7 @@ from oms_core.audit import log
 from oms_core.fulfilment import book, ledger, movement
 from oms_core.fulfilment.book import Place
 from oms_core.fulfilment.desk import repeat
+from oms_core.fulfilment.merge import follow_redirects
 from oms_core.fulfilment.movement import Step
 from oms_core.fulfilment.stock import ZERO, PoolKey
 from oms_core.store.pipelined import together
@@ -30,8 +32,8 @@ AT_ONCE = 500  # pools locked together; others are served meanwhile
 
 _COUNTED = """
 SELECT p.position_id, p.sku_id, p.location_id, coalesce(p.lot_number, '') AS lot_number, p.on_hand_qty, p.reserved_qty, p.uom,
-    coalesce(p.counted_at, p._extracted_at) AS counted_at, p.expires_on, p.source_system, p.release_id, p._extracted_at,
-    coalesce(s.needs_cold_chain, false) AS needs_expiry
+    coalesce(p.counted_at, p._extracted_at) AS counted_at, CAST(p.expires_on AS date) AS expires_on, p.source_system, p.release_id, p._extracted_at,
+    coalesce(CAST(s.needs_cold_chain AS boolean), false) AS needs_expiry
 FROM fct_inventory_positions AS p LEFT JOIN dim_skus AS s ON s.sku_id = p.sku_id ORDER BY p.position_id"""
 # Positions with a base, and those without one whose movements the release has read by now.
 _STANDING = """
@@ -62,6 +64,8 @@ FROM unnest(%(skus)s::text[], %(nodes)s::text[], %(lots)s::text[], %(qty)s::nume
     %(at)s::timestamptz[], %(sources)s::text[], %(releases)s::bigint[], %(ids)s::text[], %(expires)s::date[])
     AS v (sku, node, lot, qty, committed, at, source, release, ids, expires)
 WHERE p.sku_id = v.sku AND p.location_id = v.node AND p.lot_number = v.lot"""
+
+_SET_UNIT = "UPDATE orderhub.stock_pools SET uom = :uom WHERE sku_id = :sku AND location_id = :node"
 
 LotKey = tuple[str, str, str]  # (sku_id, location_id, lot_number)
 
@@ -149,13 +153,17 @@ def gather(rows: Iterable[Any], ranks: Mapping[str, int]) -> Counted:
     counted_by: dict[str, str] = {}
     for row in sorted(fit, key=lambda row: (ranks.get(row.source_system, len(ranks)), row.source_system)):
         counted_by.setdefault(row.location_id, row.source_system)
-    units: dict[PoolKey, str] = {}
+    told: dict[PoolKey, Counter[str]] = {}
+    for row in fit:
+        if counted_by[row.location_id] == row.source_system:
+            told.setdefault((row.sku_id, row.location_id), Counter())[row.uom] += 1
+    units = {key: min(found, key=lambda uom: (-found[uom], uom)) for key, found in told.items()}
     bases: dict[LotKey, Base] = {}
     for row in fit:
         if counted_by[row.location_id] != row.source_system:
             left_out["copy of a better-ranked count"] = left_out.get("copy of a better-ranked count", 0) + 1
             continue
-        if units.setdefault((row.sku_id, row.location_id), row.uom) != row.uom:
+        if units[row.sku_id, row.location_id] != row.uom:
             left_out["other unit"] = left_out.get("other unit", 0) + 1
             continue
         key = (row.sku_id, row.location_id, row.lot_number)
@@ -185,6 +193,7 @@ def rebase(database: Database, ranks: Mapping[str, int], *, by: str) -> Rebased:
         ranks: see `gather`.
         by: who, for the audit log.
     """
+    follow_redirects(database, by=by)
     with database.read() as connection:
         release_id = connection.execute(text("SELECT max(id) FROM releases")).scalar()
         if (
@@ -256,6 +265,13 @@ def _settle(
         ],
     )
     stock = ledger.lock(connection, {key[:2] for key in keys} | also, ())
+    # A pool changes its unit only while nobody was promised anything in the old one.
+    promised = {key for key, pool in stock.pools.items() if any(lot.reserved for lot in pool.lots)}
+    other = {key[:2]: base.uom for key, base in bases.items() if stock.pools[key[:2]].uom != base.uom}
+    keys = [key for key in keys if key[:2] not in other.keys() & promised]
+    bases = {key: base for key, base in bases.items() if key in keys}
+    for key in other.keys() - promised:
+        connection.execute(text(_SET_UNIT), {"sku": key[0], "node": key[1], "uom": other[key]})
     gone = [key for key in keys if key not in bases]
     together(
         connection,
