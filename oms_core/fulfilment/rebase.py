@@ -270,8 +270,8 @@ def _settle(
     other = {key[:2]: base.uom for key, base in bases.items() if stock.pools[key[:2]].uom != base.uom}
     keys = [key for key in keys if key[:2] not in other.keys() & promised]
     bases = {key: base for key, base in bases.items() if key in keys}
-    for key in other.keys() - promised:
-        connection.execute(text(_SET_UNIT), {"sku": key[0], "node": key[1], "uom": other[key]})
+    for sku_id, node in other.keys() - promised:
+        connection.execute(text(_SET_UNIT), {"sku": sku_id, "node": node, "uom": other[sku_id, node]})
     gone = [key for key in keys if key not in bases]
     together(
         connection,
