@@ -74,12 +74,14 @@ class Explanation:
 
     Attributes:
         entity: order, customer, sku or location.
+        table: the released table its row stands in.
         found_by: how the number asked for led to it ("id", "redirect", "order_number" …).
         row_hash: seal of its row, hexadecimal; a leaf of the table's Merkle tree.
         records: ids of all source records that are it.
     """
 
     entity: str
+    table: str
     golden_id: str
     asked: str
     found_by: str
@@ -135,6 +137,7 @@ def explain(
     ]
     return Explanation(
         entity=entity.name,
+        table=entity.table,
         golden_id=found.golden_id,
         asked=number,
         found_by=found.found_by,

@@ -8,7 +8,7 @@ checkpoint signed, a released row no longer fits the root its release was logged
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -327,14 +327,7 @@ def _check_rows(
             "binary floating point"
         )
         return
-    line = " || E'\\t' || ".join(_spelled(name, kind) for name, kind in columns)
-    keys = ""
-    if any(kind == COMMITTED for _, kind in columns):
-        person = person_sql(declared(table), "t.")
-        keys = (
-            f"LEFT JOIN (SELECT person_id AS _person, key AS _key FROM {STATE_SCHEMA}.person_keys) AS persons "
-            f"ON persons._person = {person}"
-        )
+    line, keys = sealed_line(table, columns)
     rows: Any = connection.execute(
         text(
             f"SELECT to_jsonb(t) - 'row_hash' FROM {history_table(table)} AS t {keys} WHERE release_from = :release "
@@ -347,6 +340,22 @@ def _check_rows(
         verdict.faults.append(
             f"{table}: the row {shown} (release {release_from}) was edited since it was sealed"
         )
+
+
+def sealed_line(table: str, columns: Sequence[Sequence[str]]) -> tuple[str, str]:
+    """SQL for the line a row's hash is over, from the table's history as `t`, and the join it needs.
+
+    Args:
+        table: a released table.
+        columns: (name, type) in hashing order, as the release that brought the row was sealed with.
+    """
+    line = " || E'\\t' || ".join(_spelled(name, kind) for name, kind in columns)
+    if all(kind != COMMITTED for _, kind in columns):
+        return line, ""
+    return line, (
+        f"LEFT JOIN (SELECT person_id AS _person, key AS _key FROM {STATE_SCHEMA}.person_keys) AS persons "
+        f"ON persons._person = {person_sql(declared(table), 't.')}"
+    )
 
 
 def _spelled(name: str, kind: str) -> str:

@@ -38,6 +38,7 @@ from oms_core.settings import Settings
 # What does the work is imported by the command that needs it: it takes more than a second.
 if TYPE_CHECKING:
     from connectors.extract import PullResult
+    from oms_core.audit.row_proof import RowProof
     from oms_core.pipeline import UnifyResult
 
 app = typer.Typer(
@@ -71,6 +72,15 @@ lazy_group(
     "export",
     "oms_core.cli.export",
     "Data contracts (ODCS), lineage (OpenLineage) and event logs (OCEL) for other tools.",
+)
+lazy_group(
+    app, "inventory", "oms_core.cli.inventory", "Stock: what lies where, and what of it is free to promise."
+)
+lazy_group(
+    app,
+    "reservation",
+    "oms_core.cli.inventory:reservations",
+    "Reservations: who was promised what.",
 )
 lazy_group(app, "key", "oms_core.cli.keys", "Keys of one's own for the API, each of a role.")
 lazy_group(
@@ -543,12 +553,16 @@ def explain(
     as_of: Annotated[
         str | None, typer.Option(help="Release number or ISO 8601 time to read; now by default.")
     ] = None,
+    with_proof: Annotated[
+        bool, typer.Option("--proof", help="Prove that the row stands in the sealed release, hash by hash.")
+    ] = False,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say where a value came from: rule, source, record, and the bytes of the page as received."""
+    """Say where a value came from: rule, source, record, the bytes of the page as received, the seal of the release."""
     from connectors.landing import Landing
     from oms_core.audit.explain import explain as find
+    from oms_core.audit.row_proof import prove_row
     from oms_core.release.read import resolve
 
     settings = Settings.from_environment(home)
@@ -557,8 +571,14 @@ def explain(
         wanted = release_or_instant(as_of)
         release_id = None if wanted is None else resolve(database, wanted).release_id
         found = find(database, number, attribute, read_page=landing.read_page, as_of=release_id)
+        proof = None
+        if with_proof:
+            key = {f"{found.entity}_id": found.golden_id}
+            with database.begin() as connection:
+                proof = prove_row(connection, found.table, key, found.release_id)
     if as_json:
-        print_json({f"{found.entity}_id": found.golden_id, **asdict(found)})
+        told = {} if proof is None else {"proof": proof.told()}
+        print_json({f"{found.entity}_id": found.golden_id, **asdict(found), **told})
         return
     out.print(
         f"[bold]{found.golden_id}[/] (asked: {escape(found.asked)}, found by {found.found_by}), release {found.release_id}"
@@ -586,6 +606,32 @@ def explain(
                 out.print(f"     [red]{escape(origin.page.fault)}[/]", highlight=False)
             elif attribute is not None:
                 out.print(f"     [dim]{escape(origin.page.excerpt)}[/]", highlight=False)
+    if proof is not None:
+        _show_proof(proof)
+
+
+def _show_proof(proof: RowProof) -> None:
+    state = "[green]the proof holds[/]" if proof.holds() else "[bold red]the proof does NOT hold[/]"
+    for title, leaf, step, root in (
+        (f"row of {proof.table}", proof.line, proof.in_table, json.loads(proof.table_entry)["merkle_root"]),
+        (
+            f"table in release {proof.release_id}",
+            proof.table_entry,
+            proof.in_release,
+            proof.release_root.hex(),
+        ),
+    ):
+        out.print(f"\n[bold]{title}[/], leaf {step.index:,} of {step.size:,}", highlight=False)
+        out.print(f"  [dim]{escape(leaf)}[/]", highlight=False, soft_wrap=True)
+        for beside in step.path:
+            out.print(f"  with {beside.hex()}", highlight=False)
+        out.print(f"  root {root}", highlight=False)
+    told = (
+        "a release older than the log"
+        if proof.log_seq is None
+        else f"log entry {proof.log_seq:,} tells this root"
+    )
+    out.print(f"{told}: {state}", highlight=False)
 
 
 @app.command(epilog="Example: `orderhub serve --port 8000`")

@@ -8,8 +8,9 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rfc8785
@@ -22,8 +23,10 @@ from connectors.landing import Landing
 from oms_core.audit import checkpoint, log, merkle
 from oms_core.audit.checkpoint import Checkpoint, Signer, Verifier
 from oms_core.audit.log import AuditError, Happening
+from oms_core.audit.row_proof import prove_row
 from oms_core.audit.verify import LandingCheck, Verdict, take_checkpoint, verify
 from oms_core.release.publish import Batch, Publication
+from oms_core.store.errors import NotReleasedError
 from oms_core.store.postgres import Database
 
 MAPPING = """
@@ -121,6 +124,52 @@ def test_an_honest_company_holds(company: Company) -> None:
     assert verdict.faults == [] and verdict.remarks == []
     assert (verdict.entries, verdict.checkpoints, verdict.releases) == (50, 3, 2)
     assert verdict.rows > 20 and verdict.batches == 1 and verdict.pages == 1
+
+
+def climbed(leaf: bytes, step: dict[str, Any]) -> str:
+    """An independent reading of RFC 9162, 2.1.3.2: the root that a leaf's path leads to."""
+    found, index, last = hashlib.sha256(b"\0" + leaf).digest(), step["leaf_index"], step["tree_size"] - 1
+    for each in map(bytes.fromhex, step["path"]):
+        if index % 2 or index == last:
+            found = hashlib.sha256(b"\1" + each + found).digest()
+            while index % 2 == 0 and index:
+                index, last = index // 2, last // 2
+        else:
+            found = hashlib.sha256(b"\1" + found + each).digest()
+        index, last = index // 2, last // 2
+    return found.hex()
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "release_id"),
+    [
+        ("fct_orders", {"order_id": "order_a"}, 2),
+        ("fct_orders", {"order_id": "order_b"}, 1),
+        ("dim_customers", {"customer_id": "customer_w"}, 2),
+        ("dim_skus", {"sku_id": "s"}, 2),
+    ],
+)
+def test_a_row_is_proven_to_stand_in_a_sealed_release(
+    company: Company, table: str, key: dict[str, str], release_id: int
+) -> None:
+    with company.database.begin() as connection:
+        proof = prove_row(connection, table, key, release_id)
+    told = proof.told()
+    assert told["holds"]
+    entry = json.loads(told["table_entry"])
+    assert climbed(told["line"].encode(), told["in_table"]) == entry["merkle_root"]
+    assert climbed(told["table_entry"].encode(), told["in_release"]) == told["release_root"]
+    assert json.loads(told["log_entry"])["data"]["merkle_root"] == told["release_root"]
+    assert "王小明" not in told["line"]
+    assert not replace(proof, line=proof.line.replace("o", "0", 1) + "x").holds()
+
+
+def test_what_a_release_does_not_show_is_not_proven(company: Company) -> None:
+    with (
+        company.database.begin() as connection,
+        pytest.raises(NotReleasedError, match="shows no row of dim_skus"),
+    ):
+        prove_row(connection, "dim_skus", {"sku_id": "s"}, 1)
 
 
 def test_an_erased_value_leaves_its_commitment_and_the_seal_holds(company: Company) -> None:
