@@ -1,0 +1,1 @@
+{{ marketplace_customer_records('xiaohongshu', 'orders') }}

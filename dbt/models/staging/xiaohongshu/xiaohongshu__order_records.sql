@@ -1,0 +1,1 @@
+{{ marketplace_order_records('xiaohongshu', 'orders', 'after_sales', states_tax=true) }}

@@ -1,0 +1,1 @@
+{{ marketplace_refunds('xiaohongshu', 'orders', 'after_sales') }}

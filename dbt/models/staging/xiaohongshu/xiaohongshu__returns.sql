@@ -1,0 +1,1 @@
+{{ marketplace_returns('xiaohongshu', 'orders', 'after_sales', 'skus') }}

@@ -1,0 +1,1 @@
+{{ marketplace_shipments('xiaohongshu', 'orders', 'deliveries') }}
