@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 class LazyGroup(TyperGroup):
     """A group some of whose sub-groups are names and help texts until they are called."""
 
-    # Name of the sub-group -> module whose `app` it is.
+    # Name of the sub-group -> module whose `app` it is, or module:attribute.
     modules: ClassVar[dict[str, str]] = {}
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -32,7 +32,8 @@ class LazyGroup(TyperGroup):
     def _load(self, name: str) -> None:
         module = self.modules.get(name)
         if module is not None:
-            group: Any = typer.main.get_group(import_module(module).app)
+            path, _, attribute = module.partition(":")
+            group: Any = typer.main.get_group(getattr(import_module(path), attribute or "app"))
             group.name = name
             self.commands[name] = group
 
