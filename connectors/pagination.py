@@ -139,6 +139,7 @@ class OffsetPages(BaseModel):
         offset, limit: dotted places of the two in the request.
         size: items per page.
         total: dotted path of the count of all items in the answer, where a page may be short, or a row is not an item.
+        overlap: items of a page that the next one repeats: so many may leave the pages already read, and hide none.
         ceiling: rows after which the source refuses to page on.
     """
 
@@ -147,6 +148,7 @@ class OffsetPages(BaseModel):
     limit: str
     size: int
     total: str | None = None
+    overlap: int = 0
     ceiling: int | None = None
 
     def first(self, ask: Ask) -> Ask:
@@ -159,14 +161,13 @@ class OffsetPages(BaseModel):
         node: Any = ask.params if area == "params" else ask.json_body
         for step in steps:
             node = node[int(step)] if isinstance(node, list) else node[step]
-        following = int(node) + self.size
         if self.total is not None:
             total = dig(body, self.total)
             if not isinstance(total, int | str) or not str(total).isdigit():
                 raise ProtocolError(f"the answer has no count of all items at {self.total!r}, but {total!r}")
-            if following >= int(total):
+            if int(node) + self.size >= int(total):
                 return None
-        return ask.put(self.offset, following)
+        return ask.put(self.offset, int(node) + self.size - self.overlap)
 
 
 # A target may hold commas and semicolons; they part links only outside the angle brackets.
