@@ -11,8 +11,6 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pypinyin import lazy_pinyin
-
 from oms_core.identity import normalise
 
 _COUNTRY = re.compile(
@@ -120,7 +118,7 @@ def place(value: str | None) -> str | None:
         bare = re.sub(
             r"(?:特别行政区|(?:维吾尔|壮族|回族)?自治区|自治州|地区|省|市|新区|区|县|旗)$", "", known
         )
-        return "".join(lazy_pinyin(bare if len(bare) > 1 else known))
+        return "".join(normalise.pinyin(bare if len(bare) > 1 else known))
     found = _WORD.findall(normalise.without_umlauts(normalise.folded(text) or ""))
     kinds = {"shi", "sheng", "qu", "xian", "city", "province", "district", "county"}
     return "".join([word for word in found if word not in kinds] or found) or None
@@ -149,7 +147,7 @@ def _han(line: str) -> _Parts:
     if road := _HAN_STREET.match(rest):
         street, rest = _english(road.group(1)), rest[road.end() :]
     elif road := re.match(r"^[^\d]{2,12}", rest):
-        street, rest = " ".join(lazy_pinyin(road.group())), rest[road.end() :]
+        street, rest = " ".join(normalise.pinyin(road.group())), rest[road.end() :]
     numbers = _HAN_UNIT.findall(rest)
     return region, city, district, street, numbers[0] if numbers else None, "-".join(numbers[1:]) or None
 
@@ -160,8 +158,8 @@ def _english(road: str) -> str:
             name, words = road[: -len(han)], [english]
             if len(name) > 1 and name[-1] in _COMPASS_HAN:
                 name, words = name[:-1], [_COMPASS_HAN[name[-1]], english]
-            return " ".join(["".join(lazy_pinyin(name)), *words])
-    return "".join(lazy_pinyin(road))
+            return " ".join(["".join(normalise.pinyin(name)), *words])
+    return "".join(normalise.pinyin(road))
 
 
 def _latin(line: str, country: str | None) -> _Parts:

@@ -6,13 +6,16 @@ nothing: a family's phone, a marketplace's relay address, a code that was given 
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations, pairwise
 from typing import Any
 
-from oms_core.identity import address, names, normalise, places
+from rapidfuzz.distance import OSA
+
+from oms_core.identity import address, collective, names, normalise, places
 from oms_core.identity.cluster import Edge
 
 Row = Mapping[str, Any]
@@ -29,6 +32,14 @@ _MOST_ENTERED_TWICE = 0.2
 _TWO_PEOPLE = 3
 # How many namesakes may be expected by chance for a name and a postcode to mean one person.
 _CHANCE = 0.05
+# Evidence that looks at no mailbox; and how many customers are taken to have two before any are seen, as of so many.
+_NOT_BY_MAILBOX = ("same_order", "tax_number", "account", "marketplace_buyer_id", "phone+name")
+_TWO_MAILBOXES, _SEEN_BEFORE = 0.025, 20
+
+
+def stream(record_id: str) -> str:
+    """The list a record stands in: source and stream."""
+    return ":".join(record_id.split(":", 2)[:2])
 
 
 def _chain(
@@ -125,17 +136,29 @@ def _namesakes(rows: Sequence[Row]) -> dict[str, str]:
     """
     people = _People(rows)
     group = _components(_own_identifiers(rows, people))
+    for record, mailbox in people.mailbox.items():
+        if mailbox is not None:
+            group.setdefault(record, record)
+    # A phone that one group alone has says whose record this is that names no mailbox.
+    with_phone: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for record, found in group.items():
+        phone, form = people.phone[record], people.form[record]
+        if phone is not None and form is not None:
+            with_phone[phone, form].add(found)
     members: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         record = row["record_id"]
-        if people.mailbox[record] is not None:
-            group.setdefault(record, record)
-        if record in group:
-            members[group[record]].append(record)
-    system = {row["record_id"]: row["source_system"] for row in rows}
+        if record not in group:
+            holders = with_phone.get((people.phone[record] or "", people.form[record] or ""), set())
+            if len(holders) != 1:
+                continue
+            group[record] = next(iter(holders))
+        members[group[record]].append(record)
+    # A delivery address below an account is no second entry, and firms and their contacts are two lists.
+    system = {row["record_id"]: stream(row["record_id"]) for row in rows if not row.get("parent_key")}
     entered: dict[str, list[int]] = defaultdict(list)
     for records in members.values():
-        for name, count in Counter(system[record] for record in records).items():
+        for name, count in Counter(system[record] for record in records if record in system).items():
             entered[name].append(count)
     # In a system that makes a record of every order, two records of one person are nothing unusual.
     registers = {
@@ -166,7 +189,7 @@ def _namesakes(rows: Sequence[Row]) -> dict[str, str]:
             phones = values(people.phone, ours), values(people.phone, theirs)
             weight = 1 + bool(phones[0] and phones[1] and not phones[0] & phones[1])
             weight += len(
-                {system[record] for record in ours} & {system[record] for record in theirs} & registers
+                {system.get(record) for record in ours} & {system.get(r) for r in theirs} & registers
             )
             if weight >= _TWO_PEOPLE:
                 apart |= {one, other}
@@ -470,6 +493,57 @@ def customer_veto(rows: Sequence[Row]) -> Callable[[str, str], str | None]:
         return None
 
     return veto
+
+
+def customer_groups(
+    rows: Sequence[Row], evidence: Iterable[Edge], registers: Mapping[str, str]
+) -> collective.Group:
+    """What is known of customers beside their records, for scores between groups of them.
+
+    Args:
+        rows: of `int_customer_records`.
+        evidence: exact evidence among them.
+        registers: record -> list of customers it stands in.
+    """
+    people = _People(rows)
+    mailboxes = _without_slips({record: box for record, box in people.mailbox.items() if box is not None})
+    own = _components(_own_identifiers(rows, people))
+    for record in mailboxes:
+        own.setdefault(record, record)
+    # Only what has a mailbox can be proven to be somebody else.
+    placed = {own[record] for record in mailboxes}
+    # What no mailbox brought together tells how many have two.
+    both = {
+        (edge.left, edge.right)
+        for edge in evidence
+        if edge.rule in _NOT_BY_MAILBOX and edge.left in mailboxes and edge.right in mailboxes
+    }
+    two = sum(mailboxes[left] != mailboxes[right] for left, right in both)
+    share = (two + _TWO_MAILBOXES * _SEEN_BEFORE) / (len(both) + _SEEN_BEFORE)
+    return collective.Group(
+        own={record: group for record, group in own.items() if group in placed},
+        mailboxes=mailboxes,
+        registers=registers,
+        two_mailboxes=min(math.log2(share), -1.0),
+    )
+
+
+def _without_slips(mailboxes: Mapping[str, str]) -> dict[str, str]:
+    """Record -> mailbox, where such as differ by one slip of the fingers are one."""
+    near: dict[tuple[int, str], list[str]] = defaultdict(list)
+    for box in sorted(set(mailboxes.values())):
+        half = len(box) // 2
+        near[0, box[: half - 1]].append(box)
+        near[1, box[-(half - 1) :]].append(box)
+    edges = [
+        Edge(0, one, other, "slip")
+        for boxes in near.values()
+        if len(boxes) <= _MOST_IN_FULL
+        for one, other in combinations(boxes, 2)
+        if OSA.distance(one, other, score_cutoff=1) <= 1
+    ]
+    root = _components(edges)
+    return {record: root.get(box, box) for record, box in mailboxes.items()}
 
 
 def sku_edges(rows: Sequence[Row]) -> list[Edge]:

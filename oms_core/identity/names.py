@@ -51,7 +51,7 @@ _SHORT_FORMS: Mapping[str, str] = {
     "manu": "manuel emmanuel manuela", "nico": "nicolas", "fred": "frederic", "cathy": "catherine", "pepe": "jose",
     "paco": "francisco", "pancho": "francisco", "lupe": "guadalupe", "nacho": "ignacio", "chema": "jose",
     "lola": "dolores", "concha": "concepcion", "kike": "enrique", "quique": "enrique", "beto": "alberto roberto",
-    "memo": "guillermo", "gigi": "luigi luigia", "beppe": "giuseppe", "pino": "giuseppe", "sandro": "alessandro",
+    "memo": "guillermo", "charlie": "charlotte charles", "gigi": "luigi luigia", "beppe": "giuseppe", "pino": "giuseppe", "sandro": "alessandro",
 }  # fmt: skip
 
 
@@ -124,7 +124,10 @@ def _rest_alike(left: Sequence[str], right: Sequence[str], shared: Sequence[str]
         if _one_nickname(one, other) or _one_family(one, other):
             return True
         given = _given_names()
-        return not given.isdisjoint(shared) and given.isdisjoint((one, other)) and _one_slip(one, other)
+        # One of two given names that are both known is a sister's; one that nobody bears, a letter short or double, is not.
+        left_out = len(given & {one, other}) == 1 and abs(len(one) - len(other)) == 1
+        family = not given.isdisjoint(shared) and given.isdisjoint((one, other))
+        return (left_out or family) and _one_slip(one, other)
     return False
 
 

@@ -12,7 +12,6 @@ from functools import lru_cache
 
 import phonenumbers
 from opencc import OpenCC
-from pypinyin import lazy_pinyin
 from stdnum import ean
 from stdnum.cn import uscc
 from stdnum.eu import vat as eu_vat
@@ -94,6 +93,14 @@ def simplified(value: str) -> str:
     return str(_TO_SIMPLIFIED.convert(value)) if is_han(value) else value
 
 
+def pinyin(text: str) -> list[str]:
+    """Sounds of Chinese signs, without tones; ü as u, as most passports and forms have it: 吕 is lu."""
+    # Its dictionaries take a third of a second to import, which runs without Chinese names need not pay.
+    from pypinyin import lazy_pinyin
+
+    return [sound.replace("ü", "u") for sound in lazy_pinyin(text, v_to_u=True)]
+
+
 @lru_cache(maxsize=1 << 18)
 def folded(value: str | None) -> str | None:
     """Plain text in bare Latin letters: Chinese in pinyin, one word per sign; no accents."""
@@ -101,7 +108,7 @@ def folded(value: str | None) -> str | None:
     if text is None or text.isascii():
         return text
     if is_han(text):
-        text = " ".join(lazy_pinyin(simplified(text)))
+        text = " ".join(pinyin(simplified(text)))
     bare = "".join(sign for sign in unicodedata.normalize("NFD", text) if not unicodedata.combining(sign))
     return " ".join(bare.translate(_BARE).split()) or None
 
@@ -175,7 +182,7 @@ def name_words(value: str | None) -> tuple[str, ...]:
         if bare != text or len(text) > _LONGEST_PERSON:
             for han, english in _HAN_TRADES.items():
                 bare = bare.replace(han, f" {english} ")
-        text = " ".join(lazy_pinyin(bare if bare.strip() else text))
+        text = " ".join(pinyin(bare if bare.strip() else text))
     text = _INITIALS.sub(lambda found: found.group().replace(".", "") + " ", folded(text) or "")
     words = _WORDS.findall(without_umlauts(text))
     kept = [

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from oms_core.identity import match, references
 from oms_core.identity.cluster import SCORED, Clustering, Edge, Refusal, cluster
@@ -48,32 +49,50 @@ class Known:
 
 @dataclass(frozen=True)
 class ScoredPair:
-    """A pair that a model weighed: left < right, probability 0 … 1 that the two are one."""
+    """A pair that a model weighed: left < right, probability 0 … 1 that the two are one.
+
+    `thresholds`: those of this pair, where more or less than usual hangs on it.
+    """
 
     left: str
     right: str
     probability: float
+    thresholds: Thresholds | None = None
+
+
+Between = Callable[
+    [Sequence[frozenset[str]], Sequence[Edge], Mapping[str, str], Mapping[str, Collection[str]]],
+    Sequence[ScoredPair],
+]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The pairs of one entity that a model found worth a look, and the probabilities at which to join and to ask."""
+    """The pairs of one entity that a model found worth a look, and the probabilities at which to join and to ask.
+
+    `between`, where there is one, weighs groups that exact evidence holds together instead of single records: clusters,
+    exact evidence, registers and each record's orders in, pairs out.
+    """
 
     pairs: Sequence[ScoredPair]
     thresholds: Thresholds
+    between: Between | None = None
 
     def edges(self) -> list[Edge]:
         """Evidence that rests on a score, the likeliest first."""
-        merge = self.thresholds.merge
         return [
             Edge(SCORED + round((1 - pair.probability) * 1_000_000), pair.left, pair.right, "score")
             for pair in self.pairs
-            if pair.probability >= merge
+            if self.decide(pair) == "merge"
         ]
 
     def doubtful(self) -> list[ScoredPair]:
         """Pairs to ask a steward about."""
-        return [pair for pair in self.pairs if self.thresholds.decide(pair.probability) == "review"]
+        return [pair for pair in self.pairs if self.decide(pair) == "review"]
+
+    def decide(self, pair: ScoredPair) -> str:
+        """merge, review or apart."""
+        return (pair.thresholds or self.thresholds).decide(pair.probability)
 
 
 @dataclass(frozen=True)
@@ -124,18 +143,21 @@ def resolve(
     ordered = _group_orders(orders, links, known)
     exact = match.customer_edges(customers)
     evidence = exact + match.buyer_edges(_as_bought(orders, known), ordered, customers)
-    customer = _resolve("customer", customers, evidence, known, scores, told_apart=registers)
+    bought = _bought(orders, ordered)
+    customer = _resolve("customer", customers, evidence, known, scores, told_apart=registers, bought=bought)
     sku = _resolve("sku", skus, match.sku_edges(skus), known, scores, parts)
     more = references.corroborate(
         orders, lines_of, links, ordered, customers, customer.assignment.members, sku.assignment.members
     )
     if more.edges or more.hangers:
         links = links.with_more(more)
-        bought = exact + match.buyer_edges(
-            _as_bought(orders, known), _group_orders(orders, links, known), customers
-        )
-        if bought != evidence:
-            customer = _resolve("customer", customers, bought, known, scores, told_apart=registers)
+        ordered = _group_orders(orders, links, known)
+        more_evidence = exact + match.buyer_edges(_as_bought(orders, known), ordered, customers)
+        if more_evidence != evidence:
+            bought = _bought(orders, ordered)
+            customer = _resolve(
+                "customer", customers, more_evidence, known, scores, told_apart=registers, bought=bought
+            )
     return {
         "order": _resolve_orders(orders, links, known),
         "customer": customer,
@@ -209,8 +231,12 @@ def _resolve(
     scores: Mapping[str, Scores],
     parts: Iterable[tuple[str, str]] = (),
     told_apart: Mapping[str, str] | None = None,
+    bought: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> Resolved:
     scored = scores.get(entity)
+    if scored is not None and scored.between is not None:
+        held = group(entity, rows, exact, known.decisions.get(entity, ()), parts, told_apart)
+        scored = replace(scored, pairs=scored.between(held.clusters, exact, told_apart or {}, bought))
     evidence = [*exact, *(scored.edges() if scored else [])]
     found = group(entity, rows, evidence, known.decisions.get(entity, ()), parts, told_apart)
     resolved = _with_ids(entity, rows, found, known)
@@ -223,13 +249,18 @@ def _resolve(
 
 def _registers(customers: Sequence[Row], orders: Sequence[Row]) -> dict[str, str]:
     """Customer record -> the list of customers it stands in; a buyer who is only named on an order stands in none."""
-    of_orders = {_stream(row["record_id"]) for row in orders}
-    streams = {row["record_id"]: _stream(row["record_id"]) for row in customers}
+    of_orders = {match.stream(row["record_id"]) for row in orders}
+    streams = {row["record_id"]: match.stream(row["record_id"]) for row in customers}
     return {record: stream for record, stream in streams.items() if stream not in of_orders}
 
 
-def _stream(record_id: str) -> str:
-    return ":".join(record_id.split(":", 2)[:2])
+def _bought(orders: Sequence[Row], ordered: Mapping[str, str]) -> dict[str, set[str]]:
+    """Customer record -> the orders that name it."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for row in orders:
+        if row["customer_key"] is not None and row["record_id"] in ordered:
+            found[row["customer_key"]].add(ordered[row["record_id"]])
+    return found
 
 
 def _askable(
@@ -242,9 +273,7 @@ def _askable(
         if item.judgement == "unsure"
     }
     held = [
-        pair
-        for pair in scored.pairs
-        if pair.probability >= scored.thresholds.merge and (pair.left, pair.right) in unsure
+        pair for pair in scored.pairs if scored.decide(pair) == "merge" and (pair.left, pair.right) in unsure
     ]
     place = {record: number for number, records in enumerate(found.clusters) for record in records}
     veto, values = _VETOES[entity](rows), match.agreements(entity, rows)

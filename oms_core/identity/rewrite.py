@@ -18,8 +18,6 @@ from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
 from typing import Any
 
-from pypinyin import lazy_pinyin
-
 from oms_core.identity import normalise
 
 Values = Mapping[str, Any]
@@ -186,7 +184,7 @@ def _words(value: str) -> list[str]:
     """Latin words in lower case without accents; Chinese by its sound, one word a sign."""
     text = normalise.plain(value) or ""
     if _CJK.search(text):
-        text = " ".join(lazy_pinyin(text))
+        text = " ".join(normalise.pinyin(text))
     folded = "".join(sign for sign in unicodedata.normalize("NFD", text) if not unicodedata.combining(sign))
     return re.findall(r"\w+", folded)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
+from oms_core.identity import collective, match
+from oms_core.identity.cluster import Edge
 from oms_core.identity.match import Row
 from oms_core.identity.resolve import ScoredPair, Scores
 from oms_core.identity.scoring.model import Kind, Model
-from oms_core.identity.scoring.threshold import Costs, thresholds
+from oms_core.identity.scoring.threshold import Costs, Thresholds, thresholds
 
 SCORED_BY_MODEL = ("customer",)  # entities whose records have enough fields of their own for a trained model
 _CUSTOMER = (
@@ -18,6 +22,10 @@ _CUSTOMER = (
     "postcode", "country",
 )  # fmt: skip
 _TELLING = ("full_name", "company_name", "email", "phone", "tax_number", "street")
+# Candidates that this is the probability of, by two records alone, may still be one by all that their groups know.
+_WORTH_A_LOOK = 1e-7
+# A customer without an order is worth this much of one with as many as usual: there is a name, a mailbox, a consent.
+_LEAST_STAKE = 0.25
 _SKU = ("record_id", "source_system", "title", "brand", "mpn", "sku_code")
 
 
@@ -40,12 +48,11 @@ def weigh(
     # The scorers take a second or two to import; only a run that resolves pays for it.
     from oms_core.identity.scoring.titles import score_titles
 
-    limits = {
-        row["entity"]: thresholds(
-            Costs(float(row["wrong_merge"]), float(row["missed_match"]), float(row["review"]))
-        )
+    of_errors = {
+        row["entity"]: Costs(float(row["wrong_merge"]), float(row["missed_match"]), float(row["review"]))
         for row in costs
     }
+    limits = {entity: thresholds(found) for entity, found in of_errors.items()}
     found = {"sku": score_titles(_text_table(skus, _SKU)).pairs}
     described = [row for row in customers if any(row[name] for name in _TELLING)]
     if len(described) > 1:
@@ -54,11 +61,55 @@ def weigh(
 
         model = models["customer"]
         people = comparable_customers(described, model.kinds)
-        found["customer"] = score(people, model, at_least=limits["customer"].review).pairs
-    return {
+        found["customer"] = score(people, model, at_least=_WORTH_A_LOOK).pairs
+    scores = {
         entity: Scores(_pairs(pairs, limits[entity].review), limits[entity])
         for entity, pairs in found.items()
     }
+    if "customer" in found:
+        between = partial(_between, customers, people, model, found["customer"], of_errors["customer"])
+        scores["customer"] = replace(scores["customer"], between=between)
+    return scores
+
+
+def _between(
+    customers: Sequence[Row],
+    people: pa.Table,
+    model: Model,
+    candidates: pa.Table,
+    costs: Costs,
+    clusters: Sequence[frozenset[str]],
+    evidence: Sequence[Edge],
+    registers: Mapping[str, str],
+    bought: Mapping[str, Collection[str]],
+) -> list[ScoredPair]:
+    """Probabilities between groups of customers that exact evidence holds together.
+
+    What an error costs grows with the orders it would misplace: those of the smaller group.
+    """
+    from oms_core.identity.scoring.scorer import weigh_pairs
+
+    orders = [len({order for record in records for order in bought.get(record, ())}) for records in clusters]
+    buying = [count for count in orders if count]
+    usual = sum(buying) / len(buying) if buying else 1.0
+
+    def limits(pair: tuple[int, int]) -> Thresholds:
+        stake = min(orders[pair[0]], orders[pair[1]]) / usual
+        return thresholds(costs.at_stake(max(stake, _LEAST_STAKE)))
+
+    left, right = (
+        [str(record) for record in candidates[side].to_pylist()] for side in ("left_id", "right_id")
+    )
+    pairs = list(zip(left, right, strict=True))
+    found = collective.link(
+        clusters,
+        pairs,
+        match.customer_groups(customers, evidence, registers),
+        partial(weigh_pairs, people, model),
+        model.prior_weight,
+        limits,
+    )
+    return [ScoredPair(item.left, item.right, item.probability, limits(item.groups)) for item in found]
 
 
 def comparable_customers(customers: Sequence[Row], kinds: Mapping[str, Kind] | None = None) -> pa.Table:

@@ -12,6 +12,7 @@ from typing import Any, Self
 import duckdb
 import numpy as np
 import pyarrow as pa
+import splink
 
 from oms_core.identity.scoring.blocking import ROW, fitting, join_common_values
 from oms_core.identity.scoring.engines import DuckDB
@@ -39,7 +40,15 @@ class Index:
         self._con.execute(f"attach '{str(path).replace(chr(39), chr(39) * 2)}' as store")
         if create is not None:
             self._make(create)
-        text, hashed_by = self._con.execute("select model, hashed_by from store.meta").fetchall()[0]
+        columns = {row[0] for row in self._con.execute("describe store.meta").fetchall()}
+        if "statement" not in columns:
+            self.close()
+            raise IndexFileError(
+                f"{path} was made by an earlier version; remove the file and make it again from the records"
+            )
+        text, hashed_by, self._statement, written_by = self._con.execute(
+            "select model, hashed_by, statement, written_by from store.meta"
+        ).fetchall()[0]
         if hashed_by != duckdb.__version__:
             self.close()
             raise IndexFileError(
@@ -47,6 +56,8 @@ class Index:
                 "the file and make it again from the records"
             )
         self.model = Model.model_validate_json(text)
+        if written_by != splink.__version__:
+            self._statement = scores_sql(self.model, self._engine.dialect, least_weight=None)
 
     @classmethod
     def create(cls, path: Path, records: pa.Table, model: Model, *, memory_limit: str = "2GB") -> Self:
@@ -90,8 +101,15 @@ class Index:
 
     def _make(self, model: Model) -> None:
         empty = fitting(pa.table({RECORD_ID: pa.array([], pa.string())}), model, sides=False)
-        self._con.execute("create table store.meta (model text, hashed_by text)")
-        self._con.execute("insert into store.meta values (?, ?)", [model.canonical(), duckdb.__version__])
+        # Splink writes its statement once, which takes longer than a small batch needs to be scored.
+        statement = scores_sql(model, self._engine.dialect, least_weight=None)
+        self._con.execute(
+            "create table store.meta (model text, hashed_by text, statement text, written_by text)"
+        )
+        self._con.execute(
+            "insert into store.meta values (?, ?, ?, ?)",
+            [model.canonical(), duckdb.__version__, statement, splink.__version__],
+        )
         self._con.register("arriving", empty.add_column(0, ROW, pa.array([], pa.int64())))
         self._con.execute("create table store.known as select * from arriving")
         self._con.unregister("arriving")
@@ -166,9 +184,9 @@ class Index:
             f"insert into nodes_plain select * from store.known where {ROW} in (select join_key_l from pairs)"
         )
         join_common_values(self._engine, self.model)
-        found = self._engine.fetch(
-            scores_sql(self.model, self._engine.dialect, least_weight=least_weight(at_least))
-        )
+        least = least_weight(at_least)
+        wanted = "" if least is None else f" where match_weight >= {least!r}"
+        found = self._engine.fetch(f"select * from ({self._statement}) scored{wanted}")
         ids = self._engine.fetch(f"select {ROW}, {RECORD_ID} from nodes_plain order by {RECORD_ID}")
         return Scored(named(found, ids, levels), cut)
 

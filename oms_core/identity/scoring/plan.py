@@ -123,7 +123,11 @@ def _shared(have: Collection[str], agree: str) -> list[Level]:
 
 def _given_name(have: Collection[str]) -> Comparison:
     name = "given_name"
-    levels = [_level("same", _equal(name), _SAME, name)]
+    initial = _all(_equal(name), f"length({name}_l) = 1")
+    levels = [
+        _level("the same initial", initial, (0.005, 0.0005), neutral=True),
+        _level("same", _equal(name), _SAME, name),
+    ]
     if "surname" in have:
         levels.append(_level("given and family name swapped", _swapped(), (0.01, 0.001), neutral=True))
     levels += [

@@ -14,10 +14,9 @@ from typing import cast
 
 import duckdb
 import pyarrow as pa
-from pypinyin import lazy_pinyin
 
 from oms_core.identity.names import full_forms
-from oms_core.identity.normalise import RELAY_DOMAINS, is_firm, name_words, simplified
+from oms_core.identity.normalise import RELAY_DOMAINS, is_firm, name_words, pinyin, simplified
 from oms_core.identity.scoring.engines import in_memory
 from oms_core.identity.scoring.model import Kind
 
@@ -85,7 +84,8 @@ _FAMILY = re.split(
     "wang li zhang liu chen yang huang zhao wu zhou xu sun ma zhu hu guo he lin gao luo zheng liang xie song "
     "tang han feng deng cao peng zeng xiao tian dong pan yuan cai jiang yu du ye cheng wei su lu ding ren shen "
     "yao fu zhong cui tan liao fan shi jin jia xia bai fang zou xiong meng qin qiu hou yin xue yan lei long "
-    "tao duan hao kong shao mao chang wan gu lai wen ouyang situ zhuge sima shangguan huangfu kang shan dai mo",
+    "tao duan hao kong shao mao chang wan gu lai wen ouyang situ zhuge sima shangguan huangfu kang shan dai mo "
+    "nie pang ge ning yue mi ji ruan cen ke yun miao mei sheng tong che fei geng ou zhan bian mu",
 )
 _CYRILLIC = dict(
     zip(
@@ -107,7 +107,7 @@ def latin(value: str) -> str:
     """A text in Latin letters: Chinese as pinyin, one word per sign; other scripts sign by sign. Lower case."""
     text = unicodedata.normalize("NFKC", value).casefold()
     if _CJK.search(text):
-        text = " ".join(lazy_pinyin(simplified(text)))
+        text = " ".join(pinyin(simplified(text)))
     out = []
     for sign in unicodedata.normalize("NFD", text) if not _HANGUL.search(text) else text:
         if sign < "\u0250" or not sign.isalpha():
@@ -132,12 +132,12 @@ def _latin_full_name(value: str) -> str:
     # 天宇 吴: forms with two fields put the given name first.
     elif _is_family(parts[-1]) and not _is_family(parts[0]):
         parts = [parts[-1], *parts[:-1]]
-    family, given = ("".join(lazy_pinyin(simplified(part))) for part in (parts[0], "".join(parts[1:])))
+    family, given = ("".join(pinyin(simplified(part))) for part in (parts[0], "".join(parts[1:])))
     return f"{family}, {given}"
 
 
 def _is_family(text: str) -> bool:
-    return text in _COMPOUND or (len(text) == 1 and lazy_pinyin(simplified(text))[0] in _FAMILY)
+    return text in _COMPOUND or (len(text) == 1 and pinyin(simplified(text))[0] in _FAMILY)
 
 
 def _latin_word(value: str) -> str:

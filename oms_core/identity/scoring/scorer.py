@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -26,7 +27,17 @@ from oms_core.identity.scoring.prepare import RECORD_ID
 from oms_core.identity.scoring.splink_sql import scores_sql
 from oms_core.identity.scoring.training import make_plan, train
 
-__all__ = ["AT_LEAST", "FieldWeight", "Scored", "components", "explain", "make_plan", "score", "train"]
+__all__ = [
+    "AT_LEAST",
+    "FieldWeight",
+    "Scored",
+    "components",
+    "explain",
+    "make_plan",
+    "score",
+    "train",
+    "weigh_pairs",
+]
 
 # Pairs below this probability are not returned; far below any threshold that sensible costs give.
 AT_LEAST = 0.01
@@ -92,6 +103,55 @@ def score(
         return Scored(named(found, ids, levels), cut)
     finally:
         engine.close()
+
+
+def weigh_pairs(
+    records: pa.Table,
+    model: Model,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    memory_limit: str = "2GB",
+    warehouse: Any = None,
+) -> dict[str, NDArray[np.float64]]:
+    """What each field says of given pairs, in bits; with `model.prior_weight` they sum to the pair's match weight.
+
+    Args:
+        records: prepared table.
+        model: a trained or shipped model.
+        pairs: record ids; pairs of records that are not in the table weigh nothing.
+        memory_limit, warehouse: see `score`.
+
+    Returns:
+        By field (pairs,): weights, nan where a value is unknown.
+    """
+    weights = {comparison.field: np.full(len(pairs), np.nan) for comparison in model.comparisons}
+    engine = open_engine(warehouse, memory_limit)
+    try:
+        ids = load_nodes(engine, records, model, sides=False, new=None)
+        names: Any = ids[RECORD_ID].combine_chunks()
+        rows = ids[ROW].to_numpy()
+        sides = [
+            pc.index_in(pa.array([pair[at] for pair in pairs], pa.string()), value_set=names) for at in (0, 1)
+        ]
+        known = np.flatnonzero(~(np.asarray(sides[0].is_null()) | np.asarray(sides[1].is_null())))
+        left, right = (rows[np.asarray(side.fill_null(0))[known]] for side in sides)
+        asked = {
+            "join_key_l": pa.array(np.minimum(left, right), pa.int64()),
+            "join_key_r": pa.array(np.maximum(left, right), pa.int64()),
+            "match_key": pa.array([str(at) for at in known], pa.string()),
+        }
+        engine.load("pairs", pa.table(asked))
+        found = engine.fetch(scores_sql(model, engine.dialect, least_weight=None, parts=True))
+    finally:
+        engine.close()
+    at = found["match_key"].cast(pa.int64()).to_numpy()
+    for name, values in weights.items():
+        bits = found[f"mw_{name}"].to_numpy().astype(float)
+        adjusted = f"mw_tf_adj_{name}"
+        if adjusted in found.column_names:
+            bits = bits + np.nan_to_num(found[adjusted].to_numpy(zero_copy_only=False).astype(float))
+        values[at] = np.where(found[f"gamma_{name}"].to_numpy() < 0, np.nan, bits)
+    return weights
 
 
 def _too_little(records: pa.Table, model: Model) -> list[str]:

@@ -38,6 +38,14 @@ class Costs:
                 f"the cost of a review is {self.review}; it must be 0 or more, or None for no review"
             )
 
+    def at_stake(self, stake: float) -> Costs:
+        """What errors cost where more or less hangs on them than usual; a review takes as long whatever it is about.
+
+        Args:
+            stake: how much hangs on the records, 1 for the usual.
+        """
+        return Costs(self.wrong_merge * stake, self.missed_match * stake, self.review)
+
 
 @dataclass(frozen=True)
 class Thresholds:

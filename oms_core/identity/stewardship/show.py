@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +18,14 @@ from oms_core.identity.stewardship.errors import UnknownNameError
 from oms_core.identity.stewardship.evidence import Record, Standing
 from oms_core.identity.stewardship.queue import Link
 from oms_core.identity.stewardship.steward import Happening, Judged, Named
-from oms_core.identity.stewardship.waterfall import Step
+from oms_core.identity.stewardship.waterfall import Step, total
 from oms_core.identity.stewardship.worth import Worth
 
 Weigh = Callable[[str, Record, Record], Sequence[Step]]
 
+# Bits below which a difference is one of rounding.
+_LEAST_BEYOND = 0.01
+_BEYOND = "what the records held together with these two say, who else it could be, and how right such weights are here"
 _ORDER = (
     "source_system", "source_key", "customer_type", "document_role", "order_number", "full_name", "given_name", "family_name",
     "company_name", "title", "location_name", "tax_number", "gtin14", "gln", "sku_code", "location_code", "brand", "mpn",
@@ -150,6 +154,8 @@ def pair_view(connection: Connection, left: Named, right: Named, weigh: Weigh = 
     blasts = [blast(connection, entity, left.record_id, right.record_id, item) for item in judgements]
     if standing is not None:
         blasts.append(blast(connection, entity, left.record_id, right.record_id, None))
+    tasks = _of_pair(evidence.tasks_about(connection, entity, two, ()), two, ids, members)
+    told = [*(link.probability for link in links), *(item.task.probability for item in tasks)]
     return PairView(
         entity,
         (left, right),
@@ -160,12 +166,24 @@ def pair_view(connection: Connection, left: Named, right: Named, weigh: Weigh = 
         tuple(links),
         tuple(path),
         tuple(resolve.contradictions(entity, row(ours), row(theirs))),
-        tuple(weigh(entity, ours, theirs)),
+        _as_decided(
+            weigh(entity, ours, theirs), next((chance for chance in told if chance is not None), None)
+        ),
         tuple(decisions),
-        tuple(_of_pair(evidence.tasks_about(connection, entity, two, ()), two, ids, members)),
+        tuple(tasks),
         tuple(steward.happenings(connection, entity, record_ids=two, ids=ids, others=False)),
         tuple(blasts),
     )
+
+
+def _as_decided(steps: Sequence[Step], probability: float | None) -> tuple[Step, ...]:
+    """The weights of two records, and what the last run knew beyond them, so that they sum to its probability."""
+    if not steps or probability is None or not 0 < probability < 1:
+        return tuple(steps)
+    beyond = math.log2(probability / (1 - probability)) - total(steps)
+    if abs(beyond) < _LEAST_BEYOND:
+        return tuple(steps)
+    return (*steps, Step("all records", beyond, _BEYOND))
 
 
 def golden_view(connection: Connection, entity: str, golden_id: str) -> GoldenView:

@@ -227,7 +227,7 @@ def test_the_weights_are_drawn(
     drawn = tmp_path / "weights.svg"
     view = told(run("show", ANN, ANNA, "--plot", str(drawn), "--json"))
     steps = view["score"]["steps"]
-    assert [step["field"] for step in steps] == ["prior", "email"]
+    assert [step["field"] for step in steps] == ["prior", "email", "all records"]
     assert sum(step["weight_bits"] for step in steps) == pytest.approx(view["score"]["match_weight_bits"])
     words = "".join(ElementTree.fromstring(drawn.read_text()).itertext())
     assert ANN in words and "email" in words and "prior" in words
