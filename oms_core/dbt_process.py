@@ -10,6 +10,7 @@ Lines out:  {"error"} once parsed, then {"error", "results"} for each invocation
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
@@ -45,7 +46,8 @@ def main() -> None:
             copy = project.deepcopy() if project is not None else None
             message = asked.get()
             if message is None:
-                # Nothing is left to do, and taking all of dbt apart takes a while and keeps its memory.
+                # Taking all of dbt apart takes a while, and its memory with it; what has asked to be told of the end is told.
+                atexit._run_exitfuncs()
                 os._exit(0)
             is_idle.clear()
             answer = _invoke(copy, [*message["command"], *_pointless(copy), *first["options"]])
