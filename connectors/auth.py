@@ -14,7 +14,9 @@ import httpx
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from connectors.errors import BrokenAnswerError, FatalError, MissingSecretError, RefusedError
+from connectors.errors import BrokenAnswerError, ConnectorError, FatalError, MissingSecretError, RefusedError
+
+_LONGEST_FAULT = 1024
 
 
 class Secrets:
@@ -241,6 +243,81 @@ def _token_url(declared: str, secrets: Secrets, base_url: str) -> str:
         return secrets.get("TOKEN_URL")
     except MissingSecretError:
         return declared if "://" in declared else base_url.rstrip("/") + declared
+
+
+class _AppTokenFlow(httpx.Auth):
+    def __init__(self, declared: AppToken, url: str, secrets: Mapping[str, str]) -> None:
+        self._declared, self._url, self._secrets = declared, url, secrets
+        self._token = ""
+        self._expires = 0.0
+        self._lock = threading.Lock()
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        with self._lock:
+            is_fresh = time.monotonic() < self._expires
+        if not is_fresh:
+            yield from self._renew()
+        response = yield self._marked(request)
+        if self._is_outdated(response):
+            yield from self._renew()
+            yield self._marked(request)
+
+    def _marked(self, request: httpx.Request) -> httpx.Request:
+        with self._lock:
+            request.url = request.url.copy_set_param(self._declared.param, self._token)
+        return request
+
+    def _is_outdated(self, response: httpx.Response) -> bool:
+        # An answer that only says what is wrong is short; longer ones are left to who asked.
+        if int(response.headers.get("content-length", _LONGEST_FAULT + 1)) > _LONGEST_FAULT:
+            return False
+        response.read()
+        try:
+            return self._declared.is_outdated(orjson.loads(response.content))
+        except orjson.JSONDecodeError:
+            return False
+
+    def _renew(self) -> Generator[httpx.Request, httpx.Response, None]:
+        response = yield httpx.Request("POST", self._url, json=self._declared.grant(self._secrets))
+        response.read()
+        if response.status_code != 200:
+            raise BrokenAnswerError(f"the token endpoint {self._url} failed ({response.status_code}).")
+        try:
+            answer = orjson.loads(response.content)
+            if (fault := self._declared.fault(answer)) is not None:
+                raise fault
+            token, seconds = str(answer["access_token"]), float(answer["expires_in"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise BrokenAnswerError(f"the answer of {self._url} holds no token ({error!r}).") from error
+        with self._lock:
+            self._token = token
+            # A minute early, so that no request travels with a token that expires on the way.
+            self._expires = time.monotonic() + max(seconds - 60.0, 1.0)
+
+
+class AppToken(BaseModel):
+    """A token that an app gets for its own id and secret, carried in the query; whatever fails is answered 200.
+
+    Args:
+        token_path: below the source's base URL.
+        secrets: names of the secrets that `grant` reads.
+        grant: pure: secrets by name -> the JSON body that asks for a token.
+        fault: finds an error in the answer to it; returns the error to raise or None.
+        is_outdated: whether an answer says that the token is no longer good; a new one is asked for once then.
+        param: name of the token in the query.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    token_path: str
+    secrets: tuple[str, ...]
+    grant: Callable[[Mapping[str, str]], Any]
+    fault: Callable[[Any], ConnectorError | None]
+    is_outdated: Callable[[Any], bool]
+    param: str = "access_token"
+
+    def open(self, secrets: Secrets, base_url: str) -> httpx.Auth:
+        values = {name: secrets.get(name) for name in self.secrets}
+        return _AppTokenFlow(self, base_url.rstrip("/") + self.token_path, values)
 
 
 @dataclass(frozen=True)

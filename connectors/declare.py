@@ -14,6 +14,7 @@ import pyarrow as pa
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, model_validator
 
 from connectors.auth import (
+    AppToken,
     Auth,
     Basic,
     Bearer,
@@ -78,6 +79,7 @@ __all__ = [
     "META_FIELDS",
     "AliasPath",
     "Amount",
+    "AppToken",
     "Ask",
     "Auth",
     "Basic",
@@ -228,7 +230,8 @@ class Stream(BaseModel):
         first_window: the longest window of a pull without a start, where the source answers longer ones then (by
             creation, say).
         first_by: (stream, field) whose landed values a pull without a start asks by, instead of windows.
-        window_is_cursor: an answered window is complete: the cursor moves with it, even where nothing changed.
+        window_is_cursor: an answered window is complete: the cursor moves with it, even where nothing changed or no row has
+            a time.
         history: how far back a pull without a start reaches, for streams that need one; ORDERHUB_<SOURCE>_SINCE, an
             ISO 8601 time, overrides it.
         children: nested lists that become streams.

@@ -114,7 +114,8 @@ def pull_stream(
     started = time.perf_counter()
     before = landing.cursor(source.name, stream.name)
     start = since
-    if start is None and before is not None and not full and stream.cursor is not None:
+    is_incremental = stream.cursor is not None or stream.window_is_cursor
+    if start is None and before is not None and not full and is_incremental:
         start = before - stream.lag
     batch = landing.open_batch(source.name, stream)
     try:
