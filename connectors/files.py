@@ -6,6 +6,7 @@ A file is one page: archived whole before it is read, landed as one batch, and n
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import logging
 import math
@@ -17,7 +18,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -106,79 +106,134 @@ def pull_feeds(
         landing, progress, again: as for `pull_files`.
 
     Returns:
-        One result per file that was new or could not be read.
+        One result for what landed together, and one per file that could not be read. Files land together up to one that
+        tells again of a document that an earlier one told of.
     """
     stream = source.streams[0]
     try:
         folder, root = fsspec.core.url_to_fs(inbox)
-        names = sorted(entry["name"] for entry in folder.ls(root, detail=True) if entry["type"] == "file")
+        places = sorted(entry["name"] for entry in folder.ls(root, detail=True) if entry["type"] == "file")
     except FileNotFoundError:
         return []
     except Exception as error:  # each kind of storage raises its own errors
-        fault = SkippableError(
-            f"the inbox {inbox} cannot be listed ({type(error).__name__}: {error}); check the address and its credentials"
-        )
         return [
-            PullResult(source.name, stream.name, error=f"{source.name}: {fault}", error_kind=kind_of(fault))
+            _failed(
+                source,
+                stream,
+                SkippableError(
+                    f"the inbox {inbox} cannot be listed ({type(error).__name__}: {error}); check the address and its "
+                    "credentials"
+                ),
+            )
         ]
-    results = []
-    for place in names:
-        path = PurePosixPath(place)
-        if path.name.startswith("."):
-            continue
-        feed = next((item for item in source.feeds if path.match(item.files)), None)
-        result = _land_file(
-            source,
-            stream,
-            path.name,
-            landing,
-            again,
-            partial(_fetch, folder, place),
-            partial(_read_feed, stream, feed, path.name),
-        )
-        if result is not None:
-            results.append(result)
+    results: list[PullResult] = []
+    gathered = _Gathered(source, stream, landing)
+    try:
+        for place in places:
+            path = PurePosixPath(place)
+            if path.name.startswith("."):
+                continue
+            try:
+                content = _fetch(folder, place)
+                digest = hashlib.sha256(content).hexdigest()
+                if landing.has_landed(source.name, digest) and not again:
+                    continue
+                feed = next((item for item in source.feeds if path.match(item.files)), None)
+                if feed is None:
+                    raise DeclarationError(
+                        f"{path.name}: no feed reads files of this name; rename it, or take it out of the inbox"
+                    )
+            except ConnectorError as error:
+                _log.error("%s.%s: %s", source.name, stream.name, error)
+                results.append(_failed(source, stream, error))
+                continue
+            results += gathered.add(path.name, content, digest, feed)
             if progress is not None:
-                progress(source.name, f"{stream.name} {path.name}", result.pulled)
+                progress(source.name, f"{stream.name} {path.name}", gathered.rows)
+        results += gathered.commit()
+    except ConnectorError as error:
+        gathered.abandon()
+        results.append(_failed(source, stream, error))
+    except Exception as error:
+        # Not even what nobody foresaw may stop the other sources; the log has the whole trace.
+        gathered.abandon()
+        _log.exception("%s.%s: failed in a way nobody foresaw", source.name, stream.name)
+        said = f"{source.name}: failed in a way nobody foresaw ({type(error).__name__}: {error}). Report it with the log."
+        results.append(PullResult(source.name, stream.name, error=said, error_kind="unknown"))
+    except BaseException:
+        gathered.abandon()
+        raise
     return results
 
 
+def _failed(source: Source, stream: Stream, error: ConnectorError) -> PullResult:
+    return PullResult(source.name, stream.name, error=f"{source.name}: {error}", error_kind=kind_of(error))
+
+
 def _fetch(folder: Any, place: str) -> bytes:
+    name = PurePosixPath(place).name
     try:
         if folder.size(place) > MAX_FILE_BYTES:
-            raise SkippableError(f"{place}: larger than {MAX_FILE_BYTES >> 30} GiB; split it")
-        return bytes(folder.cat_file(place))
+            raise SkippableError(f"{name}: larger than {MAX_FILE_BYTES >> 30} GiB; split it")
+        content = bytes(folder.cat_file(place))
     except OSError as error:
-        raise SkippableError(f"{place} cannot be read: {error}; check its permissions") from error
+        raise SkippableError(f"{name} cannot be read: {error}; check its permissions") from error
+    if not content:
+        raise SkippableError(f"{name} is empty (0 bytes); ask for it again")
+    return content
 
 
-def _read_feed(
-    stream: Stream, feed: Feed | None, name: str, batch: Batch, content: bytes, digest: str
-) -> None:
-    if feed is None:
-        raise DeclarationError(
-            f"{name}: no feed reads files of this name; rename it, or take it out of the inbox"
-        )
-    try:
-        rows = feed.read(name, content)
-    except (
-        Exception
-    ) as error:  # readers of damaged files raise zlib, XML, zip and lookup errors beside ValueError
-        fault = f"file: {error}" if isinstance(error, ValueError) else f"file: not readable: {error!r}"
-        # Without its rows no replay can land it: the sender must send it again, whole.
-        payload = {"file_name": name, "bytes": len(content)}
-        batch.count(stream.name, 1)
-        batch.reject(
-            Rejection(
-                stream.name,
-                RowOrigin(digest, 0, record_hash(payload)),
-                payload_text(payload),
-                f"{name}: {fault}",
+class _Gathered:
+    """Files that land as one batch, so that many small ones cost no more than a large one."""
+
+    def __init__(self, source: Source, stream: Stream, landing: Landing) -> None:
+        self._source, self._stream, self._landing = source, stream, landing
+        self._batch: Batch | None = None
+        self._keys: set[tuple[Any, ...]] = set()
+        self._started = 0.0
+        self.rows = 0
+
+    def add(self, name: str, content: bytes, digest: str, feed: Feed) -> list[PullResult]:
+        """Read a file into the batch; the batch before is committed first where the file tells of its documents again."""
+        fault, rows = None, []
+        try:
+            rows = feed.read(name, content)
+        except ValueError as error:
+            fault = f"{name}: file: {error}"
+        except Exception as error:  # readers of damaged files raise zlib, XML, zip and lookup errors alike
+            fault = f"{name}: file: not readable: {error!r}"
+        keys = {tuple(row.get(field) for field in self._stream.key) for row in rows}
+        results = self.commit() if self._keys & keys else []
+        if self._batch is None:
+            self._batch, self._started = (
+                self._landing.open_batch(self._source.name, self._stream),
+                time.perf_counter(),
             )
-        )
-        return
-    batch.count(stream.name, len(rows))
-    land_rows(batch, stream, rows, digest, has_nul=True)
+        self._keys |= keys
+        self._batch.archive(content, name)
+        self._batch.count(self._stream.name, len(rows) if fault is None else 1)
+        self.rows += len(rows)
+        if fault is None:
+            land_rows(self._batch, self._stream, rows, digest, has_nul=True)
+        else:
+            # Without its rows no replay can land it: the sender must send it again, whole.
+            payload = {"file_name": name, "bytes": len(content)}
+            origin = RowOrigin(digest, 0, record_hash(payload))
+            self._batch.reject(Rejection(self._stream.name, origin, payload_text(payload), fault))
+        return results
+
+    def commit(self) -> list[PullResult]:
+        """Make what was gathered visible."""
+        if self._batch is None:
+            return []
+        batch, self._batch = self._batch, None
+        self._keys.clear()
+        return [committed(batch, batch.commit(), self._started)]
+
+    def abandon(self) -> None:
+        """Forget what was gathered."""
+        if self._batch is not None:
+            self._batch.abandon()
 
 
 def load_mapping(path: Path) -> Export:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,6 @@ def test_files_that_landed_are_not_landed_again(tmp_path: Path, landing: Landing
 def test_time_brings_new_claims_and_answers(
     tmp_path: Path, landing: Landing, rows: Callable[[str], list[dict[str, Any]]]
 ) -> None:
-    from datetime import timedelta
-
     pull(landing, drop(tmp_path))
     before = len(rows("claims"))
     later = advance(WORLD, 40, timedelta(days=30))
@@ -116,7 +115,7 @@ def test_damaged_files_wait_in_quarantine_whole_with_the_reason(tmp_path: Path, 
     (inbox / "claims_d.csv").write_text("Claim No.,Line\nRC-1,1\n")
     (inbox / "claims_e.xlsx").write_bytes(b"PK\x03\x04 not a workbook")
     results = pull(landing, inbox)
-    assert [(item.pulled, item.landed, item.quarantined) for item in results] == [(1, 0, 1)] * 5
+    assert [(item.pulled, item.landed, item.quarantined) for item in results] == [(5, 0, 5)]
     said = [row.error for row in list_rows(landing)]
     for reason in (
         "a_cut.edi: file: interchange", "is cut off", "GE counts 2 transaction sets, but 1 came", "CTT sums 9",
@@ -162,6 +161,33 @@ def test_an_inbox_may_be_any_folder_that_fsspec_opens(tmp_path: Path, landing: L
     assert pull(landing, tmp_path / "nowhere") == []
     (fault,) = pull(landing, "nosuchscheme://bucket/rebates")
     assert "cannot be listed" in str(fault.error)
+
+
+def test_a_document_sent_again_replaces_itself(
+    tmp_path: Path, landing: Landing, rows: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    inbox = tmp_path / "inbox"
+    good = next(
+        path for path in write_rebates(WORLD, CLEAN, inbox) if path.match("claims_*.edi")
+    ).read_bytes()
+    for path in inbox.iterdir():
+        path.unlink()
+    (inbox / "1.edi").write_bytes(good)
+    (inbox / "2.edi").write_bytes(good.replace(b"*ZZ*LUNABEAUTY ", b"*ZZ*LUNABEAUTE "))
+    results = pull(landing, inbox)
+    assert [item.error for item in results] == [None, None]
+    first, second = rows("documents")
+    assert first["document_id"] == second["document_id"]
+    assert (first["file_name"], second["file_name"]) == ("1.edi", "2.edi")
+
+
+def test_an_empty_file_is_said_and_read_again_once_it_is_whole(tmp_path: Path, landing: Landing) -> None:
+    inbox = drop(tmp_path)
+    (inbox / "claims_late.csv").touch()
+    results = pull(landing, inbox)
+    assert ["claims_late.csv is empty" in str(item.error) for item in results if item.error] == [True]
+    (inbox / "claims_late.csv").write_text("Claim No.,Line\n")
+    assert [item.quarantined for item in pull(landing, inbox)] == [1]
 
 
 def test_a_set_that_is_not_read_is_named(tmp_path: Path) -> None:
