@@ -142,8 +142,9 @@ def test_every_order_and_invoice_lands_with_the_money_it_has(
     serve: Any, pull: Callable[..., dict[str, PullResult]], landed: Callable[[str], list[dict[str, Any]]]
 ) -> None:
     with serve("sap_s4", orders=500, level="none") as served:
-        pull("sap_s4", served.env)
+        results = pull("sap_s4", served.env)
         orders = {o.sap_number: o for o in served.sandbox.world.orders.values() if o.sap_number}
+    assert [result.quarantined for result in results.values()] == [0] * len(results)
     rows = {row["sales_order"]: row for row in landed("sales_orders")}
     assert {name: (row["net_amount"], row["currency"]) for name, row in rows.items()} == {
         name: (order.net_amount, order.currency) for name, order in orders.items()
