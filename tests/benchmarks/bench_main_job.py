@@ -109,7 +109,7 @@ def test_demo_of_2000_orders(make_home: Callable[[str], Path]) -> None:
     done = orderhub("demo", "--orders", "2000", "--json", "--home", str(make_home("bench-demo")))
     assert done.answer["conservation"]["holds"]
     show(
-        "make demo: 2,000 orders, eight systems",
+        "make demo: 2,000 orders, every system",
         [
             ("all steps", done.seconds, 120.0, "s"),
             *((f"  {step}", value, None, "s") for step, value in done.answer["seconds"].items()),
