@@ -1,5 +1,5 @@
 -- The order as placed. Vendure takes cancelled units out of its totals: then the goods at list price are still known from the
--- lines, what the buyer was to pay for them is not. Surcharges count as goods.
+-- lines, what the buyer was to pay for them is not. Surcharges count as goods. The shop is our own: no channel keeps a fee.
 with placed as (
     select
         order_id,
@@ -72,6 +72,7 @@ orders as (
     'net_amount': 'booked_amount',
     'paid_amount': 'paid_amount',
     'refunded_amount': 'refunded_amount',
+    'channel_fee_amount': 'cast(0 as ' ~ column_type('amount') ~ ')',
     'ship_to_name': 'ship_to_name',
     'ship_to_street': 'ship_to_street',
     'ship_to_city': 'ship_to_city',
