@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.dirt import Dirt
-from connectors.sandbox.world import Order, World
+from connectors.sandbox.world import Channel, Order, World
 
 
 class Cause(StrEnum):
@@ -76,7 +76,18 @@ _ODDS: Mapping[str, tuple[float, Mapping[Cause, int]]] = {
 }
 # A document is not missing before it is overdue; one that comes late does so after that.
 OVERDUE = timedelta(days=10)
-_LATE_DAYS = (14, 25)
+_LATE_DAYS = (16, 28)
+
+
+@dataclass(frozen=True)
+class Bill:
+    """An invoice as an ERP booked it: `lines` are net amounts by line number, `copies` how often it is there."""
+
+    posted_at: datetime
+    net: Decimal
+    tax: Decimal
+    lines: Mapping[int, Decimal]
+    copies: int = 1
 
 
 @dataclass
@@ -121,6 +132,52 @@ class Differences:
             return
         self.listed.append(Planted(order.order_id, self.dirt.system, document, cause, amount, order.currency))
 
+    def billed(
+        self, order: Order, posted_at: datetime, cause: Cause | None, fee: Decimal | None
+    ) -> Bill | None:
+        """Book an order's invoice with a cause drawn for it; None where it is missing.
+
+        Args:
+            order: what is billed.
+            posted_at: when it is without a difference.
+            cause: as drawn; fx is the caller's.
+            fee: what the payment provider told the shop it keeps; None where nobody is told.
+        """
+        net, tax, key = order.net_amount, order.tax_amount, f"invoice/{order.order_id}"
+        lines = {line.line_number: line.list_amount - line.discount_amount for line in order.lines}
+        match cause:
+            case Cause.MISSING:
+                self.plant("invoice", order, cause, net + tax)
+                return None
+            case Cause.DUPLICATE:
+                self.plant("invoice", order, cause, -(net + tax))
+                return Bill(posted_at, net, tax, lines, copies=2)
+            case Cause.TIMING:  # nobody knows when goods that are fetched ex works became due
+                late_at = self.late(key, posted_at)
+                if late_at is not None and order.channel is not Channel.DEALER:
+                    self.plant("invoice", order, cause, net + tax)
+                    return Bill(late_at, net, tax, lines)
+            case Cause.FEE:  # booked is what the payment provider paid out
+                if fee:
+                    self.plant("invoice", order, cause, fee)
+                    return Bill(posted_at, net - fee, tax, lines)
+            case Cause.TAX_ROUNDING:  # tax on the sum instead of the sum of the lines' taxes
+                if tax:
+                    off = self._unit(order.currency) * self.dirt.number(f"{key}/off", 1, len(order.lines))
+                    off = off if self.dirt.fraction(f"{key}/sign") < 0.5 or off >= tax else -off
+                    self.plant("invoice", order, cause, -off)
+                    return Bill(posted_at, net, tax + off, lines)
+            case Cause.AMOUNT_MISMATCH:  # somebody typed another price on one line
+                number = order.lines[self.dirt.number(f"{key}/line", 1, len(order.lines)) - 1].line_number
+                off = self.part(key, lines[number], order.currency)
+                self.plant("invoice", order, cause, -off)
+                return Bill(posted_at, net + off, tax, lines | {number: lines[number] + off})
+            case Cause.UNEXPLAINED:
+                off = self.part(key, net, order.currency)
+                self.plant("invoice", order, cause, off)
+                return Bill(posted_at, net - off, tax, lines)
+        return Bill(posted_at, net, tax, lines)
+
     def late(self, key: str, at: datetime) -> datetime | None:
         """When a document comes that is late; None if that is not by now."""
         late_at = at + timedelta(days=self.dirt.number(f"{key}/late-days", *_LATE_DAYS))
@@ -128,9 +185,13 @@ class Differences:
 
     def part(self, key: str, amount: Decimal, currency: str) -> Decimal:
         """Draw an odd part of an amount, 1 to 9 %: at least three minor units more than rounding could make."""
-        unit = Decimal(1).scaleb(-words.MINOR_UNIT_DIGITS[currency])
+        unit = self._unit(currency)
         share = Decimal(self.dirt.number(f"{key}/part", 1_037, 8_963)) / 100_000
         return max((amount * share).quantize(unit), 17 * unit)
+
+    @staticmethod
+    def _unit(currency: str) -> Decimal:
+        return Decimal(1).scaleb(-words.MINOR_UNIT_DIGITS[currency])
 
 
 def dump_lines(planted: Iterable[Planted]) -> Iterator[str]:

@@ -25,6 +25,7 @@ from starlette.routing import BaseRoute, Route
 
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
+from connectors.sandbox.differences import Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import PREFIXES, Channel, Customer, Order, Product, Return, World
@@ -95,6 +96,7 @@ class Twin:
 
     def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
         self._world, self._dirt, self._credentials = world, dirt, credentials
+        self._differences = Differences(world, dirt)
         self._truth: list[Truth] = []
         self._rows: dict[str, dict[str, Json]] = {entity: {} for entity in (*_ROOTS, "A_BusinessPartner")}
         for location_id, plant in _PLANTS.items():
@@ -120,6 +122,10 @@ class Twin:
             Route(_PARTNERS, self._read_partners),
             *reads,
         ]
+
+    def differences(self) -> Iterable[Planted]:
+        """What invoices differ in."""
+        return self._differences.listed
 
     def truth(self) -> Iterable[Truth]:
         return self._truth
@@ -314,13 +320,22 @@ class Twin:
             for line in order.lines
         ]
         number, amounts = 90_000_000 + _number(order.order_id), (order.net_amount, order.tax_amount)
-        if self._dirt.chance(f"billing/{order.order_id}/again", 0.02):  # billed, cancelled and billed anew
+        bill = self._differences.billed(order, due_at, self._differences.draw("invoice", order), None)
+        if bill is not None and self._dirt.chance(
+            f"billing/{order.order_id}/again", 0.02
+        ):  # billed, cancelled and billed anew
             cancelled = str(number + 1_000_000)
             self._bill(order, cancelled, "F2", "M", due_at, account, amounts, items, is_cancelled=True)
             self._bill(
                 order, str(number + 2_000_000), "S1", "N", due_at, account, amounts, items, cancels=cancelled
             )
-        self._bill(order, str(number), "F2", "M", due_at, account, amounts, items)
+        if bill is not None:
+            booked = [
+                {**item, "NetAmount": net} for item, net in zip(items, bill.lines.values(), strict=True)
+            ]
+            for copy in range(bill.copies):
+                document, told = str(number + 3_000_000 * copy), (bill.net, bill.tax)
+                self._bill(order, document, "F2", "M", bill.posted_at, account, told, booked)
         for place, returned in enumerate(order.returns):
             memo = str(95_000_000 + _number(order.order_id) * 10 + place)
             split = self._split(order, returned)

@@ -419,62 +419,30 @@ class Twin:
                       **self._company(order))  # fmt: skip
 
     def _put_invoice(self, order: Order, party: int, booked_at: datetime, changed_at: datetime) -> None:
-        row_id, company, posted_at, copies = _number(order.order_id), self._company(order), booked_at, 1
-        net, tax = order.net_amount, order.tax_amount
-        amounts = {line.line_number: line.list_amount - line.discount_amount for line in order.lines}
-        key = f"invoice/{order.order_id}"
-        planted, cause = self._differences, self._differences.draw("invoice", order)
-        match cause:
-            case Cause.MISSING:
-                planted.plant("invoice", order, cause, net + tax)
-                return
-            case Cause.DUPLICATE:
-                planted.plant("invoice", order, cause, -(net + tax))
-                copies = 2
-            case Cause.TIMING:
-                late_at = planted.late(key, booked_at)
-                if late_at is not None:
-                    planted.plant("invoice", order, cause, net + tax)
-                    posted_at, changed_at = late_at, max(late_at, changed_at)
-            case Cause.FEE:  # the import booked what the payment provider paid out
-                is_told = order.channel is Channel.SHOPIFY and order.payment_method == "card"
-                if is_told and order.payment_fee_amount:
-                    planted.plant("invoice", order, cause, order.payment_fee_amount)
-                    net -= order.payment_fee_amount
-            case Cause.TAX_ROUNDING:  # tax on the sum instead of the sum of the lines' taxes
-                if tax:
-                    unit = Decimal(1).scaleb(-words.MINOR_UNIT_DIGITS[order.currency])
-                    off = unit * self._dirt.number(f"{key}/off", 1, len(order.lines))
-                    off = off if self._dirt.fraction(f"{key}/sign") < 0.5 or off >= tax else -off
-                    planted.plant("invoice", order, cause, -off)
-                    tax += off
-            case Cause.AMOUNT_MISMATCH:  # somebody typed another price on one line
-                line = order.lines[self._dirt.number(f"{key}/line", 1, len(order.lines)) - 1]
-                off = planted.part(key, amounts[line.line_number], order.currency)
-                planted.plant("invoice", order, cause, -off)
-                amounts[line.line_number] += off
-                net += off
-            case (
-                Cause.FX
-            ):  # the head office booked it in its own currency, at the rate of the day it came to it
-                posted_at = order.placed_at + _HEAD_OFFICE_BOOKS_AFTER
-                rate = self._rate_into_cny(order.currency, posted_at)
-                if rate is not None and posted_at + _HEAD_OFFICE_BOOKS_AFTER <= self._world.now:
-                    planted.plant("invoice", order, cause, Decimal(0))
-                    company, changed_at = self._books("CNY"), max(posted_at, changed_at)
-                    net, tax = ((amount * rate).quantize(Decimal("0.01")) for amount in (net, tax))
-                    amounts = {
-                        number: (amount * rate).quantize(Decimal("0.01"))
-                        for number, amount in amounts.items()
-                    }
-                else:
-                    posted_at = booked_at
-            case Cause.UNEXPLAINED:
-                off = planted.part(key, net, order.currency)
-                planted.plant("invoice", order, cause, off)
-                net -= off
+        row_id, company = _number(order.order_id), self._company(order)
+        cause = self._differences.draw("invoice", order)
+        is_told = order.channel is Channel.SHOPIFY and order.payment_method == "card"
+        bill = self._differences.billed(
+            order, booked_at, cause, order.payment_fee_amount if is_told else None
+        )
+        if bill is None:
+            return
+        net, tax, amounts = bill.net, bill.tax, dict(bill.lines)
+        posted_at, changed_at = bill.posted_at, max(bill.posted_at, changed_at)
+        if (
+            cause is Cause.FX
+        ):  # the head office booked it in its own currency, at the rate of the day it came to it
+            later = order.placed_at + _HEAD_OFFICE_BOOKS_AFTER
+            rate = self._rate_into_cny(order.currency, later)
+            if rate is not None and later + _HEAD_OFFICE_BOOKS_AFTER <= self._world.now:
+                self._differences.plant("invoice", order, cause, Decimal(0))
+                posted_at, company, changed_at = later, self._books("CNY"), max(later, changed_at)
+                net, tax = ((amount * rate).quantize(Decimal("0.01")) for amount in (net, tax))
+                amounts = {
+                    line: (amount * rate).quantize(Decimal("0.01")) for line, amount in amounts.items()
+                }
         total = net + tax
-        for copy in range(copies):
+        for copy in range(bill.copies):
             invoice_id = copy * 20_000_000 + row_id
             self._put("account.invoice", invoice_id, booked_at, changed_at, type="out", number=f"INV{invoice_id:07d}",
                       reference=None, state="paid" if order.paid_at else "posted", party=party,

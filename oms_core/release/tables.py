@@ -82,6 +82,7 @@ RELEASED_TABLES: Mapping[str, ReleasedTable] = {
         ReleasedTable("fin_reconciliation", ("difference_id",), ("order_id",)),
         ReleasedTable("fin_reconciliation_totals", ("total_id",)),
         ReleasedTable("fin_refunds", ("refund_id",), ("order_id",)),
+        ReleasedTable("fin_rebates", ("rebate_id",), ("order_id",)),
         ReleasedTable("fin_measures", ("measure_id",)),
         ReleasedTable("ops_conservation", ("source_system", "currency")),
         ReleasedTable("ops_orphans", ("record_id",)),

@@ -21,7 +21,7 @@ from oms_core.warehouse import DuckDBWarehouse
 
 ORDERS = int(os.environ.get("ORDERHUB_BENCH_ORDERS", "1000000"))
 AIM_SECONDS = 60
-LEDGER = ["fin_order_ledger"]
+LEDGER = ["fin_rebates", "fin_order_ledger"]
 RECONCILIATION = [
     "int_reconciliation_documents",
     "fin_reconciliation_items",
@@ -42,7 +42,9 @@ create table marts.fct_orders as select 'ORD-' || n as order_id, '#' || n as ord
     'shipped' as order_status, false as is_test, currency, net + 5 as gross_amount, 5::numeric(18,4) as discount_amount,
     0::numeric(18,4) as shipping_amount, (net * 0.2)::numeric(18,4) as tax_amount, null::numeric(18,4) as duty_amount,
     net as net_amount, (net * 1.2)::numeric(18,4) as paid_amount, (net * 0.15)::numeric(18,4) as channel_fee_amount,
-    (net * 0.029)::numeric(18,4) as payment_fee_amount, 2::bigint as line_count, placed_at as ordered_at, placed_at as payment_verified_at
+    (net * 0.029)::numeric(18,4) as payment_fee_amount, 2::bigint as line_count,
+    net as contribution_margin_amount, placed_at as ordered_at, placed_at as payment_verified_at,
+    placed_at + interval 1 day as dispatched_at
 from numbers;
 create table intermediate.int_orders_survived as
     select 'ORD-' || n as order_id, seller || ':orders:' || n as money_record_id from numbers;
@@ -82,6 +84,15 @@ create table marts.fct_returns as
 create table intermediate.int_fx_rates as select unnest(['EUR', 'USD', 'CNY', 'GBP']) as currency, d::date as valid_on,
     1::numeric(18,8) as eur_rate, d::date as rate_on, 'ecb_fx' as fx_source
     from range(timestamp '2026-06-25', timestamp '2026-11-01', interval 1 day) as days(d);
+create table intermediate.int_rebate_agreements as select 'dealer_rebates:agreements:A/0' as record_id, 'A' as agreement_code,
+    'percent' as basis, 5::numeric(18,6) as rate, 0::numeric(18,4) as tier_from_amount, null::varchar as currency,
+    date '2026-01-01' as valid_from, null::date as valid_until;
+create table marts.fct_rebates as select 'dealer_rebates:claims:' || n as rebate_id, 'ORD-' || n as order_id,
+    'CUS-' || n % 500 as customer_id, 'D' || n % 500 as dealer_code, 'A' as agreement_code, 'C' || n as claim_number,
+    'S' || n as settlement_number, 'paid' as rebate_status, currency, net as base_amount, 1::numeric(18,6) as qty,
+    (net * 0.05)::numeric(18,4) as claimed_amount, (net * 0.04)::numeric(18,4) as settled_amount,
+    (net * 0.04)::numeric(18,4) as amount, placed_at::date as accrued_on, placed_at::date + 20 as settled_on
+from numbers where n % 10 = 0;
 drop table numbers;
 """
 

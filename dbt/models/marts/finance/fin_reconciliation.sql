@@ -5,7 +5,7 @@
     ('amount_mismatch', 'amount_mismatch_amount'), ('unexplained', 'unexplained_amount'),
 ] -%}
 with items as (
-    select * from {{ ref('fin_reconciliation_items') }} where status in ('different', 'not_compared')
+    select * from {{ ref('fin_reconciliation_items') }} where status = 'different' or lacks_rate
 ),
 
 records as (
@@ -46,7 +46,7 @@ explained as (
         {{ causes | length + 1 }} as rule_order,
         cast(null as {{ column_type('amount') }}) as part_amount
     from items
-    where items.status = 'not_compared'
+    where items.lacks_rate
 ),
 
 valued as (
@@ -88,7 +88,7 @@ select {{ contracted({
     'difference_id': "item_id || ':' || cause",
     'document': "case leg when 'billing' then 'invoice' when 'credit' then 'credit_note' else leg end",
     'currency': 'money_currency',
-    'missing_in': "case when cause = 'missing' then source_system end",
+    'missing_in': "case when cause = 'missing' then missing_in end",
     'left_amount': "case when leg <> 'receipt' then left_amount end",
     'right_amount': "case when leg <> 'receipt' then right_amount end",
     'difference_amount': "case when leg <> 'receipt' then difference_amount else money_amount end",

@@ -66,6 +66,12 @@ exchanged as (
     where settled.charged_amount is not null and settled.charged_currency <> settled.currency
 ),
 
+rebates as (
+    select rebates.*
+    from {{ ref('fin_rebates') }} as rebates
+    inner join orders on rebates.order_id = orders.order_id
+),
+
 entries as (
     {%- for entry_type, amount, debit, credit in [
         ('sale', 'goods_amount', '1100', '4000'), ('discount', 'discount_amount', '4010', '1100'),
@@ -118,6 +124,17 @@ entries as (
     select 'fx_difference', order_id, record_id, booked_on, currency, gross_amount - expected_amount, '1290', '5900'
     from exchanged
     where gross_amount <> expected_amount
+    union all
+    -- What no agreement covers is accrued as claimed.
+    select 'rebate_accrual', order_id, rebate_id, accrued_on, currency, coalesce(accrued_amount, claimed_amount), '5200', '2200'
+    from rebates
+    union all
+    select 'rebate_true_up', order_id, rebate_id, settled_on, currency,
+        settled_amount - coalesce(accrued_amount, claimed_amount), '5200', '2200'
+    from rebates
+    union all
+    select 'rebate_settlement', order_id, rebate_id, settled_on, currency, settled_amount, '2200', '1000'
+    from rebates
 )
 
 select *

@@ -9,6 +9,13 @@ with orders as (
         orders.tax_amount,
         orders.line_count,
         {{ date_of('orders.ordered_at') }} as ordered_on,
+        -- An invoice is due once goods left or money came; before that nobody can call it late.
+        case
+            when orders.dispatched_at is null then {{ date_of('orders.payment_verified_at') }}
+            when orders.payment_verified_at is null or orders.payment_verified_at > orders.dispatched_at
+                then {{ date_of('orders.dispatched_at') }}
+            else {{ date_of('orders.payment_verified_at') }}
+        end as billable_on,
         case
             when orders.order_status = 'cancelled' then 0
             else orders.net_amount + coalesce(orders.tax_amount, 0) + coalesce(orders.duty_amount, 0)
@@ -122,14 +129,16 @@ lefts as (
     select
         expected.leg, orders.order_id, expected.source_system, orders.money_record_id as record_id,
         orders.total_amount as amount, orders.currency, orders.ordered_on as document_on, orders.net_amount,
-        orders.line_count
+        orders.line_count, 'orders' as left_system,
+        case when expected.leg = 'billing' then orders.billable_on else orders.ordered_on end as due_on
     from expected
     inner join orders on expected.order_id = orders.order_id
     where expected.leg in ('payment', 'settlement', 'billing')
     union all
     select
         expected.leg, expected.order_id, expected.source_system, refunds.refund_id, refunds.amount, refunds.currency,
-        {{ date_of('refunds.refunded_at') }}, null, null
+        {{ date_of('refunds.refunded_at') }}, null, null, refunds.source_system,
+        {{ date_of('refunds.refunded_at') }}
     from expected
     inner join orders on expected.order_id = orders.order_id
     inner join refunds on expected.order_id = refunds.order_id
@@ -137,7 +146,8 @@ lefts as (
     union all
     select
         expected.leg, expected.order_id, expected.source_system, returned.return_id,
-        cast(returned.qty as {{ column_type('amount') }}), returned.uom, {{ date_of('returned.returned_at') }}, null, null
+        cast(returned.qty as {{ column_type('amount') }}), returned.uom, {{ date_of('returned.returned_at') }}, null, null,
+        returned.source_system, {{ date_of('returned.returned_at') }}
     from expected
     inner join orders on expected.order_id = orders.order_id
     inner join returned on expected.order_id = returned.order_id
@@ -148,12 +158,13 @@ select
     leg, order_id, source_system, 'left' as side, record_id, amount, currency, document_on,
     cast(null as {{ column_type('amount') }}) as fee_amount, net_amount, line_count,
     cast(null as {{ column_type('amount') }}) as billed_lines_amount,
-    cast(null as {{ column_type('amount') }}) as sold_lines_amount
+    cast(null as {{ column_type('amount') }}) as sold_lines_amount,
+    left_system, due_on
 from lefts
 union all
 select
     rights.leg, rights.order_id, rights.source_system, 'right', rights.record_id, rights.amount, rights.currency,
-    rights.document_on, rights.fee_amount, rights.net_amount, null, rights.billed_lines_amount, rights.sold_lines_amount
+    rights.document_on, rights.fee_amount, rights.net_amount, null, rights.billed_lines_amount, rights.sold_lines_amount, null, null
 from rights
 -- What hangs on no order stays, to be told; what hangs on an order that is only practised does not.
 left join orders on rights.order_id = orders.order_id
