@@ -131,11 +131,13 @@ def record(
     require_locked(made.values(), stock)
     lots = {(key, lot.lot_number): lot for key, pool in stock.pools.items() for lot in pool.lots}
     touched = [lots[item.key, item.lot_number].position_id for item in movements]
-    bases, before = together(connection, [(_BASES, {"ids": touched}), (STEPS, {"ids": touched})])
+    (bases,) = together(connection, [(_BASES, {"ids": touched})])
     base = {row.id: row for row in bases.rows}
-    steps: dict[int, list[Step]] = {}
+    late = _late(movements, touched, base)
+    (before,) = together(connection, [(STEPS, {"ids": sorted(late)})])
+    steps: dict[int, list[Step]] = {key: [] for key in late}
     for row in before.rows:
-        steps.setdefault(row.id, []).append(Step(row.recorded_at, row.seq, row.kind, row.qty))
+        steps[row.id].append(Step(row.recorded_at, row.seq, row.kind, row.qty))
     outcomes: list[str] = []
     new: list[tuple[Movement, bool]] = []
     issued: dict[str, Reservation] = {}
@@ -177,15 +179,16 @@ def record(
             )
         is_counted = row.base_counted_at is not None and item.recorded_at <= row.base_counted_at
         if not is_counted and item.kind != movement.ANNOUNCEMENT:
-            steps.setdefault(lot.position_id, []).append(
-                Step(item.recorded_at, ahead + place, item.kind, item.qty)
-            )
-            on_hand[lot.position_id] = movement.fold(
-                row.base_qty, row.base_counted_at, steps[lot.position_id]
-            )
+            step = Step(item.recorded_at, ahead + place, item.kind, item.qty)
+            if lot.position_id in late:
+                steps[lot.position_id].append(step)
+            else:
+                on_hand[lot.position_id] = step.on(on_hand.get(lot.position_id, lot.on_hand))
         _expect(connection, item)
         new.append((item, is_counted))
         outcomes.append(COUNTED if is_counted else APPLIED)
+    for key in late:
+        on_hand[key] = movement.fold(base[key].base_qty, base[key].base_counted_at, steps[key])
     if new:
         together(connection, [(_ADD, _rows(new, by)), (_APPLIED, _marks(new, lots))])
     changed = settle(connection, stock, on_hand, made, issued.values(), by=by)
@@ -312,6 +315,18 @@ def require_locked(reservations: Collection[Reservation], stock: Stock) -> None:
     missing = {hold.key for item in reservations for hold in item.holds} - stock.pools.keys()
     if missing:
         raise RepeatNeededError("a reservation holds from further pools", missing)
+
+
+def _late(movements: Sequence[Movement], touched: Sequence[int], base: Mapping[int, Any]) -> set[int]:
+    """Positions where a movement is older than one before it: only there the books are gone through again."""
+    newest = {key: row.last_recorded_at for key, row in base.items()}
+    late: set[int] = set()
+    for item, key in zip(movements, touched, strict=True):
+        if newest[key] is not None and item.recorded_at < newest[key]:
+            late.add(key)
+        else:
+            newest[key] = item.recorded_at
+    return late
 
 
 def _put(connection: Connection, on_hand: Mapping[int, Decimal]) -> None:
