@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'wechat_shop__product_numbers'), keys=['item_id']) }}

@@ -1,0 +1,1 @@
+{{ marketplace_customer_records('wechat_shop', 'orders') }}

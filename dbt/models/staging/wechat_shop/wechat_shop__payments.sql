@@ -1,0 +1,1 @@
+{{ marketplace_payments('wechat_shop', 'orders') }}

@@ -1,0 +1,1 @@
+{{ marketplace_refunds('wechat_shop', 'orders', 'after_sales') }}

@@ -1,0 +1,1 @@
+{{ marketplace_returns('wechat_shop', 'orders', 'after_sales', 'skus') }}

@@ -1,0 +1,1 @@
+{{ marketplace_shipments('wechat_shop', 'orders', 'deliveries') }}

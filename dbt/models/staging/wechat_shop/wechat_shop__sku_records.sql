@@ -1,0 +1,1 @@
+{{ marketplace_sku_records('wechat_shop', 'skus') }}
