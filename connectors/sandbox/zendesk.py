@@ -164,7 +164,7 @@ class Twin:
         dirt, key = self._dirt, given.return_id
         line = order.lines[given.line_number - 1]
         promised: Decimal = given.refund_amount
-        if dirt.chance(f"{key}/generous", 0.08):  # finance keeps the restocking fee that the desk waived
+        if dirt.chance(f"{key}/generous", 0.2):  # finance keeps the restocking fee that the desk waived
             promised = (promised * Decimal("1.1")).quantize(minor_unit(order.currency))
         ticket = self._open(order, key, "return", given.refunded_at, ["return_request"])
         ticket.values |= {

@@ -45,7 +45,6 @@ shipments as (
         count(*) as shipment_count,
         {{ sorted_json_list('carrier_code') }} as carrier_codes,
         {{ sorted_json_list('tracking_number') }} as tracking_numbers,
-        {{ sorted_json_list('transport_mode') }} as transport_modes,
         case when count(distinct service_level) = 1 then min(service_level) end as service_level,
         case when count(package_count) = count(*) then sum(package_count) end as package_count,
         case when count(gross_weight_kg) = count(*) then sum(gross_weight_kg) end as gross_weight_kg,
@@ -120,6 +119,28 @@ repository as (
 desk as (
     select count(*) > 0 as is_connected
     from {{ ref('fct_tickets') }}
+),
+
+-- What was handed over in the store was not transported.
+carbon as (
+    select
+        emitted.order_id,
+        emitted.transport_modes,
+        emitted.factor_version,
+        emitted.factor_version_in_force,
+        emitted.packaging_co2e_kg,
+        emitted.packaging_uncertain,
+        case
+            when emitted.is_transported then emitted.transport_co2e_kg
+            when survived.order_type = 'pos' and documents.shipments_told = 1 then 0
+        end as transport_co2e_kg,
+        case
+            when emitted.is_transported then emitted.transport_uncertain
+            when survived.order_type = 'pos' and documents.shipments_told = 1 then 0
+        end as transport_uncertain
+    from {{ ref('int_order_carbon') }} as emitted
+    inner join {{ ref('int_orders_survived') }} as survived on emitted.order_id = survived.order_id
+    inner join documents on emitted.order_id = documents.order_id
 )
 
 select
@@ -240,7 +261,21 @@ select
     survived.ship_to_postcode,
     shipments.distance_km,
     case when shipments.distance_km is not null then 'reported' end as distance_method,
-    shipments.transport_modes,
+    carbon.transport_modes,
+    carbon.transport_co2e_kg,
+    carbon.packaging_co2e_kg,
+    carbon.transport_co2e_kg + carbon.packaging_co2e_kg as co2e_kg,
+    case when carbon.transport_co2e_kg + carbon.packaging_co2e_kg is not null
+        then 'ISO 14083 weight x distance, default factors'
+    end as co2e_method,
+    case when carbon.transport_co2e_kg is not null then coalesce(carbon.factor_version, carbon.factor_version_in_force) end
+        as co2e_factor_version,
+    case when {{ milligrams('carbon.transport_co2e_kg + carbon.packaging_co2e_kg') }} > 0 then
+        {{ rounded_ratio(
+            'cast(carbon.transport_uncertain + carbon.packaging_uncertain as bigint)',
+            '100 * ' ~ milligrams('carbon.transport_co2e_kg + carbon.packaging_co2e_kg')
+        ) }}
+    end as co2e_uncertainty_ratio,
     customers.preference_tags,
     customers.loyalty_tier,
     customers.customer_segment,
@@ -296,6 +331,7 @@ left join {{ ref('golden_customers') }} as customers on survived.customer_id = c
 inner join {{ ref('int_order_fx') }} as fx on survived.order_id = fx.order_id
 left join promised on survived.order_id = promised.order_id
 left join tickets on survived.order_id = tickets.order_id
+left join carbon on survived.order_id = carbon.order_id
 left join {{ ref('int_order_origins') }} as origins on survived.order_id = origins.order_id
 left join {{ ref('int_order_cold_chain') }} as cold on survived.order_id = cold.order_id
 cross join desk

@@ -39,7 +39,8 @@
     ('tracking_numbers', 'all_shipments', shipments, is_sent ~ ' and records.tracking_number is not null', ''),
     ('package_count', 'all_shipments', shipments, is_sent, ''),
     ('distance_km', 'all_shipments', shipments, is_sent, ''),
-    ('transport_modes', 'all_shipments', shipments, is_sent ~ ' and records.transport_mode is not null', ''),
+    ('transport_modes', 'all_shipments', shipments, is_sent, ''),
+    ('transport_co2e_kg', 'weight_x_distance', shipments, is_sent, ''),
     ('gross_weight_kg', 'all_shipments', shipments, is_sent ~ ' and records.gross_weight_kg is not null', ''),
     ('volume_m3', 'all_shipments', shipments, is_sent ~ ' and records.volume_m3 is not null', ''),
     ('service_level', 'all_shipments', shipments, 'records.is_counted and records.service_level is not null', without_level),
@@ -66,6 +67,7 @@
 } -%}
 {%- set sku_attributes = {
     'category_codes': ('category', 'true'), 'has_bundle': ('bundle', 'true'), 'needs_cold_chain': ('cold_chain', 'true'),
+    'packaging_co2e_kg': ('weight', 'true'),
     'gross_weight_kg': ('weight', 'assembled.is_weight_of_goods'), 'volume_m3': ('volume', 'assembled.is_volume_of_goods'),
 } -%}
 {%- set places = {
