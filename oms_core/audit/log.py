@@ -10,7 +10,7 @@ Source: RFC 6962, section 2.1, for trees and proofs; RFC 8785 for canonical JSON
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,12 +19,14 @@ import rfc8785
 from sqlalchemy import Connection, func, select, tuple_
 
 from oms_core.audit import merkle
-from oms_core.store.pipelined import together
+from oms_core.store.pipelined import Result, together
 from oms_core.store.tables import audit_entries, audit_log, audit_nodes
 
 KEPT_LEVEL = 4  # nodes over 2**4 leaves and more are stored; smaller ones are hashed from the leaves again
 _TILE = 1 << KEPT_LEVEL
 RELEASE_PUBLISHED = "release.published"
+PERSON_ERASING, PERSON_ERASED, PERSON_KEPT_ERASED = "person.erasing", "person.erased", "person.kept_erased"
+OF_ERASURE = (PERSON_ERASING, PERSON_ERASED, PERSON_KEPT_ERASED)
 _LOG_LOCK = 0x6F68_6C6F67  # "ohlog"
 _CLOCK = "SELECT clock_timestamp() AT TIME ZONE 'UTC' AS at"
 # What a log ends with, by (level, position, hash): its size (level -1), the leaves of the tile that is not full yet
@@ -98,8 +100,18 @@ class InclusionProof:
         return merkle.proves_inclusion(self.leaf, self.seq, self.size, self.path, self.root)
 
 
-def append(connection: Connection, happenings: Sequence[Happening]) -> range:
+def append(
+    connection: Connection,
+    happenings: Sequence[Happening],
+    *,
+    after: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    check: Callable[[list[Result]], None] = lambda _: None,
+) -> range:
     """Log what happens in this transaction; it is in the log exactly when the transaction commits.
+
+    Args:
+        after: statements of what happens, sent in the same round trip that opens the log; see `together`.
+        check: told their results, before anything is logged.
 
     Returns:
         The places of the new entries.
@@ -108,16 +120,16 @@ def append(connection: Connection, happenings: Sequence[Happening]) -> range:
         AuditError: data holds what canonical JSON cannot, such as a float that is not finite or a huge integer.
     """
     if not happenings:
+        check(together(connection, after) if after else [])
         return range(0)
     # Two round trips, whatever is logged: nobody else can log meanwhile.
-    _, clock, ends = together(
-        connection,
-        [
-            ("SELECT pg_advisory_xact_lock(%(key)s)", {"key": _LOG_LOCK}),
-            (_CLOCK, {}),
-            (_ENDS, {"tile": _TILE}),
-        ],
-    )
+    opening = [
+        ("SELECT pg_advisory_xact_lock(%(key)s)", {"key": _LOG_LOCK}),
+        (_CLOCK, {}),
+        (_ENDS, {"tile": _TILE}),
+    ]
+    *done, _, clock, ends = together(connection, [*after, *opening])
+    check(done)
     at: datetime = clock.rows[0].at
     known = [bytes(row.hash) for row in ends.rows if row.level == 0]
     beside = {(row.level, row.position): bytes(row.hash) for row in ends.rows if row.level >= KEPT_LEVEL}

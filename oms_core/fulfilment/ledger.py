@@ -245,8 +245,7 @@ def apply(connection: Connection, commands: Sequence[Command]) -> list[Answer | 
         except FulfilmentError as refusal:
             answers.append(refusal)
     born = {item.reservation_id for item in new}
-    write(connection, stock, new, [item for key, item in changed.items() if key not in born])
-    log.append(connection, happenings)
+    write(connection, stock, new, [item for key, item in changed.items() if key not in born], happenings)
     return answers
 
 
@@ -295,9 +294,13 @@ def read_reservations(
 
 
 def write(
-    connection: Connection, stock: Stock, new: Sequence[Reservation] = (), changed: Sequence[Reservation] = ()
+    connection: Connection,
+    stock: Stock,
+    new: Sequence[Reservation] = (),
+    changed: Sequence[Reservation] = (),
+    happenings: Sequence[log.Happening] = (),
 ) -> None:
-    """Write what is reserved, what channels used, and reservations: new ones, and those that were there already.
+    """Write what is reserved, what channels used, and reservations: new ones, and those that were there already. Log it.
 
     Raises:
         LedgerError: what the locks should have prevented.
@@ -324,16 +327,18 @@ def write(
         statements += [(_ADD, _heads(new)), (_ADD_LINES, _lines(new))]
     if new or changed:
         statements.append((_ADD_HOLDS, _holds([*new, *changed])))
-    results = dict(
-        zip([statement for statement, _ in statements], together(connection, statements), strict=True)
-    )
-    if moved and results[_RESERVE].count != len(moved):
-        raise LedgerError(
-            f"{len(moved) - results[_RESERVE].count} of {len(moved)} positions changed while they were locked: "
-            "something writes to orderhub.stock_positions past the locks"
-        )
-    if new and results[_ADD].count != len(new):
-        raise RepeatNeededError("another process used an idempotency key first")
+
+    def check(results: list[Result]) -> None:
+        done = dict(zip([statement for statement, _ in statements], results, strict=True))
+        if moved and done[_RESERVE].count != len(moved):
+            raise LedgerError(
+                f"{len(moved) - done[_RESERVE].count} of {len(moved)} positions changed while they were locked: "
+                "something writes to orderhub.stock_positions past the locks"
+            )
+        if new and done[_ADD].count != len(new):
+            raise RepeatNeededError("another process used an idempotency key first")
+
+    log.append(connection, happenings, after=statements, check=check)
 
 
 def happening(kind: str, by: str, item: Reservation) -> log.Happening:
