@@ -135,8 +135,8 @@ def open_builder(settings: Settings) -> Builder:
 def is_configured(source: Source, settings: Settings) -> bool:
     """Whether a source has what it needs: its secrets, its address where it asks for none, or files in its inbox."""
     if source.feeds:
-        named = settings.values.get(f"ORDERHUB_{source.name.upper()}_URL")
-        return bool(named) or (settings.inbox / source.name).is_dir()
+        place = inbox_of(source, settings)
+        return "://" in place or Path(place).is_dir()
     if source.exports:
         return settings.inbox.is_dir() and any(settings.inbox.iterdir())
     prefix = f"ORDERHUB_{source.name.upper()}_"
@@ -144,6 +144,14 @@ def is_configured(source: Source, settings: Settings) -> bool:
         # Nobody is asked over the internet unless somebody wanted it.
         return bool(settings.values.get(prefix + "URL"))
     return all(settings.values.get(prefix + name) for name in source.auth.secrets)
+
+
+def inbox_of(source: Source, settings: Settings) -> str:
+    """Folder, or URL of one, that a source reads its files from; ORDERHUB_<SOURCE>_URL names it for a source with feeds."""
+    if not source.feeds:
+        return str(settings.inbox)
+    named = settings.values.get(f"ORDERHUB_{source.name.upper()}_URL")
+    return named or str(settings.inbox / source.name)
 
 
 def choose_sources(settings: Settings, names: Sequence[str]) -> list[Source]:
@@ -233,8 +241,7 @@ def pull(
 
     def one(source: Source) -> list[PullResult]:
         if source.feeds:
-            place = settings.values.get(f"ORDERHUB_{source.name.upper()}_URL") or settings.inbox / source.name
-            return pull_feeds(source, str(place), landing, progress=seen, again=full)
+            return pull_feeds(source, inbox_of(source, settings), landing, progress=seen, again=full)
         if source.exports:
             return pull_files(source, settings.inbox, landing, progress=seen, again=full)
         return pull_source(

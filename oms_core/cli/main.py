@@ -472,6 +472,7 @@ def sources_list(home: Home = None, as_json: AsJson = False) -> None:
             "kind": source.kind.value,
             "streams": list(source.tables),
             "secrets": [f"ORDERHUB_{source.name.upper()}_{name}" for name in source.auth.secrets],
+            "inbox": str(pipeline.inbox_of(source, settings)) if source.reads_files else None,
             "is_configured": pipeline.is_configured(source, settings),
         }
         for source in registry.sources().values()
@@ -481,7 +482,8 @@ def sources_list(home: Home = None, as_json: AsJson = False) -> None:
         return
     table = Table("source", "kind", "streams", "needs", "configured")
     for row in rows:
-        needs = "\n".join(row["secrets"]) or f"files in {settings.inbox}"  # type: ignore[arg-type]
+        place = f"files in {row['inbox']}" if row["inbox"] else f"ORDERHUB_{str(row['source']).upper()}_URL"
+        needs = "\n".join(row["secrets"]) or place  # type: ignore[arg-type]
         table.add_row(
             str(row["source"]), str(row["kind"]), ", ".join(row["streams"]), needs,  # type: ignore[arg-type]
             "[green]yes[/]" if row["is_configured"] else "no",
