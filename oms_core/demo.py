@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -99,9 +99,14 @@ def run_demo(
             pulled_in = time.perf_counter() - pulling
             say(f"{sum(item.pulled for item in results):,} records pulled in {pulled_in:.1f} s")
             unified = pipeline.unify(settings, force=True, builder=builder, say=say)
-        with urllib.request.urlopen(f"{url}/_sandbox/truth", timeout=60) as answer:  # noqa: S310 - loopback, our own
-            truth = [json.loads(line) for line in answer.read().decode().splitlines() if line]
-    return _report(settings, results, unified, truth, pulled_in, time.perf_counter() - started)
+        truth, planted = _told(f"{url}/_sandbox/truth"), _told(f"{url}/_sandbox/differences")
+    return _report(settings, results, unified, truth, planted, pulled_in, time.perf_counter() - started)
+
+
+def _told(url: str) -> list[dict[str, str]]:
+    """JSON lines of the sandbox's desk, which no connector reads."""
+    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - loopback, our own
+        return [json.loads(line) for line in answer.read().decode().splitlines() if line]
 
 
 def _report(
@@ -109,6 +114,7 @@ def _report(
     results: list[PullResult],
     unified: pipeline.UnifyResult,
     truth: list[dict[str, str]],
+    planted: list[dict[str, str]],
     pulled_in: float,
     total: float,
 ) -> dict[str, Any]:
@@ -144,6 +150,7 @@ def _report(
         },
         "quarantine": _quarantine_reasons(settings),
         "scores": scores(settings, truth),
+        "differences": difference_scores(settings, truth, planted),
         "release": unified.release_id,
         "errors": [f"{item.source}.{item.stream}: {item.error}" for item in results if item.error],
         "warnings": unified.warnings,
@@ -180,6 +187,41 @@ def scores(settings: Settings, truth: list[dict[str, str]]) -> dict[str, dict[st
             "records": score.records,
         }
     return found
+
+
+def difference_scores(
+    settings: Settings, truth: list[dict[str, str]], planted: list[dict[str, str]]
+) -> dict[str, dict[str, int]]:
+    """Differences per cause between the company's systems: planted, found with that cause, and found without being planted.
+
+    A difference counts as found when the order, the document and the cause are right.
+    """
+    warehouse = open_warehouse(settings.home, settings.warehouse_url)
+    true_order = {item["record_id"]: item["truth_id"] for item in truth if item["entity"] == "order"}
+    votes: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in warehouse.read(
+        "select record_id, order_id from marts.order_xref where valid_to is null"
+    ).to_pylist():
+        if row["record_id"] in true_order:
+            votes[row["order_id"]][true_order[row["record_id"]]] += 1
+    named = {golden: counts.most_common(1)[0][0] for golden, counts in votes.items()}
+    found: Counter[tuple[str | None, str, str]] = Counter(
+        (named.get(row["order_id"]), row["document"], row["cause"])
+        for row in warehouse.read(
+            "select order_id, document, cause from marts.fin_reconciliation"
+        ).to_pylist()
+    )
+    wanted: Counter[tuple[str | None, str, str]] = Counter(
+        (item["order_id"], item["document"], item["cause"]) for item in planted
+    )
+    return {
+        cause: {
+            "planted": sum(count for key, count in wanted.items() if key[2] == cause),
+            "found": sum(count for key, count in (wanted & found).items() if key[2] == cause),
+            "not_planted": sum(count for key, count in (found - wanted).items() if key[2] == cause),
+        }
+        for cause in sorted({key[2] for key in wanted | found})
+    }
 
 
 def print_report(console: Console, report: Mapping[str, Any], settings: Settings) -> None:
@@ -234,6 +276,15 @@ def print_report(console: Console, report: Mapping[str, Any], settings: Settings
             f"{score['records']:,}",
         )
     console.print(accuracy)
+    if report["differences"]:
+        counts = {
+            name: sum(score[name] for score in report["differences"].values())
+            for name in ("planted", "found", "not_planted")
+        }
+        console.print(
+            f"differences between systems: {counts['planted']:,} planted, {counts['found']:,} found with the right cause, "
+            f"{counts['not_planted']:,} more found (orderhub reconcile --period 2026-10)"
+        )
     steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in report["seconds"].items())
     console.print(f"seconds: {steps}; peak memory {report['peak_rss_mb']:,} MB")
     here = Path.cwd()
