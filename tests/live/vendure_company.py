@@ -13,41 +13,29 @@ from typing import Any
 
 import httpx
 
-COUNTRIES = (("DE", "Germany"), ("FR", "France"), ("NL", "Netherlands"))
+COUNTRIES = (("CN", "China"), ("DE", "Germany"), ("FR", "France"), ("NL", "Netherlands"))
 PRODUCTS = (
     ("Rose Water", (("RW-100", "100 ml", 1490, 80), ("RW-250", "250 ml", 2990, 40))),
     ("Clay Mask", (("CM-50", "50 g", 1850, 60),)),
     ("Bergamot Soap", (("BS-1", "", 690, 300),)),
+    # The books of tryton_company.py sell it too, under the same code, and to a buyer of ours.
+    ("Night Cream", (("CRM-050", "50 ml", 4850, 25),)),
 )
 COUPON = "SPRING10"
-# Buyer's e-mail address, first name, last name, street, postcode, city, country.
+# Buyer's e-mail address, telephone, first name, last name, street, postcode, city, country.
 BUYERS = {
-    "anna": ("anna.kuehn@mail.example", "Anna", "Kühn", "Lindenweg 4", "20095", "Hamburg", "DE"),
-    "jules": (
-        "jules.lefevre@mail.example",
-        "Jules",
-        "Lefèvre",
-        "12 rue des Archives",
-        "75004",
-        "Paris",
-        "FR",
-    ),
-    "sanne": (
-        "sanne.devries@mail.example",
-        "Sanne",
-        "de Vries",
-        "Keizersgracht 7",
-        "1015",
-        "Amsterdam",
-        "NL",
-    ),
-}
+    "anna": ("anna.kuehn@mail.example", None, "Anna", "Kühn", "Lindenweg 4", "20095", "Hamburg", "DE"),
+    "jules": ("jules.lefevre@mail.example", None, "Jules", "Lefèvre", "12 rue des Archives", "75004", "Paris", "FR"),
+    "sanne": ("sanne.devries@mail.example", None, "Sanne", "de Vries", "Keizersgracht 7", "1015", "Amsterdam", "NL"),
+    "wang": ("wang.xm@mail.example", "+86 138 0013 8000", "小明", "王", "南京东路100号", "200001", "上海", "CN"),
+}  # fmt: skip
 ORDERS = (
     ("anna", (("RW-100", 2), ("BS-1", 3)), True, "Delivered"),
     ("jules", (("CM-50", 1),), False, "Shipped"),
     ("sanne", (("RW-250", 1), ("RW-100", 1)), False, "PaymentSettled"),
     ("anna", (("BS-1", 10),), True, "Refunded"),
     ("jules", (("RW-250", 2),), False, "Cancelled"),
+    ("wang", (("CRM-050", 1),), False, "PaymentSettled"),
 )
 
 _ORDER = "... on Order { id code state lines { id quantity } payments { id amount } }"
@@ -132,7 +120,7 @@ class Shop:
 
     def place(self, buyer: str, lines: Any, has_coupon: bool, state: str) -> str:
         """Place an order through the shop API as a guest and walk it to a state; its code."""
-        email, first, last, street, postcode, city, country = BUYERS[buyer]
+        email, phone, first, last, street, postcode, city, country = BUYERS[buyer]
         self.tokens.pop("shop", None)  # another visitor
         for sku, quantity in lines:
             self._shop(
@@ -142,7 +130,7 @@ class Shop:
             )
         self._shop(
             f"mutation($input: CreateCustomerInput!) {{ setCustomerForOrder(input: $input) {{ {_ORDER} {_ERROR} }} }}",
-            input={"firstName": first, "lastName": last, "emailAddress": email},
+            input={"firstName": first, "lastName": last, "emailAddress": email, "phoneNumber": phone},
         )
         self._shop(
             f"mutation($input: CreateAddressInput!) {{ setOrderShippingAddress(input: $input) {{ {_ORDER} {_ERROR} }} }}",
