@@ -8,6 +8,7 @@ goods and time to agree with exactly one other.
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from bisect import bisect_left
@@ -282,7 +283,10 @@ class _Chain:
             return [], fault
         for wholes, words in chunks:
             for candidate in dict.fromkeys((*wholes, *words)):
-                forms = (*self.numbers.respelled(candidate), *self.numbers.damaged(candidate))
+                forms = self.numbers.respelled(candidate)
+                # What a device read off a label has no slips: a number near to it is another parcel's.
+                if reference["reference_type"] != "scanned":
+                    forms = itertools.chain(forms, self.numbers.damaged(candidate))
                 hit = self._noisy(origin, hint, rule, value, forms)
                 if hit is not None:
                     return [hit], None

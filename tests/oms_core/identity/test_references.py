@@ -128,6 +128,15 @@ def test_a_sign_short_of_a_number_in_a_dense_sequence_is_nobodys() -> None:
     assert "wms:pickings:1" in found.orphans
 
 
+def test_what_a_device_read_is_exact_or_nobodys() -> None:
+    records = [order("odoo:pickings:1", "WH-CN/OUT/000821"), order("epcis:events:1", None, "shipment")]
+    typed = reference("epcis:events:1", "WH-CN/OUT/000281")
+    assert order_links(records, [typed]).hangers
+    assert not order_links(records, [typed | {"reference_type": "scanned"}]).hangers
+    exact = typed | {"reference_type": "scanned", "reference_value": "wh-cn/out/000821"}
+    assert order_links(records, [exact]).hangers
+
+
 def test_a_whole_number_in_another_form_comes_before_a_word_of_it() -> None:
     orders = [
         order("shop:orders:a", "#1199"),
