@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 from sqlalchemy import Connection
 
 from connectors import quarantine, registry
-from connectors.declare import Source, stream_schemas
+from connectors.declare import Kind, Source, stream_schemas
 from connectors.errors import ConnectorError
 from connectors.extract import Progress, PullResult, pull_source, require_stream
 from connectors.files import pull_feeds, pull_files
@@ -40,6 +40,7 @@ from oms_core.audit.checkpoint import Signer, Verifier, stored
 from oms_core.audit.verify import LandingCheck, Verdict, take_checkpoint, verify
 from oms_core.builder import DBT_PROJECT, Builder
 from oms_core.conservation import Conservation, LandedCount, StreamShape, measure
+from oms_core.fulfilment.rebase import Rebased, rebase
 from oms_core.identity import state
 from oms_core.identity.golden import conflicts, rules
 from oms_core.identity.resolve import Known, Resolved, resolve
@@ -50,6 +51,7 @@ from oms_core.identity.stewardship.activation import active_model
 from oms_core.identity.stewardship.queue import links, pair_tasks
 from oms_core.identity.stewardship.worth import WORTH_SQL, Worth, worth_by_record
 from oms_core.identity.weigh import SCORED_BY_MODEL, comparable_customers, weigh
+from oms_core.kept_erased import erase_again, is_anybody_erased
 from oms_core.release.publish import Batch, Publication, publish
 from oms_core.release.read import current_release
 from oms_core.release.tables import RELEASED_TABLES
@@ -648,6 +650,22 @@ def _reader(warehouse: Warehouse, name: str, stack: contextlib.ExitStack) -> pa.
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
+# Who is believed for what lies at a node that several systems count: whoever moves the goods there, first.
+_STOCK_KINDS = (Kind.WMS, Kind.POS, Kind.ERP, Kind.MARKETPLACE, Kind.FILE)
+
+
+def put_stock(settings: Settings, database: Database, say: Say = lambda _: None) -> Rebased:
+    """Put stock on the current release: what it counted becomes the base of what can be promised."""
+    ranks = {
+        source.name: _STOCK_KINDS.index(source.kind)
+        for source in registry.sources().values()
+        if source.kind in _STOCK_KINDS
+    }
+    done = rebase(database, ranks, by=settings.actor)
+    say(f"stock of {done.positions:,} positions is on release {done.release_id}: {done.changed:,} changed")
+    return done
+
+
 def sign(settings: Settings, database: Database) -> Path | None:
     """Sign how the audit log is now; the checkpoint's file, or None while the log is empty.
 
@@ -680,7 +698,9 @@ def verify_all(
     verifier = Verifier.read(key) if key else Signer.open(settings.signing_key, name).verifier
     landing = Landing(settings.landing)
     with contextlib.closing(landing):
-        check = LandingCheck(lambda ids: batch_digests(landing, ids), lambda: faulty_pages(landing))
+        check = LandingCheck(
+            lambda ids: batch_digests(landing, ids), lambda erased: faulty_pages(landing, erased)
+        )
         return verify(database, stored(folder or settings.checkpoints), verifier, check, say)
 
 
@@ -718,6 +738,8 @@ def unify(
         opening = stack.enter_context(ThreadPoolExecutor(1)).submit(_open_store, settings)
         stack.callback(lambda: None if opening.exception() else opening.result().close())
         with _timed(seconds, "gate 1"):
+            if is_anybody_erased(landing):
+                erase_again(landing, opening.result(), by=settings.actor, say=say)
             landing.pass_unchanged()
             if landing.batches(gate="pending"):
                 dbt.start(sources_with_rows(landing))  # as does dbt
@@ -788,6 +810,8 @@ def _unify(
     _refuse(conservation.faults, "the conservation law is broken")
     with _timed(seconds, "release"):
         publication = release(settings, landing, warehouse, database, say)
+    with _timed(seconds, "stock"):
+        put_stock(settings, database, say)
     orders = warehouse.read("select count(*) as n from marts.fct_orders").to_pylist()[0]["n"]
     (settings.home / "last_run.json").write_text(
         json.dumps(
