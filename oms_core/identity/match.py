@@ -432,9 +432,10 @@ def _short_names(name: str | None) -> tuple[str, ...]:
 def buyer_edges(orders: Iterable[Row], order_ids: Mapping[str, str], customers: Sequence[Row]) -> list[Edge]:
     """Customer records that two systems name on one order are one customer, unless one stands for many.
 
-    A collective account ("web shop customers") would chain everybody together: records that meet more than one partner
-    of one other system are left out. Whom a delivery goes to need not be who bought: its record counts only where the
-    names are not plainly two people's.
+    A collective account ("web shop customers") would chain everybody together: records that meet more than a few
+    customers of one other system are left out. Whom a delivery goes to need not be who bought: its record counts only where
+    the names are not plainly two people's. A buyer whom a marketplace names no more than by a number is whom all orders of
+    that number are delivered to, unless those are several people.
 
     Args:
         orders: rows of `int_order_records`.
@@ -450,12 +451,33 @@ def buyer_edges(orders: Iterable[Row], order_ids: Mapping[str, str], customers: 
         if order_id is not None and row["customer_key"] in system:
             side = buyers if row["document_role"] == "order" else receivers
             side[order_id].add(row["customer_key"])
-    partners: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    number = {
+        row["record_id"]: (row["source_system"], code)
+        for row in customers
+        if (code := normalise.code(row["marketplace_buyer_id"])) is not None
+    }
+
+    def someone(record: str) -> Any:
+        """Who a record is as far as it says: a list of orders has one record of one person for each."""
+        return normalise.name(named[record]) or number.get(record) or record
+
+    partners: dict[str, dict[str, set[Any]]] = defaultdict(lambda: defaultdict(set))
+    delivered: dict[Any, set[str]] = defaultdict(set)
     for order_id, group in buyers.items():
-        group = group | receivers[order_id]
-        for left in group:
-            for right in group - {left}:
-                partners[left][system[right]].add(right)
+        everybody = group | receivers[order_id]
+        for left in everybody:
+            for right in everybody - {left}:
+                partners[left][system[right]].add(someone(right))
+        for masked in group:
+            if not named[masked]:
+                delivered[someone(masked)] |= {
+                    str(named[record]) for record in everybody - {masked} if named[record]
+                }
+    several = {
+        who
+        for who, found in delivered.items()
+        if any(names.strangers(one, other) for one, other in combinations(sorted(found), 2))
+    }
     collective = {
         record for record, met in partners.items() if any(len(others) > 4 for others in met.values())
     }
@@ -469,8 +491,10 @@ def buyer_edges(orders: Iterable[Row], order_ids: Mapping[str, str], customers: 
             # Of two namesakes the one on the same order is meant: names that fit count for more than one phone.
             if is_named and names.compatible(str(one), str(other)):
                 strength = 2
-            elif (left in group and right in group) or (
-                is_named and not names.strangers(str(one), str(other))
+            elif (
+                (left in group and right in group)
+                or (is_named and not names.strangers(str(one), str(other)))
+                or (not one and other and someone(left) not in several)
             ):
                 strength = 3
             else:

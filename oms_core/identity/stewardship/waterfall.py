@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 _FOR, _AGAINST, _SUM = "#2b7a4b", "#b23b3b", "#4a5568"
-_ROW, _LABEL, _PLOT, _NOTE = 26, 190, 420, 330
+_ROW, _LABEL, _PLOT, _NOTE = 26, 190, 420, 400
 
 
 @dataclass(frozen=True)

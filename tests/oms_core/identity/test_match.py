@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oms_core.identity import normalise
+from oms_core.identity.match import buyer_edges
 from oms_core.identity.resolve import Decision, Known, Resolved, resolve
 
 QUICK = settings(max_examples=150, deadline=None, database=None)
@@ -468,3 +469,32 @@ def test_a_name_has_no_order_no_case_no_width(given_name: str, family_name: str)
 )  # fmt: skip
 def test_references_are_found_inside_free_text(value: str, candidates: str) -> None:
     assert candidates in normalise.reference_candidates(value)
+
+
+def bought(system: str, number: str, buyer: str, role: str = "order") -> dict[str, Any]:
+    return {"record_id": f"{system}:orders:{number}", "document_role": role, "customer_key": buyer}
+
+
+def masked_buyers(receiver: dict[str, Any], others: dict[str, Any]) -> set[str]:
+    """Buyers of six marketplace orders, all by one number; the warehouse sends the first five to one and the last to another."""
+    buyers = [customer(f"tmall:trades:{n}", marketplace_buyer_id="AA8f=") for n in range(6)]
+    orders = [bought("tmall", str(n), f"tmall:trades:{n}") for n in range(6)]
+    orders += [
+        bought("odoo", str(n), (receiver if n < 5 else others)["record_id"], "fulfilment") for n in range(6)
+    ]
+    ids = {row["record_id"]: row["record_id"].rsplit(":", 1)[1] for row in orders}
+    edges = buyer_edges(orders, ids, [*buyers, receiver, others])
+    return {edge.left for edge in edges if edge.rule == "same_order"}
+
+
+def test_a_buyer_without_a_name_is_whom_all_orders_of_that_number_go_to() -> None:
+    anna = customer("odoo:partners:1", full_name="Anna Müller")
+    spelled = customer("odoo:partners:2", full_name="MUELLER, Anna")
+    # However many orders there are, they are one buyer's, and no collective account's.
+    assert masked_buyers(anna, spelled) == {"odoo:partners:1", "odoo:partners:2"}
+
+
+def test_a_buyer_without_a_name_who_has_gifts_sent_is_none_of_the_receivers() -> None:
+    anna = customer("odoo:partners:1", full_name="Anna Müller")
+    otto = customer("odoo:partners:2", full_name="Otto Kern")
+    assert masked_buyers(anna, otto) == set()
