@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
+import zstandard
 
 from connectors.errors import FatalError
 from connectors.landing import BATCHES, FILES, PAGES, Landing
@@ -54,8 +55,12 @@ def batch_digests(landing: Landing, batch_ids: Iterable[str]) -> dict[str, str |
     return digests
 
 
-def faulty_pages(landing: Landing) -> tuple[int, list[str]]:
+def faulty_pages(landing: Landing, erased: Mapping[str, str | None] | None = None) -> tuple[int, list[str]]:
     """Read every page that a batch names.
+
+    Args:
+        landing: where they lie.
+        erased: name of a page a person was erased from -> SHA-256 of what should lie there since, None for nothing.
 
     Returns:
         The number of pages read, and a sentence for each one (of the first fifty) that is gone or was changed.
@@ -67,10 +72,27 @@ def faulty_pages(landing: Landing) -> tuple[int, list[str]]:
             ).scalars()
         )
     faults = []
+    known = erased or {}
     for name in names:
         try:
-            landing.read_page(name)
+            if name in known:
+                _check_erased(landing, name, known[name])
+            else:
+                landing.read_page(name)
         except FatalError as error:
             faults.append(str(error))
     more = [f"… and {len(faults) - _MOST_SHOWN:,} more pages"] if len(faults) > _MOST_SHOWN else []
     return len(names), faults[:_MOST_SHOWN] + more
+
+
+def _check_erased(landing: Landing, name: str, expected: str | None) -> None:
+    path = landing.page_path(name)
+    if not path.exists():
+        raise FatalError(f"page {name}, from which a person was erased, is not in the archive")
+    try:
+        content = zstandard.ZstdDecompressor().decompress(path.read_bytes())
+    except zstandard.ZstdError as error:
+        raise FatalError(f"page {name} was changed after a person was erased from it: {error}") from error
+    now = hashlib.sha256(content).hexdigest() if content else None
+    if now != expected:
+        raise FatalError(f"page {name} was changed after a person was erased from it: its SHA-256 differs")

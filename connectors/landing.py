@@ -121,6 +121,16 @@ REPEATS = sa.Table(
 )
 
 
+# Pages from which a person was erased, and what lies there since; null: all of it went.
+ERASED_PAGES = sa.Table(
+    "erased_pages",
+    _metadata,
+    sa.Column("page_sha256", sa.Text, primary_key=True),
+    sa.Column("now_sha256", sa.Text),
+    sa.Column("erased_at", sa.Text, nullable=False),
+)
+
+
 @dataclass(frozen=True)
 class RowOrigin:
     """Where a row stands in the bytes received."""
@@ -258,6 +268,13 @@ class Landing:
         except zstandard.ZstdError as error:
             raise FatalError(f"page {page_sha256} was changed after it was archived: {error}") from error
         if hashlib.sha256(content).hexdigest() != page_sha256:
+            erased = sa.select(ERASED_PAGES.c.erased_at).where(ERASED_PAGES.c.page_sha256 == page_sha256)
+            with self._engine.connect() as connection:
+                erased_at = connection.scalar(erased)
+            if erased_at is not None:
+                raise FatalError(
+                    f"page {page_sha256} is not as received since {erased_at}: a person was erased from it"
+                )
             raise FatalError(f"page {page_sha256} was changed after it was archived: its SHA-256 differs")
         return content
 

@@ -58,6 +58,12 @@ class Warehouse(Protocol):
     def stream(self, query: str) -> contextlib.AbstractContextManager[pa.RecordBatchReader]:
         """Run a query and read its answer batch by batch."""
 
+    def forget(self, batch_ids: Sequence[str]) -> None:
+        """Remove what was loaded from some batches, so that the next load takes it in as it lies in landing then."""
+
+    def compact(self) -> None:
+        """Write the warehouse anew, so that what was deleted is in none of its files."""
+
     def tables(self, schema: str) -> list[str]:
         """Names of the tables of one schema."""
 
@@ -146,6 +152,10 @@ def _naive_utc(table: pa.Table) -> pa.Table:
             naive = pc.cast(table.column(position), pa.timestamp("us"))
             table = table.set_column(position, pa.field(field.name, naive.type), naive)
     return table
+
+
+def _in_quotes(path: Path) -> str:
+    return str(path).replace("'", "''")
 
 
 class DuckDBWarehouse:
@@ -251,12 +261,39 @@ class DuckDBWarehouse:
             assert reader is not None
             yield reader
 
+    def forget(self, batch_ids: Sequence[str]) -> None:
+        tables = [name for name in self.tables("landing") if name != _LOADED]
+        with self._connect() as connection:
+            connection.begin()
+            for name in tables:
+                connection.execute(
+                    f"delete from landing.{_quoted(name)} where list_contains(?, _batch_id)",
+                    [list(batch_ids)],
+                )
+            connection.execute(
+                f"delete from landing.{_LOADED} where list_contains(?, batch_id)", [list(batch_ids)]
+            )
+            connection.commit()
+            connection.execute("checkpoint")
+
     def tables(self, schema: str) -> list[str]:
         with self._connect() as connection:
             rows = connection.execute(
                 "select table_name from information_schema.tables where table_schema = ? order by 1", [schema]
             ).fetchall()
         return [row[0] for row in rows]
+
+    def compact(self) -> None:
+        fresh = self.path.with_suffix(".compact")
+        fresh.unlink(missing_ok=True)
+        # The catalog is named after the file, and dbt's views name the catalog.
+        name = self.path.stem
+        with duckdb.connect(":memory:") as connection:
+            connection.execute("set enable_progress_bar = false")
+            connection.execute(f"attach '{_in_quotes(self.path)}' as {_quoted(name)} (read_only)")
+            connection.execute(f"attach '{_in_quotes(fresh)}' as fresh")
+            connection.execute(f"copy from database {_quoted(name)} to fresh")
+        fresh.replace(self.path)
 
     def dbt_environment(self) -> dict[str, str]:
         return {
@@ -369,6 +406,19 @@ class PostgresWarehouse:
 
             yield pa.RecordBatchReader.from_batches(schema, batches())
 
+    def forget(self, batch_ids: Sequence[str]) -> None:
+        tables = [name for name in self.tables("landing") if name != _LOADED]
+        with self._connect() as connection:
+            for name in tables:
+                connection.execute(
+                    sql.SQL("delete from landing.{} where _batch_id = any(%s)").format(sql.Identifier(name)),
+                    [list(batch_ids)],
+                )
+            connection.execute(
+                sql.SQL("delete from landing.{} where batch_id = any(%s)").format(sql.Identifier(_LOADED)),
+                [list(batch_ids)],
+            )
+
     def tables(self, schema: str) -> list[str]:
         with self._connect() as connection:
             rows = connection.execute(
@@ -376,6 +426,10 @@ class PostgresWarehouse:
                 [schema],
             ).fetchall()
         return [row[0] for row in rows]
+
+    def compact(self) -> None:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute("vacuum (full)")
 
     def dbt_environment(self) -> dict[str, str]:
         parts = psycopg.conninfo.conninfo_to_dict(self._url)

@@ -56,11 +56,39 @@ class LandingCheck:
     """How the landing is asked; handed in, since this room does not know the connectors.
 
     digests: batch ids -> their digests today, None where a batch or a file of it is gone.
-    faulty_pages: (pages looked at, sentences about those that do not fit their names).
+    faulty_pages: pages persons were erased from, and what should lie there since -> (pages looked at, sentences about those
+        that do not fit).
     """
 
     digests: Callable[[Iterable[str]], Mapping[str, str | None]]
-    faulty_pages: Callable[[], tuple[int, list[str]]]
+    faulty_pages: Callable[[Mapping[str, str | None]], tuple[int, list[str]]]
+
+
+@dataclass
+class _Erased:
+    """What the log says was erased from the landing: what lies there since, and what was begun and not finished."""
+
+    digests: dict[str, str | None] = field(default_factory=dict)
+    pages: dict[str, str | None] = field(default_factory=dict)
+    begun: dict[str, set[str]] = field(default_factory=dict)
+
+    def read(self, entry: Mapping[str, Any]) -> bool:
+        """Take one entry in; whether it says what it must."""
+        data, subject = entry["data"], str(entry["subject"])
+        if not isinstance(data, dict):
+            return False
+        pages, batches = data.get("pages", []), data.get("batches", [])
+        if not isinstance(pages, list) or not isinstance(batches, list):
+            return False
+        if entry["kind"] == log.PERSON_ERASING:
+            self.begun[subject] = set(map(str, batches))
+            return True
+        if not all(isinstance(pair, list) and len(pair) == 2 for pair in (*pages, *batches)):
+            return False
+        self.pages |= {str(page): str(now) or None for page, now in pages}
+        self.digests |= {str(batch): None if digest is None else str(digest) for batch, digest in batches}
+        self.begun.pop(subject, None)
+        return True
 
 
 def verify(
@@ -83,13 +111,13 @@ def verify(
     with database.begin() as connection:
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
         signed = _signed(connection, checkpoints, verifier, verdict)
-        published = _check_log(connection, signed, verdict)
+        published, erased = _check_log(connection, signed, verdict)
         say(f"log: {verdict.entries:,} entries, {verdict.checkpoints} checkpoints")
         _check_releases(connection, published, verdict, say)
     if landing is None:
         verdict.remarks.append("the landing was not looked at")
     else:
-        _check_landing(published, landing, verdict)
+        _check_landing(published, erased, landing, verdict)
         say(f"landing: {verdict.batches:,} batches, {verdict.pages:,} pages")
     return verdict
 
@@ -144,9 +172,10 @@ def _signed(
 
 def _check_log(
     connection: Connection, signed: list[tuple[Path, Checkpoint]], verdict: Verdict
-) -> dict[int, dict[str, Any]]:
+) -> tuple[dict[int, dict[str, Any]], _Erased]:
     """Every entry against its hash, its place and its spelling; the tree against nodes and checkpoints."""
     published: dict[int, dict[str, Any]] = {}
+    erased = _Erased()
     leaves = bytearray()
     expected = 0
     for seq, canonical, leaf in log.stream(connection):
@@ -167,6 +196,8 @@ def _check_log(
                 published[int(release_id)] = entry["data"]
             else:
                 verdict.faults.append(f"entry {seq:,} is of no release, or does not say what went into it")
+        if entry is not None and entry["kind"] in log.OF_ERASURE and not erased.read(entry):
+            verdict.faults.append(f"entry {seq:,} does not say what was erased")
         leaves += computed
         expected = seq + 1
     verdict.entries = len(leaves) // merkle.HASH_BYTES
@@ -180,7 +211,11 @@ def _check_log(
                 f"the first {found.size:,} entries are not those that {path} signed: the log was rewritten"
             )
     _check_nodes(connection, bytes(leaves), verdict)
-    return published
+    verdict.faults += [
+        f"the erasure of {subject} was begun and not finished: erase it again"
+        for subject in sorted(erased.begun)
+    ]
+    return published, erased
 
 
 def _read_entry(seq: int, canonical: bytes, verdict: Verdict) -> dict[str, Any] | None:
@@ -379,10 +414,10 @@ def _spelled(name: str, kind: str) -> str:
 
 
 def _check_landing(
-    published: Mapping[int, Mapping[str, Any]], landing: LandingCheck, verdict: Verdict
+    published: Mapping[int, Mapping[str, Any]], erased: _Erased, landing: LandingCheck, verdict: Verdict
 ) -> None:
     logged = {
-        batch_id: (release_id, source, stream, digest)
+        batch_id: (release_id, source, stream, erased.digests.get(batch_id, digest))
         for release_id, data in published.items()
         for source, stream, batch_id, digest in data["batches"]
         if digest is not None
@@ -398,5 +433,5 @@ def _check_landing(
                 f"batch {batch_id} of {source} {stream} is not what release {release_id} was made from"
             )
     verdict.batches = len(logged)
-    verdict.pages, faults = landing.faulty_pages()
+    verdict.pages, faults = landing.faulty_pages(erased.pages)
     verdict.faults += faults

@@ -18,7 +18,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from oms_core.cli import diff, finance, resolve
+from oms_core.cli import diff, erase, finance, resolve
 from oms_core.cli.lazy import LazyGroup, lazy_group
 from oms_core.cli.terminal import (
     AsJson,
@@ -64,6 +64,7 @@ lazy_group(
 )
 app.command(epilog=resolve.EPILOG)(resolve.resolve)
 app.command(epilog=diff.EPILOG)(diff.diff)
+app.command(epilog=erase.EPILOG)(erase.erase)
 app.command(epilog=finance.RECONCILE_EPILOG)(finance.reconcile)
 app.command(epilog=finance.CLOSE_EPILOG)(finance.close)
 app.command(epilog=finance.RESTATEMENTS_EPILOG)(finance.restatements)

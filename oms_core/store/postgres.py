@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -138,6 +138,19 @@ class Database:
         """One writing transaction: committed at the end of the block, undone if the block raises."""
         with _reached(self.url), self._engine.begin() as connection:
             yield connection
+
+    def rewrite(self, tables: Sequence[str]) -> None:
+        """Write tables anew, so that deleted row versions are in none of their files; readers wait meanwhile.
+
+        Args:
+            tables: qualified names; those that do not exist are passed over.
+        """
+        with _reached(self.url), self._engine.connect() as connection:
+            outside = connection.execution_options(isolation_level="AUTOCOMMIT")
+            for table in tables:
+                if outside.execute(text("SELECT to_regclass(:name)"), {"name": table}).scalar() is not None:
+                    outside.execute(text(f"VACUUM (FULL, ANALYZE) {table}"))
+            outside.execute(text("CHECKPOINT"))
 
     @contextmanager
     def read(self, as_of: int | None = None, *, seconds: float = READ_SECONDS) -> Iterator[Connection]:

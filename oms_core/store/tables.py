@@ -337,7 +337,11 @@ finance_closes = Table(
     metadata,
     Column("period", Text, primary_key=True, comment="month, such as 2026-10"),
     Column(
-        "release_id", BigInteger, ForeignKey(releases.c.id), nullable=False, comment="whose figures are frozen"
+        "release_id",
+        BigInteger,
+        ForeignKey(releases.c.id),
+        nullable=False,
+        comment="whose figures are frozen",
     ),
     Column("closed_at", _INSTANT, nullable=False, server_default=text("now()")),
     Column("closed_by", Text, nullable=False),
@@ -424,10 +428,10 @@ erased_records = Table(
     "erased_records",
     metadata,
     Column(
-        "record_id",
+        "record_key",
         Text,
         primary_key=True,
-        comment="source records whose personal values are not taken in again",
+        comment="source, stream and key as a JSON list: what is not taken in again",
     ),
     Column("erasure_id", BigInteger, ForeignKey(erasures.c.id), nullable=False),
 )

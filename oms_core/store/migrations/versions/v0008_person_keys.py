@@ -27,12 +27,12 @@ CREATE TABLE orderhub.erasures (
     PRIMARY KEY (id)
 );
 CREATE TABLE orderhub.erased_records (
-    record_id text NOT NULL,
+    record_key text NOT NULL,
     erasure_id bigint NOT NULL,
-    PRIMARY KEY (record_id),
+    PRIMARY KEY (record_key),
     FOREIGN KEY(erasure_id) REFERENCES orderhub.erasures (id)
 );
-COMMENT ON COLUMN orderhub.erased_records.record_id IS 'source records whose personal values are not taken in again';
+COMMENT ON COLUMN orderhub.erased_records.record_key IS 'source, stream and key as a JSON list: what is not taken in again';
 """
 
 
