@@ -45,8 +45,8 @@ class TestAlipay(Conformance):
 
 @pytest.fixture
 def service(serve: Any) -> Iterator[Service]:
-    """The twin, asked for its last days only: a request per day and bill."""
-    with serve("alipay", orders=400) as served, httpx.Client(base_url=served.url) as desk:
+    """The twin of a busy world, asked for its last days only: a request per day and bill."""
+    with serve("alipay", orders=900) as served, httpx.Client(base_url=served.url) as desk:
 
         def misbehave(fault: str, times: int) -> None:
             body = {"source": "alipay", "fault": int(fault) if fault.isdigit() else fault, "times": times}
@@ -55,7 +55,7 @@ def service(serve: Any) -> Iterator[Service]:
         def advance() -> None:
             desk.post("/_sandbox/advance", json={"orders": 60, "hours": 72}).raise_for_status()
 
-        since = served.sandbox.world.now - timedelta(days=5)
+        since = served.sandbox.world.now - timedelta(days=6)
         yield Service({**served.env, "ORDERHUB_ALIPAY_SINCE": since.isoformat()}, misbehave, advance)
 
 
