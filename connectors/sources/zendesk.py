@@ -12,7 +12,6 @@ Source: https://developer.zendesk.com/documentation/ticketing/managing-tickets/u
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import model_validator
@@ -31,6 +30,7 @@ from connectors.declare import (
     Source,
     Stream,
     TokenPages,
+    UnixInstant,
 )
 
 PAGE_SIZE = 100
@@ -75,16 +75,10 @@ class Ticket(Record):
     external_id: str | None = None
     created_at: Instant
     updated_at: Instant
-    generated_at: Instant = Field(
-        description="Last change of any kind, also the system's own; moves the cursor"
+    generated_at: UnixInstant = Field(
+        validation_alias="generated_timestamp",
+        description="Last change of any kind, also the system's own; moves the cursor",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_generated(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("generated_timestamp"), int):
-            return {**data, "generated_at": datetime.fromtimestamp(data["generated_timestamp"], UTC)}
-        return data
 
 
 class CustomValue(Record):
