@@ -94,6 +94,24 @@ def test_what_is_signed_is_every_parameter_sorted() -> None:
     assert signed_text(params) == 'app_id=2014&biz_content={"a":1}&method=m'
 
 
+def test_alipays_own_example_is_signed_as_it_is_written() -> None:
+    """The text to sign that Alipay documents for its menu call."""
+    menu = (
+        '{"button":[{"actionParam":"ZFB_HFCZ","actionType":"out","name":"话费充值"},{"name":"查询","subButton":['
+        '{"actionParam":"ZFB_YECX","actionType":"out","name":"余额查询"},{"actionParam":"ZFB_LLCX","actionType":"out",'
+        '"name":"流量查询"},{"actionParam":"ZFB_HFCX","actionType":"out","name":"话费查询"}]},'
+        '{"actionParam":"http://m.alipay.com","actionType":"link","name":"最新优惠"}]}'
+    )
+    params = {
+        "version": "1.0", "timestamp": "2014-07-24 03:07:50", "sign_type": "RSA2", "charset": "GBK",
+        "method": "alipay.mobile.public.menu.add", "biz_content": menu, "app_id": "2014072300007148",
+    }  # fmt: skip
+    assert signed_text(params) == (
+        f"app_id=2014072300007148&biz_content={menu}&charset=GBK&method=alipay.mobile.public.menu.add"
+        "&sign_type=RSA2&timestamp=2014-07-24 03:07:50&version=1.0"
+    )
+
+
 def test_a_signature_holds_for_its_text_alone() -> None:
     key = rsa.generate_private_key(65537, 2048)
     signature = sign_rsa2("账单=1", key)
