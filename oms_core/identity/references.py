@@ -12,13 +12,13 @@ import itertools
 import re
 import unicodedata
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 from typing import Any
 
 from rapidfuzz.distance import OSA
@@ -36,6 +36,9 @@ _SHORTEST_TYPED = 10
 _MOST_NEIGHBOURS = 200
 # How far apart two systems may date one purchase whose reference was lost: an import that ran late.
 _WINDOW = timedelta(days=3)
+_SAME_DAY = timedelta(days=1)
+# A system keeps a document of another's orders as a rule when it has so many, and such a share of them.
+_LEAST_BOOKED, _MOSTLY = 10, 0.8
 _BETWEEN = re.compile(r"\s+/\s+|[,;|+&\n、，；]|\s{2,}|\s(?:AND|UND|ET|Y)\s|和|及")
 _ABOUT = re.compile(
     r"\b(?:ORDERS?|ORDER|ORD|NO|NR|NUM|NUMBER|PO|REF|REFERENCE|YOUR|OUR|CUSTOMER|WEB|SHOP|STORE|SALE|SALES|MARKETPLACE|BESTELLUNG"
@@ -531,8 +534,9 @@ def corroborate(
     """Links between documents that no reference joins, but everything else does.
 
     Two order documents of different systems are one where buyer, currency, net amount and quantity of every article agree,
-    they are dated at most three days apart, and neither fits any other document that could still be its partner. A
-    fulfilment without a reference hangs on the one order of its customer that holds its goods.
+    they are dated at most three days apart, and neither fits any other document that could still be its partner. Where one
+    of them says nothing of who bought, as books of account do, they are dated at most a day apart and most orders of the
+    other system are known to have such a document. A fulfilment without a reference hangs on the one order of its customer that holds its goods.
 
     Args:
         orders: rows of `int_order_records` (with currency, net_amount, ordered_at, ship_to_street, ship_to_postcode).
@@ -553,7 +557,7 @@ def corroborate(
     customers_of_lost = {customer_ids[row["customer_key"]] for row in lost}
     theirs = [row for row in documents if customer_ids.get(row["customer_key"] or "") in customers_of_lost]
     pairs = _alike_in_amount(documents, names, order_ids, customer_ids)
-    asked = {record for pair in pairs for record in pair}
+    asked = {record for left, right, _ in pairs for record in (left, right)}
     asked |= {row["record_id"] for row in (*lost, *theirs)}
     if not asked:
         return Corroborated([], {})
@@ -600,15 +604,27 @@ def _alike_in_amount(
     names: Mapping[str, str | None],
     order_ids: Mapping[str, str],
     customer_ids: Mapping[str, str],
-) -> list[tuple[str, str]]:
-    """Pairs of order documents, not one order yet, that agree in everything but their goods."""
+) -> list[tuple[str, str, str]]:
+    """Pairs of order documents, not one order yet, that agree in everything but their goods; with the name of the rule."""
     systems: dict[str, set[str]] = defaultdict(set)
     alike: dict[tuple[str, Decimal], list[Row]] = defaultdict(list)
+
+    def is_booked(row: Row, other: Row) -> bool:
+        """Whether one of two documents says nothing of its buyer, where the other's orders have such a document as a rule."""
+        return any(
+            _is_nobodys(booked, names)
+            and (both := together[booked["source_system"], order["source_system"]]) >= _LEAST_BOOKED
+            and both >= _MOSTLY * together[order["source_system"], order["source_system"]]
+            for booked, order in ((row, other), (other, row))
+        )
+
     for row in documents:
         systems[order_ids[row["record_id"]]].add(row["source_system"])
         money = _money(row)
         if money is not None and money[1] > 0 and row["ordered_at"] is not None:
             alike[money].append(row)
+    # Number of orders that hold documents of both systems.
+    together = Counter(pair for held in systems.values() for pair in product(held, repeat=2))
     pairs = []
     for rows in alike.values():
         if len({row["source_system"] for row in rows}) < 2:
@@ -620,23 +636,27 @@ def _alike_in_amount(
                     break
                 one, two = order_ids[row["record_id"]], order_ids[other["record_id"]]
                 # An order that has a document of this system already has its partner.
-                if (
-                    one != two
-                    and systems[one].isdisjoint(systems[two])
-                    and _one_buyer(row, other, names, customer_ids)
-                ):
-                    pairs.append((row["record_id"], other["record_id"]))
+                if one == two or not systems[one].isdisjoint(systems[two]):
+                    continue
+                if _one_buyer(row, other, names, customer_ids):
+                    pairs.append((row["record_id"], other["record_id"], "same buyer, amount and goods"))
+                elif other["ordered_at"] - row["ordered_at"] <= _SAME_DAY and is_booked(row, other):
+                    pairs.append((row["record_id"], other["record_id"], "same day, amount and goods"))
     return pairs
 
 
 def _twins(
-    pairs: Sequence[tuple[str, str]], goods: Mapping[str, Mapping[str, Decimal]], order_ids: Mapping[str, str]
+    pairs: Sequence[tuple[str, str, str]],
+    goods: Mapping[str, Mapping[str, Decimal]],
+    order_ids: Mapping[str, str],
 ) -> list[Edge]:
     partners: dict[str, set[str]] = defaultdict(set)
-    for left, right in pairs:
+    rules = {}
+    for left, right, rule in pairs:
         if _same_goods(goods.get(left), goods.get(right)):
             partners[left].add(right)
             partners[right].add(left)
+            rules[frozenset((left, right))] = rule
     edges = []
     for left, found in partners.items():
         # Documents of one order count as one partner.
@@ -644,8 +664,14 @@ def _twins(
             continue
         for right in found:
             if left < right and len({order_ids[record] for record in partners[right]}) == 1:
-                edges.append(_edge(4, left, right, "same buyer, amount and goods"))
+                edges.append(_edge(4, left, right, rules[frozenset((left, right))]))
     return edges
+
+
+def _is_nobodys(row: Row, names: Mapping[str, str | None]) -> bool:
+    """Whether a document says neither who bought nor where it goes."""
+    named = row["customer_key"] is not None and names.get(row["customer_key"])
+    return not named and row["ship_to_street"] is None and row["ship_to_postcode"] is None
 
 
 def _one_buyer(

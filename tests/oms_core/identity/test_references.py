@@ -321,3 +321,17 @@ def test_the_order_of_rows_changes_no_link(random: Any) -> None:
     random.shuffle(orders)
     random.shuffle(named)
     assert order_links(orders, named) == expected
+
+
+@pytest.mark.parametrize(("booked", "joined"), [(12, True), (3, False)])
+def test_books_that_name_nobody_join_where_every_order_is_booked(booked: int, joined: bool) -> None:
+    orders, lines = lost(customer_key=None)
+    references = []
+    for number in range(booked):
+        shop, erp = f"shop:orders:n{number}", f"erp:sales:n{number}"
+        price, at = f"{number + 100}.00", AT + timedelta(days=number)
+        orders.append(paid(shop, f"#20{number:02d}", price, ordered_at=at))
+        orders.append(paid(erp, f"S20{number:02d}", price, ordered_at=at))
+        references.append(reference(erp, f"#20{number:02d}"))
+    found = run(orders, references=references, lines=lines, customers=BUYERS, skus=SKUS)
+    assert together(found, "shop:orders:a", "erp:sales:b") is joined
