@@ -320,7 +320,10 @@ class Twin:
             for line in order.lines
         ]
         number, amounts = 90_000_000 + _number(order.order_id), (order.net_amount, order.tax_amount)
-        bill = self._differences.billed(order, due_at, self._differences.draw("invoice", order), None)
+        # Of what nobody else states a total of, nobody can tell that it differs.
+        is_told = order.channel not in (Channel.B2B, Channel.DEALER, Channel.PINDUODUO)
+        cause = self._differences.draw("invoice", order) if is_told else None
+        bill = self._differences.billed(order, due_at, cause, None)
         if bill is not None and self._dirt.chance(
             f"billing/{order.order_id}/again", 0.02
         ):  # billed, cancelled and billed anew

@@ -33,7 +33,7 @@ class Total:
     """Both sides of one leg with one system in one unit.
 
     Attributes:
-        leg: payment, settlement, billing, credit or receipt.
+        leg: payment, settlement, billing, credit, receipt or promise.
         unit: ISO 4217 code; a unit of measure for receipts.
         counts: items by state: matched, open, different, not_compared.
         left, right: both sides, without what is not compared.

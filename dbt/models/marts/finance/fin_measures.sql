@@ -7,7 +7,7 @@ select {{ contracted({
     'order_count': 'count(*)',
     'sold_count': 'sum(sold_count)',
     'returned_count': 'sum(returned_count)',
-    'return_rate': 'case when sum(sold_count) > 0 then ' ~ rounded_ratio('sum(returned_count)', 'sum(sold_count)') ~ ' end',
+    'return_rate': 'case when sum(sold_count) > 0 then ' ~ rounded_ratio('cast(sum(returned_count) as bigint)', 'cast(sum(sold_count) as bigint)') ~ ' end',
     'gross_amount': 'sum(gross_amount)',
     'net_amount': 'sum(net_amount)',
     'margin_amount': 'sum(margin_amount)',
@@ -16,7 +16,7 @@ select {{ contracted({
     'unconverted_net_amount': 'coalesce(sum(unconverted_net_amount), 0)',
     'settled_count': 'count(days_to_settle)',
     'days_to_settle': 'case when count(days_to_settle) > 0 then '
-        ~ rounded_ratio('sum(days_to_settle)', 'count(days_to_settle)', 'hours') ~ ' end',
+        ~ rounded_ratio('cast(sum(days_to_settle) as bigint)', 'count(days_to_settle)', 'hours') ~ ' end',
 }) }}
 from {{ ref('fin_order_measures') }}
 group by period, channel, currency

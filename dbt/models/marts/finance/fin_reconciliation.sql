@@ -86,7 +86,7 @@ lost as (
 
 select {{ contracted({
     'difference_id': "item_id || ':' || cause",
-    'document': "case leg when 'billing' then 'invoice' when 'credit' then 'credit_note' else leg end",
+    'document': "case leg when 'billing' then 'invoice' when 'credit' then 'credit_note' when 'promise' then 'refund' else leg end",
     'currency': 'money_currency',
     'missing_in': "case when cause = 'missing' then missing_in end",
     'left_amount': "case when leg <> 'receipt' then left_amount end",
@@ -104,7 +104,7 @@ select {{ contracted({
     'difference_id': "leg || ':' || record_id || ':missing'",
     'item_id': "leg || ':' || record_id",
     'period': period_of('document_on'),
-    'document': "case leg when 'billing' then 'invoice' when 'credit' then 'credit_note' else leg end",
+    'document': "case leg when 'billing' then 'invoice' when 'credit' then 'credit_note' when 'promise' then 'refund' else leg end",
     'order_number': 'null',
     'cause': "'missing'",
     'missing_in': "'orders'",

@@ -10,6 +10,10 @@ latest as (
     select source_system, max({{ date_of('source_updated_at') }}) as latest_on
     from {{ ref('int_order_records') }}
     group by source_system
+    union all
+    -- Refunds that any system books.
+    select 'finance' as source_system, max({{ date_of('source_updated_at') }}) as latest_on
+    from {{ ref('int_order_records') }}
 ),
 
 lefts as (
@@ -169,7 +173,7 @@ sided as (
         fees.payment_fee_amount,
         {{ days_after('coalesce(lefts.due_on, lefts.left_on)', 'terms.overdue_days') }} <= latest.latest_on
         and (
-            lefts.leg in ('credit', 'receipt')
+            lefts.leg in ('credit', 'receipt', 'promise')
             or fees.order_status in ('shipped', 'delivered', 'returned', 'closed')
             or (fees.is_paid and lefts.leg in ('payment', 'billing'))
         ) as is_overdue
@@ -222,7 +226,7 @@ missed as (
             case
                 when right_count < left_count and after_fx = unmatched_amount then after_fx
                 -- Of one order there is one total; refunds and returns may be missing where they are first told, too.
-                when leg in ('credit', 'receipt') and right_count > left_count and doubled_amount = 0
+                when leg in ('credit', 'receipt', 'promise') and right_count > left_count and doubled_amount = 0
                     and after_fx = -unmatched_right_amount
                     then after_fx
                 else 0
@@ -283,7 +287,12 @@ lined as (
     from (
         select
             received.*,
-            case when leg = 'billing' and after_partial <> 0 then coalesce(lines_amount, 0) else 0 end as mismatch_amount
+            case
+                when leg = 'billing' and after_partial <> 0 then coalesce(lines_amount, 0)
+                -- As many refunds as promises, and they say different amounts.
+                when leg = 'promise' and right_count = left_count then after_partial
+                else 0
+            end as mismatch_amount
         from received
     ) as step
 )

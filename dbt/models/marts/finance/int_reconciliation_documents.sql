@@ -18,8 +18,11 @@ with orders as (
         end as billable_on,
         case
             when orders.order_status = 'cancelled' then 0
-            else orders.net_amount + coalesce(orders.tax_amount, 0) + coalesce(orders.duty_amount, 0)
+            when orders.tax_amount is not null
+                then orders.net_amount + orders.tax_amount + coalesce(orders.duty_amount, 0)
         end as total_amount,
+        -- Whose tax nobody tells is compared with invoices without tax, and with nothing else.
+        orders.tax_amount is null and coalesce(orders.order_status, '') <> 'cancelled' as is_untaxed,
         survived.money_record_id
     from {{ ref('fct_orders') }} as orders
     inner join {{ ref('int_orders_survived') }} as survived on orders.order_id = survived.order_id
@@ -53,10 +56,10 @@ billed as (
 ),
 
 refunds as (
-    select refunds.*
+    select refunds.*, systems.kind
     from {{ ref('fct_refunds') }} as refunds
     inner join {{ ref('source_systems') }} as systems on refunds.source_system = systems.source_system
-    where refunds.is_counted and systems.kind <> 'erp' and refunds.amount is not null
+    where refunds.is_counted and refunds.amount is not null
 ),
 
 returned as (
@@ -76,6 +79,11 @@ returned as (
         returned.order_id is not null
         and returned.qty is not null
         and systems.kind in ('wms', 'marketplace', 'pos', 'service_desk')
+),
+
+-- What the service desk promised to pay back for what came back.
+promises as (
+    select * from returned where kind = 'service_desk' and promised_amount is not null
 ),
 
 rights as (
@@ -104,6 +112,11 @@ rights as (
         {{ date_of('returned_at') }}, null, null, null, null
     from returned
     where kind = 'wms'
+    union all
+    -- Whichever system booked them: what finance counts.
+    select 'promise', order_id, 'finance', refund_id, amount, currency, {{ date_of('refunded_at') }}, null, null, null, null
+    from refunds
+    where order_id in (select order_id from promises)
 ),
 
 -- Which systems of a leg ought to hold something of an order: those that have a document of it, and hold such things.
@@ -123,12 +136,15 @@ expected as (
     inner join holders on known.source_system = holders.source_system
     union
     select leg, order_id, source_system from rights where order_id is not null
+    union
+    select 'promise' as leg, order_id, 'finance' as source_system from promises
 ),
 
 lefts as (
     select
         expected.leg, orders.order_id, expected.source_system, orders.money_record_id as record_id,
-        orders.total_amount as amount, orders.currency, orders.ordered_on as document_on, orders.net_amount,
+        case when expected.leg = 'billing' and orders.is_untaxed then orders.net_amount else orders.total_amount end as amount,
+        orders.currency, orders.ordered_on as document_on, orders.net_amount,
         orders.line_count, 'orders' as left_system,
         case when expected.leg = 'billing' then orders.billable_on else orders.ordered_on end as due_on
     from expected
@@ -142,7 +158,16 @@ lefts as (
     from expected
     inner join orders on expected.order_id = orders.order_id
     inner join refunds on expected.order_id = refunds.order_id
-    where expected.leg = 'credit'
+    where expected.leg = 'credit' and refunds.kind <> 'erp'
+    union all
+    select
+        expected.leg, expected.order_id, expected.source_system, promises.return_id, promises.promised_amount,
+        promises.currency, {{ date_of('promises.returned_at') }}, null, null, promises.source_system,
+        {{ date_of('promises.returned_at') }}
+    from expected
+    inner join orders on expected.order_id = orders.order_id
+    inner join promises on expected.order_id = promises.order_id
+    where expected.leg = 'promise'
     union all
     select
         expected.leg, expected.order_id, expected.source_system, returned.return_id,
@@ -163,7 +188,8 @@ select
 from lefts
 union all
 select
-    rights.leg, rights.order_id, rights.source_system, 'right', rights.record_id, rights.amount, rights.currency,
+    rights.leg, rights.order_id, rights.source_system, 'right', rights.record_id,
+    case when rights.leg = 'billing' and orders.is_untaxed then rights.net_amount else rights.amount end, rights.currency,
     rights.document_on, rights.fee_amount, rights.net_amount, null, rights.billed_lines_amount, rights.sold_lines_amount, null, null
 from rights
 -- What hangs on no order stays, to be told; what hangs on an order that is only practised does not.

@@ -1,5 +1,6 @@
 -- Prices are what the customer pays, without tax; the tax is known once the order is billed. A rejected order has no total
--- left in its header: what was ordered is the sum of its items and of its freight.
+-- left in its header: what was ordered is the sum of its items and of its freight. Where more or less was billed than
+-- ordered, nobody knows the tax of what was ordered.
 with goods as (
     select
         sales_order,
@@ -22,7 +23,8 @@ freight as (
 taxes as (
     select
         sales_order,
-        sum(tax_amount) as amount
+        sum(tax_amount) as amount,
+        sum(net_amount) as net_amount
     from {{ ref('stg_sap_s4__order_billing') }}
     where document_type = 'invoice'
     group by sales_order
@@ -45,7 +47,7 @@ orders as (
             when orders.rejection_status = 'C' then goods.amount + coalesce(freight.amount, cast(0 as {{ column_type('amount') }}))
             else orders.net_amount
         end as booked_amount,
-        taxes.amount as tax_amount,
+        case when taxes.net_amount = orders.net_amount then taxes.amount end as tax_amount,
         case when goods.plant_count = 1 then goods.plant end as plant
     from {{ ref('stg_sap_s4__sales_orders') }} as orders
     left join {{ ref('stg_sap_s4__partners') }} as partners
