@@ -55,7 +55,7 @@ class Twin:
     rate_limit = RateLimit(limit=400, window=2.0, refuse=_refuse)
 
     def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
-        self._shop = Shop(world, dirt, Channel.DOUYIN, states_tax=True)
+        self._shop = Shop(world, dirt, Channel.DOUYIN, states_tax=True, buyer_prefix="1@#", buyer_length=44)
         self._world, self._dirt, self._credentials = world, dirt, credentials
 
     def env(self, base_url: str) -> dict[str, str]:
@@ -94,7 +94,7 @@ class Twin:
             "post_amount": fen(order.shipping_amount),
             "tax_amount": fen(order.tax_amount),
             "pay_amount": fen(shop.total(order)),
-            "doudian_open_id": "1@#" + shop.buyer_id(order, 44),
+            "doudian_open_id": shop.buyer_id(order),
             "encrypt_post_receiver": f"##{shop.cipher(order, 'name')}##",
             "encrypt_post_tel": f"$${shop.cipher(order, 'phone')}$$",
             "mask_post_receiver": shop.name_mask(order),

@@ -82,13 +82,23 @@ class Shop:
         channel: which marketplace.
         states_tax: whether tax stands beside the prices, or in them.
         shows_unpaid: whether orders show before they are paid.
+        buyer_prefix, buyer_length: what ids of buyers begin with, and how many signs follow.
     """
 
     def __init__(
-        self, world: World, dirt: Dirt, channel: Channel, *, states_tax: bool, shows_unpaid: bool = True
+        self,
+        world: World,
+        dirt: Dirt,
+        channel: Channel,
+        *,
+        states_tax: bool,
+        shows_unpaid: bool = True,
+        buyer_prefix: str = "",
+        buyer_length: int = 24,
     ) -> None:
         self.world, self.dirt, self.channel, self.states_tax = world, dirt, channel, states_tax
         self._shows_unpaid = shows_unpaid
+        self._buyer_prefix, self._buyer_length = buyer_prefix, buyer_length
         self.name = channel.value
 
     @cached_property
@@ -165,10 +175,10 @@ class Shop:
     def customer(self, order: Order) -> Customer:
         return self.world.customers[str(order.customer_id)]
 
-    def buyer_id(self, order: Order, length: int = 28) -> str:
+    def buyer_id(self, order: Order) -> str:
         """Names the buyer to this shop alone."""
         letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-        return self.dirt.token(f"buyer/{order.customer_id}", length, letters)
+        return self._buyer_prefix + self.dirt.token(f"buyer/{order.customer_id}", self._buyer_length, letters)
 
     def name_mask(self, order: Order) -> str:
         customer = self.customer(order)
@@ -227,10 +237,12 @@ class Shop:
                 yield order, at
 
     def truth(self, order_stream: str, sku_streams: Iterable[str]) -> Iterator[Truth]:
-        """Which order, buyer and product each record is."""
+        """Which order, buyer and product each record is; a buyer is one record, of the newest of his orders."""
         for order in self.orders:
             yield Truth("order", f"{self.name}:{order_stream}:{order.number}", order.order_id)
-            yield Truth("customer", f"{self.name}:{order_stream}:{order.number}", str(order.customer_id))
+        buyers = {self.buyer_id(order): str(order.customer_id) for order in self.orders}
+        for buyer_id, customer_id in buyers.items():
+            yield Truth("customer", f"{self.name}:{order_stream}:{buyer_id}", customer_id)
         for stream in sku_streams:
             for product in self.world.products.values():
                 yield Truth("sku", f"{self.name}:{stream}:{self.sku_id(product)}", product.product_id)

@@ -111,7 +111,7 @@ class Twin:
             "seller_discount": float(discount),
             "postage": float(order.shipping_amount),
             "pay_amount": float(shop.total(order)),
-            "open_address_id": shop.buyer_id(order, 24),
+            "open_address_id": shop.buyer_id(order),
             "receiver_name": f"~{shop.cipher(order, 'name')}~0~" if is_waiting else "",
             "receiver_phone": f"${shop.cipher(order, 'phone')}$0$" if is_waiting else "",
             "receiver_address": f"~{shop.cipher(order, 'address')}~0~" if is_waiting else "",

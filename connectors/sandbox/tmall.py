@@ -61,7 +61,7 @@ class Twin:
     rate_limit = RateLimit(limit=400, window=2.0, refuse=_refuse)
 
     def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
-        self._shop = Shop(world, dirt, Channel.TMALL, states_tax=True)
+        self._shop = Shop(world, dirt, Channel.TMALL, states_tax=True, buyer_prefix="AAH", buyer_length=21)
         self._world, self._dirt, self._credentials = world, dirt, credentials
 
     def env(self, base_url: str) -> dict[str, str]:
@@ -103,7 +103,7 @@ class Twin:
             "discount_fee": yuan(order.discount_amount if is_shared else Decimal(0)),
             "post_fee": yuan(order.shipping_amount),
             "order_tax_fee": yuan(order.tax_amount),
-            "buyer_open_uid": "AAH" + shop.buyer_id(order, 21),
+            "buyer_open_uid": shop.buyer_id(order),
             "receiver_name": shop.name_mask(order),
             "receiver_mobile": shop.phone_mask(order),
             "receiver_address": "*" * 8,

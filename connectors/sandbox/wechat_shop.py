@@ -50,7 +50,9 @@ class Twin:
     rate_limit = RateLimit(limit=400, window=2.0, refuse=_refuse)
 
     def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
-        self._shop = Shop(world, dirt, Channel.WECHAT_SHOP, states_tax=False)
+        self._shop = Shop(
+            world, dirt, Channel.WECHAT_SHOP, states_tax=False, buyer_prefix="o", buyer_length=27
+        )
         self._world, self._dirt, self._credentials = world, dirt, credentials
 
     def env(self, base_url: str) -> dict[str, str]:
@@ -81,7 +83,7 @@ class Twin:
         shop, key = self._shop, f"order/{order.order_id}"
         region, city, district = shop.place(order)
         lines = shop.lines(order)
-        buyer = "o" + shop.buyer_id(order, 27)
+        buyer = shop.buyer_id(order)
         is_present = self._dirt.fraction(f"{key}/present") < 0.08
         people: Json = {"openid": buyer, "is_present": False}
         if is_present:
@@ -217,7 +219,7 @@ class Twin:
             "sku_id": str(shop.sku_id(product)),
             "count": quantity,
         }
-        return {"order_id": order.number, "openid": "o" + shop.buyer_id(order, 27), "product_info": about}
+        return {"order_id": order.number, "openid": shop.buyer_id(order), "product_info": about}
 
     @cached_property
     def _products(self) -> dict[str, Json]:

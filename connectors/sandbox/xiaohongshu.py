@@ -93,8 +93,8 @@ class Twin:
             "totalPayAmount": fen(shop.total(order)),
             "totalShippingFree": fen(order.shipping_amount),
             "merchantActualReceiveAmount": fen(shop.total(order)),
-            "userId": shop.buyer_id(order, 24),
-            "openAddressId": shop.buyer_id(order, 32)[::-1],
+            "userId": shop.buyer_id(order),
+            "openAddressId": shop.cipher(order, "address")[:32],
             "receiverCountryName": "中国",
             "receiverProvinceName": region,
             "receiverCityName": city,
@@ -190,7 +190,7 @@ class Twin:
         }
 
     def _of(self, order: Order) -> Json:
-        return {"orderId": order.number, "userId": self._shop.buyer_id(order, 24)}
+        return {"orderId": order.number, "userId": self._shop.buyer_id(order)}
 
     def _taken(self, order: Order, number: int, quantity: int) -> Json:
         line = order.lines[number - 1]

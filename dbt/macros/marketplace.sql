@@ -48,7 +48,7 @@ booked as (
     'document_role': "'order'",
     'is_test': 'false',
     'order_status': 'order_status',
-    'customer_key': record_id(source, orders, 'order_id'),
+    'customer_key': record_id(source, orders, 'coalesce(buyer_id, order_id)'),
     'ordered_at': 'created_at',
     'promised_at': 'promised_at',
     'currency': 'currency',
@@ -227,17 +227,37 @@ with taken_back as (
 {%- endmacro %}
 
 
-{#- A buyer is known by an id that the shop alone knows; a masked name or telephone is neither, and is left out. -#}
+{#-
+  A buyer is known by an id that the shop alone knows, and is one record, as of the newest order; a masked name or telephone
+  is neither, and is left out.
+-#}
 {% macro marketplace_customer_records(source, orders) %}
-{{ conform('customer_records', ref('stg_' ~ source ~ '__' ~ orders), {
-    'source_key': 'order_id',
+with ordered as (
+    select
+        *,
+        coalesce(buyer_id, order_id) as buyer_key,
+        min(created_at) over (partition by coalesce(buyer_id, order_id)) as known_since,
+        row_number() over (
+            partition by coalesce(buyer_id, order_id) order by created_at desc, order_id desc
+        ) as newest_first
+    from {{ ref('stg_' ~ source ~ '__' ~ orders) }}
+),
+
+buyers as (
+    select *
+    from ordered
+    where newest_first = 1
+)
+
+{{ conform('customer_records', 'buyers', {
+    'source_key': 'buyer_key',
     'source_updated_at': 'updated_at',
     'customer_type': "'person'",
     'city': 'city',
     'region': 'region',
     'country': "'CN'",
     'marketplace_buyer_id': 'buyer_id',
-    'created_at': 'created_at',
+    'created_at': 'known_since',
 }) }}
 {%- endmacro %}
 
