@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.middleware.base import RequestResponseEndpoint
 
-from oms_core.api import fulfilment, history, identity, problems
+from oms_core.api import feed, fulfilment, history, identity, problems
 from oms_core.api.access import Access, Reading
 from oms_core.api.models import Customer, Health, Order, Release, Releases, Sku
 from oms_core.release.read import current_release, list_releases, resolve
@@ -22,6 +22,7 @@ _LONGEST_PATH = 1024
 _MOST_ORDER_IDS = 1000
 # Requests that carry a body, and how long it may be.
 _BODIES = (
+    ("POST", "/orders/lookup", feed.MOST_BODY),
     ("POST", "/identity/", identity.MOST_BODY),
     ("POST", "/inventory/", fulfilment.MOST_BODY),
     ("PUT", "/inventory/", fulfilment.MOST_BODY),
@@ -106,21 +107,11 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
         """One order, with its lines, events, shipments, payments, refunds and returns."""
         with reading.at(_release(database, as_of)) as connection:
             released = Released(connection)
-            found = released.find(ORDER, number)
-            key = {"order_id": found.golden_id}
-            row = released.rows("fct_orders", key, "order_id")[0]
-            parts = {
-                "lines": released.rows("fct_order_lines", key, "line_number, order_line_id"),
-                "events": released.rows("fct_order_events", key, "occurred_at, event_id"),
-                "shipments": released.rows("fct_shipments", key, "shipped_at, shipment_id"),
-                "payments": released.rows("fct_payments", key, "paid_at, payment_id"),
-                "refunds": released.rows("fct_refunds", key, "refunded_at, refund_id"),
-                "returns": released.rows("fct_returns", key, "returned_at, return_id"),
-            }
+            row, parts, about = _order(released, released.find(ORDER, number))
             if explain:
                 order_by = "attribute, source_system, stream, record_key"
+                key = {"order_id": row["order_id"]}
                 parts["provenance"] = released.rows("order_attribute_provenance", key, order_by)
-            about = _about(released, ORDER, found)
         return _answer(request, Order, row, parts, about, reading)
 
     @app.get(
@@ -187,6 +178,7 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
         )
 
     app.include_router(history.router(database, access))
+    app.include_router(feed.router(database, access, _order))
     app.include_router(identity.router(database, access))
     app.include_router(fulfilment.router(database, access))
     document = app.openapi
@@ -206,6 +198,22 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
 
 def _release(database: Database, as_of: str | None) -> int | None:
     return None if as_of is None else resolve(database, as_of).release_id
+
+
+def _order(
+    released: Released, found: Found
+) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]], dict[str, Any]]:
+    """One order's row, its parts, and what is said about it."""
+    key = {"order_id": found.golden_id}
+    parts = {
+        "lines": released.rows("fct_order_lines", key, "line_number, order_line_id"),
+        "events": released.rows("fct_order_events", key, "occurred_at, event_id"),
+        "shipments": released.rows("fct_shipments", key, "shipped_at, shipment_id"),
+        "payments": released.rows("fct_payments", key, "paid_at, payment_id"),
+        "refunds": released.rows("fct_refunds", key, "refunded_at, refund_id"),
+        "returns": released.rows("fct_returns", key, "returned_at, return_id"),
+    }
+    return released.rows("fct_orders", key, "order_id")[0], parts, _about(released, ORDER, found)
 
 
 def _about(released: Released, entity: Entity, found: Found) -> dict[str, Any]:

@@ -68,6 +68,7 @@ app.command(epilog=erase.EPILOG)(erase.erase)
 app.command(epilog=finance.RECONCILE_EPILOG)(finance.reconcile)
 app.command(epilog=finance.CLOSE_EPILOG)(finance.close)
 app.command(epilog=finance.RESTATEMENTS_EPILOG)(finance.restatements)
+lazy_group(app, "feed", "oms_core.cli.feed", "What releases changed, in order, for services that follow.")
 lazy_group(
     app,
     "export",

@@ -436,6 +436,16 @@ erased_records = Table(
     Column("erasure_id", BigInteger, ForeignKey(erasures.c.id), nullable=False),
 )
 
+feed_followers = Table(
+    "feed_followers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("cursor", Text, comment="of the last change it took; null: none yet"),
+    Column("delivered_count", BigInteger, nullable=False, server_default=text("0")),
+    Column("delivered_at", _INSTANT),
+)
+
 configurations = Table(
     "configurations",
     metadata,

@@ -229,3 +229,48 @@ def test_the_event_log_is_whole_and_names_nobody(demo: Any, tmp_path: Path) -> N
     )
     names = {value for row in json.loads(answer.output) for value in row.values() if value and len(value) > 6}
     assert names and not [name for name in names if f'"{name}"' in told]
+
+
+def test_an_erased_person_is_gone_and_the_books_and_proofs_stay(
+    demo: Any, make_home: Callable[[str], Path]
+) -> None:
+    home = make_home("erased")
+    shutil.copytree(demo.settings.home, home, dirs_exist_ok=True)
+
+    def asked(sql: str, *words: str) -> list[dict[str, Any]]:
+        result = CliRunner().invoke(app, ["query", sql, "--format", "json", "--home", str(home), *words])
+        assert result.exit_code == 0, result.output
+        found: list[dict[str, Any]] = json.loads(result.output)
+        return found
+
+    (person,) = asked(
+        "select c.customer_id, c.full_name, c.email, c.record_count from dim_customers as c join fct_orders using "
+        "(customer_id) where c.email is not null group by 1, 2, 3, 4 order by c.record_count desc, 1 limit 1"
+    )
+    mine = f"where customer_id = '{person['customer_id']}'"
+    money = f"select count(*) as n, sum(net_amount) as net from fct_orders {mine}"
+    before = asked(money)
+    erased = CliRunner().invoke(
+        app, ["erase", person["customer_id"], "--reason", "request 118", "--json", "--home", str(home)]
+    )
+    assert erased.exit_code == 0, erased.output
+    told = json.loads(erased.output)
+    assert told["pages"] > 0 and told["rows"]["dim_customers"] > 0
+    (now,) = asked(f"select * from dim_customers {mine}")
+    assert (now["full_name"], now["email"], now["street"]) == (None, None, None)
+    assert now["record_count"] == person["record_count"]
+    assert asked(money) == before
+    (then,) = asked(f"select full_name, email from dim_customers {mine}", "--as-of", "1")
+    assert then["email"].startswith("erased:") and then["full_name"].startswith("erased:")
+    assert CliRunner().invoke(app, ["audit", "verify", "--home", str(home)]).exit_code == 0
+    again = CliRunner().invoke(app, ["erase", person["customer_id"], "--reason", "x", "--home", str(home)])
+    assert again.exit_code == 1 and "already" in again.output
+    write_ahead = home / "postgres" / "data" / "pg_wal"
+    left = [
+        path
+        for path in home.rglob("*")
+        if path.is_file()
+        and write_ahead not in path.parents
+        and person["email"].encode() in path.read_bytes()
+    ]
+    assert left == []

@@ -223,6 +223,30 @@ def test_an_auditors_purpose_lifts_the_mask_and_is_logged(client: httpx.Client, 
     assert [item["subject"] for item in said if item["kind"] == "key.used"] == ["auditor/eve", "finance/fay"]
 
 
+def test_many_orders_are_looked_up_at_once(client: httpx.Client) -> None:
+    answer = client.post(
+        "/orders/lookup", json={"numbers": ["#1042", "77", "RECYCLED", "nowhere", "77"]}
+    ).json()
+    assert {number: order["order_id"] for number, order in answer["orders"].items()} == {
+        "#1042": "order_a", "77": "order_b",
+    }  # fmt: skip
+    assert answer["orders"]["#1042"]["lines"][0]["net_amount"] == "49.9000"
+    assert set(answer["missing"]) == {"RECYCLED", "nowhere"}
+    problem(client.post("/orders/lookup", json={"numbers": []}), 422, "invalid-request")
+    problem(client.post("/orders/lookup", json={"numbers": ["x"] * 101}), 422, "invalid-request")
+
+
+def test_changes_are_followed_from_a_cursor(client: httpx.Client, database: Database) -> None:
+    first = client.get("/changes", params={"entity": "order", "limit": 1}).json()
+    assert [event["subject"] for event in first["changes"]] == ["order_a"]
+    rest = client.get("/changes", params={"entity": "order", "after": first["cursor"]}).json()
+    assert [event["id"] for event in rest["changes"]] == ["1/order/order_b"]
+    none = client.get("/changes", params={"entity": "order", "after": rest["cursor"]}).json()
+    assert none == {"changes": [], "cursor": rest["cursor"]}
+    problem(client.get("/changes", params={"after": "x"}), 422, "invalid-request")
+    assert client.get("/changes", headers=key_of(database, "oms", "finance")).status_code == 200
+
+
 def test_two_releases_are_compared(
     client: httpx.Client, database: Database, publish_small: Callable[..., Any]
 ) -> None:
