@@ -75,10 +75,21 @@ returned as (
         order_id,
         count(*) as return_count,
         case when count(qty) = count(*) and count(distinct uom) = 1 then sum(qty) end as returned_unit_qty,
-        {{ sorted_json_list('reason') }} as return_reasons,
         max(_extracted_at) as last_changed_at
     from {{ ref('fct_returns') }}
     where is_counted
+    group by order_id
+),
+
+-- A warehouse counts what came back and does not ask why: then any other system's reasons stand.
+reasons as (
+    select
+        order_id,
+        coalesce(
+            {{ sorted_json_list('case when is_counted then reason end') }}, {{ sorted_json_list('reason') }}
+        ) as return_reasons
+    from {{ ref('fct_returns') }}
+    where order_id is not null
     group by order_id
 ),
 
@@ -292,7 +303,7 @@ select
         when returned.return_count > 0 then returned.returned_unit_qty
         when documents.returns_told = 1 then 0
     end as returned_unit_qty,
-    returned.return_reasons,
+    reasons.return_reasons,
     case when desk.is_connected then coalesce(tickets.ticket_count, 0) end as ticket_count,
     tickets.first_ticket_at,
     case when desk.is_connected then coalesce(tickets.has_open_ticket, false) end as has_open_ticket,
@@ -327,6 +338,7 @@ left join refunds on survived.order_id = refunds.order_id
 left join shipments on survived.order_id = shipments.order_id
 left join places on survived.order_id = places.order_id
 left join returned on survived.order_id = returned.order_id
+left join reasons on survived.order_id = reasons.order_id
 left join {{ ref('golden_customers') }} as customers on survived.customer_id = customers.customer_id
 inner join {{ ref('int_order_fx') }} as fx on survived.order_id = fx.order_id
 left join promised on survived.order_id = promised.order_id

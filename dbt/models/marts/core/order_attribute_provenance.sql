@@ -59,7 +59,9 @@
     ('ticket_count', 'all_tickets', ref('fct_tickets'), 'not records.is_merged', ''),
     ('first_ticket_at', 'all_tickets', ref('fct_tickets'), 'not records.is_merged', ''),
     ('has_open_ticket', 'all_tickets', ref('fct_tickets'), 'not records.is_merged', ''),
-    ('return_reasons', 'all_returns', ref('fct_returns'), 'records.is_counted and records.reason is not null', ''),
+    ('return_reasons', 'all_returns', ref('fct_returns'), 'records.reason is not null and (records.is_counted or not exists (
+        select 1 from ' ~ ref('fct_returns') ~ ' as counted
+        where orders.order_id = counted.order_id and counted.is_counted and counted.reason is not null))', ''),
 ] -%}
 {%- set customer_attributes = {
     'loyalty_tier': 'loyalty', 'customer_segment': 'segment', 'preference_tags': 'preference',
