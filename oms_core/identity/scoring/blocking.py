@@ -160,7 +160,7 @@ def _make_alike(engine: Engine, model: Model, *, sides: bool, new: bool) -> str 
         dict.fromkeys(column for comparison in model.comparisons for column in comparison.columns)
     )
     everything = [
-        f"coalesce({column}{'' if column not in number_columns(model) else '::text'}, '')"
+        f"coalesce({column if column not in number_columns(model) else f'cast({column} as {engine.text})'}, '')"
         for column in compared
     ]
     carried = (f", {SOURCE}" if sides else "") + (", is_new" if new else "")

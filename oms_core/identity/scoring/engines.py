@@ -22,6 +22,7 @@ class Engine(Protocol):
     """Where tables live and SQL runs. Tables made through it go when it is closed."""
 
     dialect: str
+    text: str  # its type for text of any length
 
     def load(self, name: str, table: pa.Table) -> None:
         """Make a table of these rows."""
@@ -60,6 +61,7 @@ class DuckDB:
     """In memory, or in a schema of its own of a connection that is handed in."""
 
     dialect = "duckdb"
+    text = "text"
 
     def __init__(self, memory_limit: str, connection: duckdb.DuckDBPyConnection | None = None) -> None:
         if connection is None:
@@ -101,6 +103,7 @@ class PostgreSQL:
     """A schema of its own in a database that has, or lets us make, the extension fuzzystrmatch."""
 
     dialect = "postgres"
+    text = "text"
 
     def __init__(self, engine: sqlalchemy.Engine) -> None:
         self._schema = f"scoring_{uuid.uuid4().hex}"
@@ -163,6 +166,7 @@ class Spark:
     """A Spark session; tables are cached temporary views."""
 
     dialect = "spark"
+    text = "string"
 
     def __init__(self, session: Any) -> None:
         self.session = session
@@ -175,19 +179,24 @@ class Spark:
         self._made: list[str] = []
 
     def load(self, name: str, table: pa.Table) -> None:
-        self.session.createDataFrame(table.to_pandas()).createOrReplaceTempView(name)
+        self.session.createDataFrame(table).createOrReplaceTempView(name)
         self._made.append(name)
 
     def run(self, sql: str) -> None:
         words = sql.split(None, 4)
-        if [word.lower() for word in words[:2]] != ["create", "table"]:
-            raise ValueError(f"only 'create table … as' runs on Spark, not: {sql[:80]}")
+        kind = [word.lower() for word in words[:2]]
+        if kind == ["drop", "table"]:
+            self.session.catalog.dropTempView(words[-1])
+            return
+        if kind != ["create", "table"]:
+            raise ValueError(f"only 'create table … as' and 'drop table' run on Spark, not: {sql[:80]}")
         frame = self.session.sql(sql.split(" as ", 1)[1])
         frame.cache().createOrReplaceTempView(words[2])
         self._made.append(words[2])
 
     def fetch(self, sql: str) -> pa.Table:
-        return pa.Table.from_pandas(self.session.sql(sql).toPandas(), preserve_index=False)
+        found: pa.Table = self.session.sql(sql).toArrow()
+        return found
 
     def key(self, columns: Sequence[str]) -> str:
         return f"case when {_all_known(columns)} then xxhash64({', '.join(columns)}) end"

@@ -74,7 +74,9 @@ def scores_sql(model: Model, dialect: str, *, least_weight: float | None, parts:
             training_mode=True,
         )
     )
-    return str(pipeline.generate_cte_pipeline_sql())
+    statement = str(pipeline.generate_cte_pipeline_sql())
+    # Splink casts to a type that Spark knows by its other name alone.
+    return statement.replace("as float8)", "as double)") if dialect == "spark" else statement
 
 
 def patterns_sql(model: Model, dialect: str) -> str:
