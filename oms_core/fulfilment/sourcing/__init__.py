@@ -1,0 +1,1 @@
+"""Which node ships an order, when to split it, and why not another way."""
