@@ -24,10 +24,12 @@ from oms_core.fulfilment.errors import RefusedError, RequestError
 from oms_core.fulfilment.sourcing.choose import Plan, best
 from oms_core.fulfilment.sourcing.decide import Decision, decision
 from oms_core.fulfilment.sourcing.network import Floats, Integers, Network, Order
+from oms_core.fulfilment.sourcing.parameters import split_count
 from oms_core.fulfilment.sourcing.policy import Policy
 from oms_core.fulfilment.sourcing.weigh import Weighed, weigh
 
 _LEAST_GAIN = 1e-7
+_MOST_PASSES = 10
 _SHARE_FOR_CHOICE = 0.4  # of the time, kept for choosing one plan per order
 
 
@@ -126,10 +128,11 @@ def source_batch(
             break
     left = max(started + time_limit_seconds - time.monotonic(), time_limit_seconds * 0.05)
     chosen, is_chosen = limits.choose(columns, policy.unfilled_score, left, wanted_gap / 2)
+    chosen = limits.settle(chosen, policy)
     score = math.fsum(policy.unfilled_score if plan is None else plan.score for plan in chosen)
     bound = min(bound, score)
     decisions = tuple(
-        decision(order, None if plan is None else replace(plan, bound=-math.inf), item, policy)
+        decision(order, plan, None, item, policy)
         for order, plan, item in zip(orders, chosen, weighed, strict=True)
     )
     reached = score - bound <= wanted_gap * score
@@ -175,7 +178,7 @@ class _Limits:
     def column(self, order: int, plan: Plan) -> _Column:
         """A plan as a column, scored without prices."""
         item = self.weighed[order]
-        score = item.split * (len(plan.nodes) - 1)
+        score = item.split * split_count(len(plan.nodes))
         rows: list[int] = []
         amounts: list[float] = []
         for node, takes in zip(plan.nodes, plan.takes, strict=True):
@@ -200,10 +203,9 @@ class _Limits:
             for number, rows in enumerate(goods):
                 if rows is not None:
                     line[:, number] += with_none[rows] * (item.need[number] / 1e6)
-        plan = best(
+        return best(
             item.fixed + with_none[self.parcels], line, item.stock, item.need, item.split, policy.most_parcels
         )
-        return plan, math.inf if plan is None else plan.bound
 
     def one_by_one(self, policy: Policy) -> list[Plan | None]:
         """Plans that go together: each order's best of what those before it have left."""
@@ -213,11 +215,40 @@ class _Limits:
         for item, skus in zip(self.weighed, self.skus, strict=True):
             held = np.minimum(item.stock, np.stack([free[sku] for sku in skus], axis=1))
             held[room <= 0] = 0
-            plan = best(item.fixed, item.line, held, item.need, item.split, policy.most_parcels)
+            plan, _ = best(item.fixed, item.line, held, item.need, item.split, policy.most_parcels)
             if plan is not None:
                 self._take(plan, skus, free, room)
             plans.append(plan)
         return plans
+
+    def settle(self, plans: list[Plan | None], policy: Policy) -> list[Plan | None]:
+        """Give each order the best of what is its own and what nobody took, until none gains by it.
+
+        The solver stops within its gap; after this, a better node that an order did not get is one that others need.
+        """
+        free = {sku: column.copy() for sku, column in self.free.items()}
+        room = self.room.copy()
+        for plan, skus in zip(plans, self.skus, strict=True):
+            if plan is not None:
+                self._take(plan, skus, free, room)
+        settled = list(plans)
+        for _ in range(_MOST_PASSES):
+            gained = False
+            for number, (item, skus) in enumerate(zip(self.weighed, self.skus, strict=True)):
+                own = settled[number]
+                if own is not None:
+                    self._take(own, skus, free, room, back=True)
+                held = np.minimum(item.stock, np.stack([free[sku] for sku in skus], axis=1))
+                held[room <= 0] = 0
+                plan, _ = best(item.fixed, item.line, held, item.need, item.split, policy.most_parcels)
+                if plan is not None and (own is None or plan.score < own.score - _LEAST_GAIN):
+                    settled[number] = own = plan
+                    gained = True
+                if own is not None:
+                    self._take(own, skus, free, room)
+            if not gained:
+                break
+        return settled
 
     def relax(self, columns: list[_Column], unfilled: float) -> tuple[float, Floats, Floats]:
         """Solve the linear program: its value, the price of each row, and what each order is worth to it."""
@@ -276,8 +307,11 @@ class _Limits:
         return matrix, once, costs
 
     @staticmethod
-    def _take(plan: Plan, skus: list[str], free: dict[str, Integers], room: Integers) -> None:
+    def _take(
+        plan: Plan, skus: list[str], free: dict[str, Integers], room: Integers, *, back: bool = False
+    ) -> None:
+        sign = -1 if back else 1
         for node, takes in zip(plan.nodes, plan.takes, strict=True):
-            room[node] -= 1
+            room[node] -= sign
             for sku, qty in zip(skus, takes, strict=True):
-                free[sku][node] -= qty
+                free[sku][node] -= sign * qty

@@ -17,8 +17,8 @@ import numpy as np
 from oms_core.fulfilment.sourcing.network import Floats, Integers
 
 MOST_SETS = 60_000  # sets of one size whose bound is looked at
-MOST_FILLED = 12_000  # sets of one size that are filled
-_TIE = 1e-12  # scores nearer than this are equal, so that rounding decides nothing
+MOST_FILLED = 48_000  # lines of sets of one size that are filled
+TIE = 1e-12  # scores nearer than this are equal, so that rounding decides nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,24 +29,20 @@ class Plan:
         nodes: positions of the nodes, ascending.
         takes: (nodes, lines) in millionths of the units.
         score: what it costs; less is better.
-        bound: no plan scores less; equal to the score where the plan is proven best.
     """
 
     nodes: tuple[int, ...]
     takes: Integers
     score: float
-    bound: float
-
-    @property
-    def is_best(self) -> bool:
-        """Whether no other plan can be better."""
-        return self.score <= self.bound + _TIE
 
 
 def best(
     fixed: Floats, line: Floats, stock: Integers, need: Integers, split: float, most_parcels: int
-) -> Plan | None:
-    """The best plan of at most so many parcels; None where there is none.
+) -> tuple[Plan | None, float]:
+    """The best plan of at most so many parcels, and a bound: no plan scores less.
+
+    The bound is the plan's score where it is proven best, and infinite where it is proven that there is no plan. It is
+    lower where there are too many sets of nodes to look at each; then the most promising ones were looked at.
 
     Args:
         fixed: (n,) score of a parcel, zero or more.
@@ -60,7 +56,7 @@ def best(
     """
     usable = np.flatnonzero(stock.any(axis=1))
     if not usable.size or (stock.sum(axis=0) < need).any():
-        return None
+        return None, math.inf
     fixed, line, stock = fixed[usable], line[usable], stock[usable]
     found: tuple[int, ...] | None = None
     score = math.inf
@@ -77,11 +73,11 @@ def best(
         for size in range(2, min(most_parcels, usable.size) + 1):
             extra = floor + split * (size - 1)
             least = float(cheapest[:size].sum()) + extra
-            if least >= score - _TIE:
+            if least >= score - TIE:
                 continue
             if kept is None:
                 kept = _undominated(fixed, line, stock, need)
-            rest = kept[fixed[kept] + float(cheapest[: size - 1].sum()) + extra < score - _TIE]
+            rest = kept[fixed[kept] + float(cheapest[: size - 1].sum()) + extra < score - TIE]
             if rest.size < size:
                 continue
             exact = True
@@ -93,25 +89,41 @@ def best(
                 rest, exact = np.sort(rest[by_promise[:widest]]), False
             sets = rest[_sets(rest.size, size)]
             sums = fixed[sets].sum(axis=1) + extra
-            sets, sums = sets[sums < score - _TIE], sums[sums < score - _TIE]
-            if len(sets) > MOST_FILLED:
-                sets, exact = sets[np.sort(np.argsort(sums, kind="stable")[:MOST_FILLED])], False
+            sets, sums = sets[sums < score - TIE], sums[sums < score - TIE]
+            most = max(MOST_FILLED // need.size, 100)
+            if len(sets) > most:
+                sets, exact = sets[np.sort(np.argsort(sums, kind="stable")[:most])], False
             if len(sets):
                 totals = _fill(fixed, line, stock, need, sets)[0] + split * (size - 1)
                 first = _first(totals)
-                if totals[first] < score - _TIE:
+                if totals[first] < score - TIE:
                     found, score = tuple(int(node) for node in sets[first]), float(totals[first])
             bound = min(bound, score) if exact else min(bound, least)
     if found is None:
-        return None
+        if math.isinf(bound):
+            return None, math.inf
+        found = _widest_cover(stock, need, most_parcels)
+        if found is None:
+            return None, bound
+        score = float(_fill(fixed, line, stock, need, np.array([found]))[0][0]) + split * (len(found) - 1)
     _, takes = _fill(fixed, line, stock, need, np.array([found]))
     sent = takes[0].any(axis=1)  # a node that sends nothing is in no best plan but where its parcel is free
     nodes = tuple(int(usable[node]) for node, sends in zip(found, sent, strict=True) if sends)
-    return Plan(nodes, takes[0][sent], score, min(bound, score))
+    return Plan(nodes, takes[0][sent], score), min(bound, score)
+
+
+def _widest_cover(stock: Integers, need: Integers, most: int) -> tuple[int, ...] | None:
+    """Nodes that fill the order, taken by how much of what is still missing each could send; None: that finds none."""
+    missing = need
+    nodes: list[int] = []
+    while missing.any() and len(nodes) < most:
+        nodes.append(int(np.argmax((np.minimum(stock, missing) / need).sum(axis=1))))
+        missing = missing - np.minimum(stock[nodes[-1]], missing)
+    return None if missing.any() or len(set(nodes)) < len(nodes) else tuple(sorted(nodes))
 
 
 def _first(totals: Floats) -> int:
-    return int(np.flatnonzero(totals <= totals.min() + _TIE)[0])
+    return int(np.flatnonzero(totals <= totals.min() + TIE)[0])
 
 
 def _floor(line: Floats, stock: Integers, need: Integers) -> float:

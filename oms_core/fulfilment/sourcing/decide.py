@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from oms_core.fulfilment.sourcing.choose import Plan, best
+from oms_core.fulfilment.sourcing.choose import TIE, Plan, best
 from oms_core.fulfilment.sourcing.constraints import CONSTRAINTS
 from oms_core.fulfilment.sourcing.network import Floats, Integers, Network, Order, micro, quantity
-from oms_core.fulfilment.sourcing.parameters import PARAMETERS
+from oms_core.fulfilment.sourcing.parameters import PARAMETERS, split_count
 from oms_core.fulfilment.sourcing.policy import Policy
 from oms_core.fulfilment.sourcing.weigh import MEANS, Weighed, weigh
 from oms_core.fulfilment.unit import plain_quantity
@@ -43,7 +43,8 @@ class Counterfactual:
     """Why a node was not chosen.
 
     Attributes:
-        verdict: "forbidden" by a constraint, "short" of stock, or "worse".
+        verdict: "forbidden" by a constraint, "short" of stock, "worse", or "kept": better for this order, and kept for
+            others of its batch.
         instead_of: node whose parcel it would have sent; None: there was none it could have.
         decided_by: the constraint, "stock", or the parameter that speaks most against it.
         score_gap: how much worse the whole plan would score; None where it could not be.
@@ -67,12 +68,15 @@ class Decision:
     """What was decided for an order. The figures it rests on are kept whole, and put into words when asked for.
 
     Attributes:
-        plan: None: no plan of at most `most_parcels` parcels fills the order.
+        plan: None: no plan of at most `most_parcels` parcels was found that fills the order.
+        bound: no plan scores less, infinite where none fills the order; None: decided in a batch, which has a bound for
+            all its orders together.
         policy_version, policy_sha256: the weights and constraints it was made under.
     """
 
     order: Order
     plan: Plan | None
+    bound: float | None
     weighed: Weighed
     policy_version: str
     policy_sha256: str
@@ -82,6 +86,14 @@ class Decision:
     def is_filled(self) -> bool:
         """Whether the order can be sent, whole."""
         return self.plan is not None
+
+    @property
+    def is_best(self) -> bool:
+        """Whether it is proven that the order, looked at alone, cannot be sent any better."""
+        return (
+            self.bound is not None
+            and self.bound >= (math.inf if self.plan is None else self.plan.score) - TIE
+        )
 
     @cached_property
     def parcels(self) -> tuple[Parcel, ...]:
@@ -109,8 +121,11 @@ class Decision:
             "policy_sha256": self.policy_sha256,
             "is_filled": self.is_filled,
             "score": None if self.plan is None else self.plan.score,
-            "bound": None if self.plan is None else self.plan.bound,
-            "split_score": None if self.plan is None else self.weighed.split * (len(self.plan.nodes) - 1),
+            "bound": self.bound if self.bound is not None and math.isfinite(self.bound) else None,
+            "is_best": self.is_best,
+            "split_score": None
+            if self.plan is None
+            else self.weighed.split * split_count(len(self.plan.nodes)),
             "parcels": [
                 {
                     "node_id": parcel.node_id,
@@ -166,12 +181,17 @@ class Decision:
                 for name in PARAMETERS
                 if name != "split_count"
             }
+            if gap < -TIE:
+                words = (
+                    f"would score {-gap:.4g} better than {nodes[other].node_id}, and is kept for other orders"
+                )
+                return Counterfactual(node_id, "kept", nodes[other].node_id, "batch", gap, None, None, words)
             name = max(against, key=lambda key: against[key])
             mine, theirs = _input(weighed, name, node, share), _input(weighed, name, other, share)
             apart = None if mine is None or theirs is None else mine - theirs
             unit = PARAMETERS[name].unit
-            if gap <= 1e-12:
-                words = f"scores the same as {nodes[other].node_id}, whose id comes first"
+            if gap <= TIE:
+                words = f"scores the same as {nodes[other].node_id}; ties go to the id that comes first"
             else:
                 words = f"scores {gap:.4g} worse than {nodes[other].node_id}, most of all on {name}"
                 words += f" ({_plain(mine)} against {_plain(theirs)} {unit})"
@@ -206,13 +226,17 @@ def source_order(order: Order, nodes: Network, policy: Policy) -> Decision:
         RequestError, UnknownError, RefusedError: the order makes no sense; see `weigh`.
     """
     weighed = weigh(order, nodes, policy)
-    plan = best(weighed.fixed, weighed.line, weighed.stock, weighed.need, weighed.split, policy.most_parcels)
-    return decision(order, plan, weighed, policy)
+    plan, bound = best(
+        weighed.fixed, weighed.line, weighed.stock, weighed.need, weighed.split, policy.most_parcels
+    )
+    return decision(order, plan, bound, weighed, policy)
 
 
-def decision(order: Order, plan: Plan | None, weighed: Weighed, policy: Policy) -> Decision:
+def decision(
+    order: Order, plan: Plan | None, bound: float | None, weighed: Weighed, policy: Policy
+) -> Decision:
     """A decision for a plan, however it was found."""
-    return Decision(order, plan, weighed, policy.version, policy.sha256, policy.most_parcels)
+    return Decision(order, plan, bound, weighed, policy.version, policy.sha256, policy.most_parcels)
 
 
 @dataclass(frozen=True)
@@ -242,7 +266,7 @@ def review(earlier: Decision, order: Order, nodes: Network, policy: Policy) -> R
         return Review(not fresh.is_filled, None, fresh)
     weighed = fresh.weighed
     places = {node.node_id: number for number, node in enumerate(nodes.nodes)}
-    score = weighed.split * (len(earlier.parcels) - 1)
+    score = weighed.split * split_count(len(earlier.parcels))
     for parcel in earlier.parcels:
         place = places.get(parcel.node_id)
         takes = np.array([micro(parcel.takes.get(line.sku_id, Decimal(0))) for line in order.lines], np.int64)

@@ -11,6 +11,7 @@ import numpy as np
 from oms_core.fulfilment.errors import RequestError
 from oms_core.fulfilment.sourcing.decide import Decision, source_order
 from oms_core.fulfilment.sourcing.network import Network, Order
+from oms_core.fulfilment.sourcing.parameters import split_count
 from oms_core.fulfilment.sourcing.policy import Policy
 
 _CENT = Decimal("0.01")
@@ -78,7 +79,7 @@ def replay(day: Sequence[Order], policy: Policy, stock: Network) -> Outcome:
             continue
         filled += 1
         lines_filled += len(order.lines)
-        splits += len(decided.plan.nodes) - 1
+        splits += split_count(len(decided.plan.nodes))
         cost += _sum(decided, ("shipping_cost", "pick_cost"))
         carbon += _sum(decided, ("carbon",))
         situation = decided.weighed.situation
