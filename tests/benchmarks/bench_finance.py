@@ -79,7 +79,8 @@ create table marts.fct_refunds as select seller || ':refunds:' || n as refund_id
     from numbers where is_returned;
 create table marts.fct_returns as
     select system || ':returns:' || n as return_id, 'ORD-' || n as order_id, system as source_system, 1::numeric(18,6) as qty,
-        'C62' as uom, placed_at + interval 8 day as returned_at
+        'C62' as uom, placed_at + interval 8 day as returned_at, null::numeric(18,4) as promised_amount,
+        null::varchar as currency
     from (select *, unnest([seller, 'odoo']) as system from numbers where is_returned);
 create table intermediate.int_fx_rates as select unnest(['EUR', 'USD', 'CNY', 'GBP']) as currency, d::date as valid_on,
     1::numeric(18,8) as eur_rate, d::date as rate_on, 'ecb_fx' as fx_source
