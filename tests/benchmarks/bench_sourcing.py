@@ -69,8 +69,9 @@ def test_single_orders_over_200_nodes(stocked: float, deepest: int) -> None:
     )
 
 
-def test_a_batch_of_2000_orders_over_50_nodes() -> None:
-    nodes = sourced.network(3, 50, 200, 0.5, 40)
+@pytest.mark.parametrize("deepest", [40, 12], ids=["well stocked", "scarce"])
+def test_a_batch_of_2000_orders_over_50_nodes(deepest: int) -> None:
+    nodes = sourced.network(3, 50, 200, 0.5, deepest)
     orders = sourced.orders(4, 2_000, 200, 3, 3)
     started = time.process_time()
     batch = source_batch(orders, nodes, policy.default(), time_limit_seconds=SECONDS)

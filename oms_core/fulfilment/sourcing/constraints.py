@@ -20,6 +20,7 @@ class Situation:
         is_open: (n,) whether it opens soon enough.
         travel_hours, transit_hours: (n,) from collection to door, and from decision to door.
         promised_hours: from the decision.
+        customs_territory: countries that send to the customer without customs, with commas between.
     """
 
     order: Order
@@ -31,6 +32,7 @@ class Situation:
     travel_hours: Floats
     transit_hours: Floats
     promised_hours: float
+    customs_territory: str
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def _hazard(at: Situation) -> Flags | None:
 
 
 def _customs(at: Situation) -> Flags | None:
-    abroad = ~at.network.flag("country", at.order.country)
+    abroad = ~at.network.flag("countries", at.customs_territory)
     if not abroad.any():
         return None
     barred = abroad & ~at.network.flag("clears_customs_to", at.order.country)

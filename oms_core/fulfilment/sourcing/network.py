@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
@@ -30,6 +30,7 @@ WEEK_MINUTES = 7 * 24 * 60
 NO_DATE = -1  # of a shelf whose goods carry no expiry date; ordinals of dates start at 1
 MOST_LINES = 200
 _DAY_MINUTES = 24 * 60
+_STRICT = {"extra": "forbid"}  # a document with a field nobody knows is refused
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Carrier:
         co2e_kg_per_tkm: kg CO2e per tonne-kilometre, well to wheel.
         parcel_co2e_kg: kg CO2e of packing one parcel.
     """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
 
     parcel_cost: Decimal
     cost_per_kg: Decimal
@@ -71,8 +74,10 @@ class Node:
         temperature_classes: what it can keep and send unbroken, such as "ambient", "chilled", "frozen".
         cold_chain_hours: how long its packing keeps goods that are not ambient.
         hazard_classes: UN classes of hazardous goods it may send, such as "3" or "9".
-        clears_customs_to: countries other than its own it may send to.
+        clears_customs_to: countries beyond its customs union it may send to.
     """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
 
     node_id: str
     latitude: float
@@ -110,6 +115,8 @@ class Shelf:
         expires_on: of the goods that leave first; None: they carry no date.
     """
 
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+
     sku_id: str
     node_id: str
     free_qty: Decimal
@@ -131,6 +138,8 @@ class OrderLine:
         min_shelf_life_days: how long goods must stay good after the promised date; None: undated goods will do.
     """
 
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+
     sku_id: str
     qty: Decimal
     kg_per_unit: float
@@ -150,6 +159,8 @@ class Order:
         tier: the customer's, one the policy knows.
         is_promise_firm: a node that would be late is not asked at all.
     """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
 
     order_id: str
     at: datetime
@@ -247,11 +258,11 @@ class Network:
         )
 
     def flag(self, kind: str, value: str) -> Flags:
-        """(n,) whether a node has something among its `temperature_classes`, `hazard_classes`, countries and so on."""
+        """(n,) whether a node has something among its `temperature_classes`, `hazard_classes` or `clears_customs_to`, or is in `countries`."""
         known = self.flags.get((kind, value))
         if known is None:
-            if kind == "country":
-                known = np.array([node.country == value for node in self.nodes])
+            if kind == "countries":
+                known = np.array([node.country in value.split(",") for node in self.nodes])
             else:
                 known = np.array([value in getattr(node, kind) for node in self.nodes])
             self.flags[kind, value] = known

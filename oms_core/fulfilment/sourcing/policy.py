@@ -17,6 +17,7 @@ from oms_core.fulfilment.sourcing.constraints import CONSTRAINTS
 from oms_core.fulfilment.sourcing.parameters import PARAMETERS
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Country = Annotated[str, Field(pattern="^[A-Z]{2}$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -46,6 +47,7 @@ class Policy(_Document):
         currency: ISO 4217, in which the scales of costs are said.
         parameters: all twelve, weights adding up to one.
         constraints: hard constraints in force, by name.
+        customs_unions: name -> countries (ISO 3166-1 alpha-2) between which no customs are cleared; a country is in one.
         tiers: customer tier -> how often an hour late counts.
         most_parcels: an order is never split into more.
         longest_wait_hours: a node that is closed for longer is not asked.
@@ -57,6 +59,7 @@ class Policy(_Document):
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
     parameters: dict[str, Weight]
     constraints: tuple[str, ...]
+    customs_unions: dict[str, tuple[Country, ...]]
     tiers: Annotated[dict[str, Positive], Field(min_length=1)]
     most_parcels: Annotated[int, Field(ge=1, le=4)]
     longest_wait_hours: Annotated[float, Field(gt=0, le=168, allow_inf_nan=False)]
@@ -83,10 +86,26 @@ class Policy(_Document):
                 "unknown-constraint",
                 f"policy: no such constraint: {', '.join(strange)}; there are {', '.join(CONSTRAINTS)}",
             )
+        united = [country for countries in self.customs_unions.values() for country in countries]
+        if len(set(united)) < len(united):
+            twice = sorted({country for country in united if united.count(country) > 1})
+            raise RequestError("bad-policy", f"policy: in two customs unions: {', '.join(twice)}")
         total = math.fsum(item.weight for item in self.parameters.values())
         if not math.isclose(total, 1, abs_tol=1e-9):
             raise RequestError("bad-weights", f"policy: weights add up to {total:.6g}, not to 1")
         return self
+
+    def customs_territory(self, country: str) -> str:
+        """Countries from which nothing crosses a customs border on its way to a country, sorted, with commas between."""
+        return self._territories.get(country, country)
+
+    @cached_property
+    def _territories(self) -> dict[str, str]:
+        return {
+            country: ",".join(sorted(countries))
+            for countries in self.customs_unions.values()
+            for country in countries
+        }
 
     @cached_property
     def sha256(self) -> str:

@@ -88,6 +88,7 @@ def weigh(order: Order, network: Network, policy: Policy) -> Weighed:
         travel,
         transit,
         (order.promised_at - order.at).total_seconds() / 3600,
+        policy.customs_territory(order.country),
     )
     prior = policy.reliability_prior
     pick, pick_line = parameters.pick_cost(figures["parcel_pick_cost"], figures["unit_pick_cost"], units)

@@ -264,6 +264,7 @@ def _goods(**said: Any) -> tuple[OrderLine, ...]:
         ("hazardous_goods", {}, {"lines": _goods(hazard_class="9")}, "UN class 9"),
         ("customs", {}, {"country": "GB", "lines": _goods(hs_code="420221")}, "clears no customs to GB"),
         ("customs", {}, {"country": "CH"}, "no HS code"),
+        ("customs", {"country": "LI"}, {"country": "FR"}, "clears no customs to FR"),
         ("shelf_life", {}, {"lines": _goods(min_shelf_life_days=3)}, "nobody knows"),
     ],
 )
@@ -280,6 +281,13 @@ def test_a_constraint_forbids_a_node_and_says_why(
     assert words in against.because
     lifted = [name for name in DEFAULT.constraints if name != constraint]
     assert source_order(sourced.order(**order), network, changed(constraints=lifted)).is_filled
+
+
+def test_no_customs_are_cleared_inside_a_customs_union() -> None:
+    shelves = [sourced.shelf("S1", "N1", 9)]
+    for home, to in (("FR", "DE"), ("CH", "LI")):
+        network = Network.of([sourced.node("N1", country=home, clears_customs_to=frozenset())], shelves)
+        assert source_order(sourced.order(country=to), network, DEFAULT).is_filled
 
 
 def test_goods_too_near_their_date_are_not_sent() -> None:
@@ -520,6 +528,7 @@ def test_nodes_that_make_no_sense_are_refused() -> None:
         (json.dumps(DEFAULT.model_dump(mode="json") | {"parameters": {}}), "unknown-parameter"),
         (json.dumps(DEFAULT.model_dump(mode="json") | {"constraints": ["luck"]}), "unknown-constraint"),
         (json.dumps(DEFAULT.model_dump(mode="json") | {"most_parcels": 0}), "bad-policy"),
+        (json.dumps(DEFAULT.model_dump(mode="json") | {"customs_unions": {"A": ["DE"], "B": ["DE"]}}), "bad-policy"),
         (json.dumps(DEFAULT.model_dump(mode="json") | {"colour": "red"}), "bad-policy"),
     ],
 )  # fmt: skip
