@@ -153,7 +153,7 @@ lefts as (
     union all
     select
         expected.leg, expected.order_id, expected.source_system, refunds.refund_id, refunds.amount, refunds.currency,
-        {{ date_of('refunds.refunded_at') }}, null, null, refunds.source_system,
+        {{ date_of('refunds.refunded_at') }}, null, null, refunds.source_system as left_system,
         {{ date_of('refunds.refunded_at') }}
     from expected
     inner join orders on expected.order_id = orders.order_id
@@ -162,7 +162,7 @@ lefts as (
     union all
     select
         expected.leg, expected.order_id, expected.source_system, promises.return_id, promises.promised_amount,
-        promises.currency, {{ date_of('promises.returned_at') }}, null, null, promises.source_system,
+        promises.currency, {{ date_of('promises.returned_at') }}, null, null, promises.source_system as left_system,
         {{ date_of('promises.returned_at') }}
     from expected
     inner join orders on expected.order_id = orders.order_id
@@ -172,7 +172,7 @@ lefts as (
     select
         expected.leg, expected.order_id, expected.source_system, returned.return_id,
         cast(returned.qty as {{ column_type('amount') }}), returned.uom, {{ date_of('returned.returned_at') }}, null, null,
-        returned.source_system, {{ date_of('returned.returned_at') }}
+        returned.source_system as left_system, {{ date_of('returned.returned_at') }}
     from expected
     inner join orders on expected.order_id = orders.order_id
     inner join returned on expected.order_id = returned.order_id
