@@ -31,6 +31,7 @@ from oms_core.fulfilment.sourcing.weigh import Weighed, weigh
 _LEAST_GAIN = 1e-7
 _MOST_PASSES = 10
 _SHARE_FOR_CHOICE = 0.4  # of the time, kept for choosing one plan per order
+_SHARE_FOR_REST = 0.03  # of the time, kept for settling and for what the solver takes beyond its limit
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +127,8 @@ def source_batch(
             break
         if time.monotonic() > stop:
             break
-    left = max(started + time_limit_seconds - time.monotonic(), time_limit_seconds * 0.05)
+    spent = time.monotonic() - started
+    left = max(time_limit_seconds * (1 - _SHARE_FOR_REST) - spent, time_limit_seconds * 0.05)
     chosen, is_chosen = limits.choose(columns, policy.unfilled_score, left, wanted_gap / 2)
     chosen = limits.settle(chosen, policy)
     score = math.fsum(policy.unfilled_score if plan is None else plan.score for plan in chosen)
