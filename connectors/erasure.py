@@ -61,13 +61,13 @@ class Person:
     """Whom to erase.
 
     Attributes:
-        records: (source, stream, page SHA-256, row index) of records that are the person or documents of theirs.
+        records: (source, page SHA-256, row index) of records that are the person or documents of theirs.
         values: what is known of the person, as systems wrote it.
         own: those of the values that nobody else has.
         keys: (source, stream) -> keys of records erased before; for rows that come again.
     """
 
-    records: Collection[tuple[str, str, str, int]] = ()
+    records: Collection[tuple[str, str, int]] = ()
     values: Collection[str] = ()
     own: Collection[str] = ()
     keys: Mapping[tuple[str, str], Collection[Key]] = field(default_factory=dict)
@@ -185,11 +185,12 @@ def _keys(files: Iterable[_File], person: Person) -> dict[tuple[str, str], set[K
     keys: dict[tuple[str, str], set[Key]] = defaultdict(set)
     for place, found in person.keys.items():
         keys[place] |= set(found)
-    wanted: dict[tuple[str, str], set[tuple[str, int]]] = defaultdict(set)
-    for source, stream, page, index in person.records:
-        wanted[source, stream].add((page, index))
+    wanted: dict[str, set[tuple[str, int]]] = defaultdict(set)
+    for source, page, index in person.records:
+        wanted[source].add((page, index))
     for file in files:
-        places = wanted.get((file.source, file.table))
+        # A page holds rows of one stream, so the page and the row tell which record is meant.
+        places = wanted.get(file.source)
         if not places or file.is_child:
             continue
         table = pq.read_table(file.path, columns=["_page_sha256", "_row_index", *file.stream.key])

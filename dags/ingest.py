@@ -27,7 +27,9 @@ from connectors.declare import Source
 def ingest(source: Source) -> DAG:
     """The DAG of one source."""
     # A source of files has no streams to ask for: one task reads its inbox.
-    leaders = [""] if source.reads_files else [stream.name for stream in source.streams if stream.fan_out is None]
+    leaders = (
+        [""] if source.reads_files else [stream.name for stream in source.streams if stream.fan_out is None]
+    )
     followers = [stream.name for stream in source.streams if stream.fan_out is not None]
     with DAG(
         f"ingest_{source.name}",

@@ -139,8 +139,8 @@ def erase(
     return Erasure(customer_id, found.records, rows, len(erased.pages), certificate, result.release_id)
 
 
-def _places(warehouse: Warehouse, found: About) -> list[tuple[str, str, str, int]]:
-    """(source, stream, page, row) of the customer's records and of the documents of their orders."""
+def _places(warehouse: Warehouse, found: About) -> list[tuple[str, str, int]]:
+    """(source, page, row) of the customer's records and of the documents of their orders."""
     tables = set(warehouse.tables("intermediate"))
     places = set()
     for names, record_ids in (((_OF_CUSTOMERS,), found.records), (_OF_ORDERS, found.documents)):
@@ -153,8 +153,7 @@ def _places(warehouse: Warehouse, found: About) -> list[tuple[str, str, str, int
                 f"select record_id, _page_sha256, _row_index from intermediate.{name} where {column} in ({listed})"
             ).to_pylist()
             for row in rows:
-                source, stream, _ = row["record_id"].split(":", 2)
-                places.add((source, stream, row["_page_sha256"], row["_row_index"]))
+                places.add((row["record_id"].split(":", 1)[0], row["_page_sha256"], row["_row_index"]))
     return sorted(places)
 
 

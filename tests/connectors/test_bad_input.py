@@ -553,7 +553,9 @@ ODD_BODIES: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name for name, source in registry.sources().items() if not source.reads_files])
+@pytest.mark.parametrize(
+    "name", [name for name, source in registry.sources().items() if not source.reads_files]
+)
 def test_no_declared_source_stumbles_over_an_odd_answer(
     name: str, desk: Any, kit: SimpleNamespace, landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,7 +73,7 @@ def run(landing: Landing, person: Person, **options: object) -> Erased:
 
 def test_a_person_goes_and_a_namesake_stays(landing: Landing) -> None:
     _, page = pull(landing, GUESTS)
-    done = run(landing, Person(records=[("inn", "guests", page, 0)], **ANN))
+    done = run(landing, Person(records=[("inn", page, 0)], **ANN))
     assert done.rows == {("inn", "guests"): 2}
     ann, namesake, same = rows(landing)
     assert (ann["full_name"], ann["email"], ann["guest_id"], ann["city"]) == (None, None, "1", "Bath")
@@ -84,7 +84,7 @@ def test_a_person_goes_and_a_namesake_stays(landing: Landing) -> None:
 
 def test_a_page_keeps_all_but_the_person_and_says_so(landing: Landing) -> None:
     _, page = pull(landing, GUESTS)
-    done = run(landing, Person(records=[("inn", "guests", page, 0)], **ANN))
+    done = run(landing, Person(records=[("inn", page, 0)], **ANN))
     with pytest.raises(FatalError, match="a person was erased from it"):
         landing.read_page(page)
     content = zstandard.ZstdDecompressor().decompress(landing.page_path(page).read_bytes())
@@ -98,13 +98,13 @@ def test_a_page_keeps_all_but_the_person_and_says_so(landing: Landing) -> None:
 def test_every_version_of_a_record_goes(landing: Landing) -> None:
     _, first = pull(landing, GUESTS[:1])
     pull(landing, [{**GUESTS[0], "name": "Annabel Lee", "updated_at": "2026-10-02T10:00:00Z"}])
-    run(landing, Person(records=[("inn", "guests", first, 0)], **ANN))
+    run(landing, Person(records=[("inn", first, 0)], **ANN))
     assert [row["full_name"] for row in rows(landing)] == [None, None]
 
 
 def test_a_dry_run_touches_nothing_and_a_second_run_finds_nothing(landing: Landing) -> None:
     _, page = pull(landing, GUESTS)
-    person = Person(records=[("inn", "guests", page, 0)], **ANN)
+    person = Person(records=[("inn", page, 0)], **ANN)
     before = rows(landing)
     assert run(landing, person, dry_run=True).rows == {("inn", "guests"): 2}
     assert rows(landing) == before and landing.read_page(page)
@@ -114,7 +114,7 @@ def test_a_dry_run_touches_nothing_and_a_second_run_finds_nothing(landing: Landi
 
 def test_who_was_erased_stays_erased_when_the_source_sends_them_again(landing: Landing) -> None:
     _, page = pull(landing, GUESTS[:1])
-    done = run(landing, Person(records=[("inn", "guests", page, 0)], **ANN))
+    done = run(landing, Person(records=[("inn", page, 0)], **ANN))
     keys = {(source, stream): [key] for source, stream, key in done.keys}
     batch, again = pull(landing, [{**GUESTS[0], "email": "new@a.example"}, GUESTS[1]])
     assert run(landing, Person(keys=keys), only_batches=[batch]).rows == {("inn", "guests"): 1}
@@ -130,7 +130,7 @@ def test_a_page_that_is_no_json_goes_whole(landing: Landing) -> None:
     batch.count("guests", 1)
     land_rows(batch, STREAM, GUESTS[:1], page, has_nul=False)
     batch.commit()
-    done = run(landing, Person(records=[("inn", "guests", page, 0)], **ANN))
+    done = run(landing, Person(records=[("inn", page, 0)], **ANN))
     assert done.pages == {page: None} and faulty_pages(landing, done.pages) == (1, [])
 
 

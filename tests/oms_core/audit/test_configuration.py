@@ -14,7 +14,12 @@ def entries(database: Database) -> list[dict[str, object]]:
 
 
 def test_a_configuration_is_logged_when_it_differs_from_the_last(database: Database) -> None:
-    for settings in ({"code_version": "1"}, {"code_version": "1"}, {"code_version": "2"}, {"code_version": "1"}):
+    for settings in (
+        {"code_version": "1"},
+        {"code_version": "1"},
+        {"code_version": "2"},
+        {"code_version": "1"},
+    ):
         with database.begin() as connection:
             configuration.note(connection, "ann", settings)
     assert [entry["data"] for entry in entries(database)] == [

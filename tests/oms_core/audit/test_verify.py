@@ -54,7 +54,9 @@ class Company:
     folder: Path
 
     def verify(self, verifier: Verifier | None = None) -> Verdict:
-        check = LandingCheck(lambda ids: batch_digests(self.landing, ids), lambda erased: faulty_pages(self.landing, erased))
+        check = LandingCheck(
+            lambda ids: batch_digests(self.landing, ids), lambda erased: faulty_pages(self.landing, erased)
+        )
         notes = checkpoint.stored(self.folder)
         return verify(self.database, notes, verifier or self.signer.verifier, check)
 

@@ -33,7 +33,14 @@ money as (
 ),
 
 told as (
-    select * from documents
+    -- A payment that is a document itself is listed once: with the reason it hangs nowhere, and its amount.
+    select
+        documents.record_id, documents.source_system, documents.stream, documents.source_key, documents.document_role,
+        documents.order_number, documents.reason, coalesce(documents.currency, money.currency) as currency,
+        coalesce(documents.net_amount, money.net_amount) as net_amount,
+        documents._batch_id, documents._page_sha256, documents._row_index, documents._extracted_at
+    from documents
+    left join money on documents.record_id = money.record_id
 
     union all
 
@@ -48,6 +55,7 @@ told as (
         end,
         currency, net_amount, _batch_id, _page_sha256, _row_index, _extracted_at
     from money
+    where not exists (select 1 from documents where documents.record_id = money.record_id)
 )
 
 select {{ contracted() }}
