@@ -8,7 +8,7 @@ AIRFLOW_ENV = AIRFLOW_HOME=$(AIRFLOW_HOME) AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/
 	AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True AIRFLOW__LOGGING__NAMESPACE_LEVELS=great_expectations=WARNING
 DEMO ?= --orders 2000 --seed 7
 
-.PHONY: help install demo test test-fast check format bench airflow clean
+.PHONY: help install demo test test-fast test-spark check format bench airflow clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -28,10 +28,15 @@ demo: install ## Run the main job on the sandbox company (DEMO="--orders 500 --s
 	$(BIN)/orderhub demo $(DEMO)
 
 test: install ## Run the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not spark"
+
+test-spark: install ## Compare the scorer on DuckDB, PostgreSQL and Spark (needs Java 17; installs half a gigabyte)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[spark]' \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[spark]'
+	$(BIN)/python -m pytest -m spark
 
 test-fast: install ## Run what takes seconds
-	$(BIN)/python -m pytest -m "not slow and not live"
+	$(BIN)/python -m pytest -m "not slow and not live and not spark"
 
 check: install ## Lint, type-check, check imports and SQL
 	$(BIN)/ruff check .

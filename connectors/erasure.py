@@ -40,7 +40,14 @@ _BELONGS_TO_THINGS = re.compile(
     r"(^|_)(carrier|product|item|sku|brand|warehouse|location|store|channel|shop|status|type|kind)_"
 )
 _ERASED = "erased"
-_SHORTEST = 3  # signs; shorter values are too common to be looked for
+# What points at a record of a person, and what such a record calls itself.
+_POINTS = re.compile(
+    r"(^|_)(party|customer|contact|partner|buyer|requester|user|person|member|guest)(_id|_key)?$"
+)
+_OWN_NAMES = frozenset(("name", "display_name", "label"))
+_SHORTEST = (
+    3  # letters; shorter values are too common to be looked for, but names of two signs in other scripts
+)
 
 
 def canonical(value: str) -> str:
@@ -61,13 +68,15 @@ class Person:
     """Whom to erase.
 
     Attributes:
-        records: (source, page SHA-256, row index) of records that are the person or documents of theirs.
+        records: (source, page SHA-256, row index) of records that are the person.
+        documents: the same of orders, shipments and tickets of theirs.
         values: what is known of the person, as systems wrote it.
         own: those of the values that nobody else has.
         keys: (source, stream) -> keys of records erased before; for rows that come again.
     """
 
     records: Collection[tuple[str, str, int]] = ()
+    documents: Collection[tuple[str, str, int]] = ()
     values: Collection[str] = ()
     own: Collection[str] = ()
     keys: Mapping[tuple[str, str], Collection[Key]] = field(default_factory=dict)
@@ -111,16 +120,20 @@ def erase(
         only_batches: look into these batches alone.
         dry_run: say what would be touched, and touch nothing.
     """
-    values = {canonical(value) for value in person.values if len(value.strip()) >= _SHORTEST}
-    own = {canonical(value) for value in person.own if len(value.strip()) >= _SHORTEST}
+    values = {canonical(value) for value in person.values if _is_telling(value)}
+    own = {canonical(value) for value in person.own if _is_telling(value)}
     files = _files(landing, sources, only_batches)
-    keys = _keys(files, person)
+    theirs = _keys(files, person.records)
+    keys = _keys(files, person.documents)
+    for place, found in (*theirs.items(), *person.keys.items()):
+        keys[place] |= set(found)
     erased = Erased(keys={(source, stream, key) for (source, stream), found in keys.items() for key in found})
     touched_pages: dict[str, tuple[Stream, set[int]]] = {}
     for file in files:
         table = pq.read_table(file.path)
-        rows = _rows_of(table, file, keys, own)
-        changed, count = _without(table, rows, values, file.key_columns)
+        rows = _rows_of(table, file, keys, theirs, own)
+        named = (file.source, file.table) in {*theirs, *person.keys}
+        changed, count = _without(table, rows, values, file.key_columns, _OWN_NAMES if named else frozenset())
         if count == 0:
             continue
         place = (file.source, file.table)
@@ -138,6 +151,11 @@ def erase(
         erased.pages[page] = _erase_page(landing, page, stream, indices, values, dry_run)
     erased.quarantined = _erase_quarantined(landing, values, own, dry_run)
     return erased
+
+
+def _is_telling(value: str) -> bool:
+    bare = value.strip()
+    return len(bare) >= _SHORTEST or (len(bare) == 2 and not bare.isascii())
 
 
 @dataclass(frozen=True)
@@ -180,13 +198,11 @@ def _files(landing: Landing, sources: Mapping[str, Source], only: Collection[str
     return found
 
 
-def _keys(files: Iterable[_File], person: Person) -> dict[tuple[str, str], set[Key]]:
+def _keys(files: Iterable[_File], records: Iterable[tuple[str, str, int]]) -> dict[tuple[str, str], set[Key]]:
     """Keys of the records named, by (source, stream)."""
     keys: dict[tuple[str, str], set[Key]] = defaultdict(set)
-    for place, found in person.keys.items():
-        keys[place] |= set(found)
     wanted: dict[str, set[tuple[str, int]]] = defaultdict(set)
-    for source, page, index in person.records:
+    for source, page, index in records:
         wanted[source].add((page, index))
     for file in files:
         # A page holds rows of one stream, so the page and the row tell which record is meant.
@@ -202,15 +218,30 @@ def _keys(files: Iterable[_File], person: Person) -> dict[tuple[str, str], set[K
 
 
 def _rows_of(
-    table: pa.Table, file: _File, keys: Mapping[tuple[str, str], set[Key]], own: set[str]
+    table: pa.Table,
+    file: _File,
+    keys: Mapping[tuple[str, str], set[Key]],
+    theirs: Mapping[tuple[str, str], set[Key]],
+    own: set[str],
 ) -> list[int]:
-    """Places of the person's rows."""
+    """Places of the person's rows: by key, by what points at one of their records, by a value nobody else has."""
     found = set()
     named = keys.get((file.source, file.stream.name), set())
     columns = file.key_columns
     if named and columns and all(name in table.schema.names for name in columns):
         held = zip(*(table.column(name).to_pylist() for name in columns), strict=True)
         found = {at for at, key in enumerate(held) if tuple(map(str, key)) in named}
+    ids = {
+        key[0]
+        for (source, _), held in theirs.items()
+        if source == file.source
+        for key in held
+        if len(key) == 1
+    }
+    for name in table.schema.names if ids else ():
+        if _POINTS.search(name):
+            values = table.column(name).to_pylist()
+            found |= {at for at, value in enumerate(values) if value is not None and str(value) in ids}
     for name in _texts(table) if own else ():
         for at, value in enumerate(table.column(name).to_pylist()):
             if value is not None and canonical(value) in own:
@@ -228,7 +259,7 @@ def _texts(table: pa.Table) -> list[str]:
 
 
 def _without(
-    table: pa.Table, rows: Sequence[int], values: set[str], keep: Collection[str]
+    table: pa.Table, rows: Sequence[int], values: set[str], keep: Collection[str], names: Collection[str]
 ) -> tuple[pa.Table, int]:
     """The table without the personal texts of some rows, and how many rows that changed."""
     changed: set[int] = set()
@@ -236,7 +267,7 @@ def _without(
         if name in keep:
             continue
         cells = table.column(name).to_pylist()
-        tells = tells_of_a_person(name)
+        tells = name in names or tells_of_a_person(name)
         for at in rows:
             cell = cells[at]
             if cell is not None and cell != _ERASED and (tells or canonical(cell) in values):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,7 +100,12 @@ def erase(
             customer_id = Released(connection).find(CUSTOMER, number).golden_id
         with database.begin() as connection:
             found = erasure.about(connection, customer_id)
-        person = Person(records=_places(warehouse, found), values=found.values, own=found.own)
+        person = Person(
+            records=_places(warehouse, (_OF_CUSTOMERS,), found.records),
+            documents=_places(warehouse, _OF_ORDERS, found.documents),
+            values=found.values,
+            own=found.own,
+        )
         planned = erase_landing(landing, registry.sources(), person, dry_run=True)
         if dry_run:
             return Erasure(customer_id, found.records, _counted(planned, {}), len(planned.pages), None, None)
@@ -139,21 +144,23 @@ def erase(
     return Erasure(customer_id, found.records, rows, len(erased.pages), certificate, result.release_id)
 
 
-def _places(warehouse: Warehouse, found: About) -> list[tuple[str, str, int]]:
-    """(source, page, row) of the customer's records and of the documents of their orders."""
+def _places(
+    warehouse: Warehouse, names: Sequence[str], record_ids: Sequence[str]
+) -> list[tuple[str, str, int]]:
+    """(source, page, row) of records, as the union tables name them."""
     tables = set(warehouse.tables("intermediate"))
+    listed = ", ".join("'" + record_id.replace("'", "''") + "'" for record_id in record_ids)
     places = set()
-    for names, record_ids in (((_OF_CUSTOMERS,), found.records), (_OF_ORDERS, found.documents)):
-        listed = ", ".join("'" + record_id.replace("'", "''") + "'" for record_id in record_ids)
-        for name in names if listed else ():
-            if name not in tables:
-                continue
-            column = "record_id" if name in (_OF_CUSTOMERS, "int_order_records") else "order_record_id"
-            rows = warehouse.read(
-                f"select record_id, _page_sha256, _row_index from intermediate.{name} where {column} in ({listed})"
-            ).to_pylist()
-            for row in rows:
-                places.add((row["record_id"].split(":", 1)[0], row["_page_sha256"], row["_row_index"]))
+    for name in names if listed else ():
+        if name not in tables:
+            continue
+        column = "record_id" if name in (_OF_CUSTOMERS, "int_order_records") else "order_record_id"
+        rows = warehouse.read(
+            f"select record_id, _page_sha256, _row_index from intermediate.{name} where {column} in ({listed})"
+        ).to_pylist()
+        places |= {
+            (row["record_id"].split(":", 1)[0], row["_page_sha256"], row["_row_index"]) for row in rows
+        }
     return sorted(places)
 
 

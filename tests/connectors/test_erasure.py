@@ -31,6 +31,15 @@ class Guest(Record):
     updated_at: Instant
 
 
+class Stay(Record):
+    """Where a guest stayed."""
+
+    stay_id: str = Field(validation_alias="id", min_length=1)
+    guest_id: str | None = Field(None, validation_alias="guest")
+    street: str | None = None
+    updated_at: Instant
+
+
 STREAM = Stream(
     name="guests", record=Guest, key=("guest_id",), path="/guests", rows="data", cursor="updated_at"
 )
@@ -100,6 +109,32 @@ def test_every_version_of_a_record_goes(landing: Landing) -> None:
     pull(landing, [{**GUESTS[0], "name": "Annabel Lee", "updated_at": "2026-10-02T10:00:00Z"}])
     run(landing, Person(records=[("inn", first, 0)], **ANN))
     assert [row["full_name"] for row in rows(landing)] == [None, None]
+
+
+def test_a_name_of_two_signs_and_what_points_at_the_person_go(landing: Landing) -> None:
+    _, page = pull(landing, [{**GUESTS[0], "name": "吕勇"}])
+    with_party = Stream(
+        name="stays", record=Stay, key=("stay_id",), path="/stays", rows="data", cursor="updated_at"
+    )
+    inn = Source.model_construct(name="inn", title="Inn", kind=Kind.CRM, streams=(STREAM, with_party))
+    content = json.dumps(
+        {"data": [{"id": "9", "guest": "1", "street": "1 High Street", "updated_at": AT}]}
+    ).encode()
+    batch = landing.open_batch("inn", with_party)
+    batch.count("stays", 1)
+    land_rows(
+        batch, with_party, json.loads(content)["data"], batch.archive(content, "GET /stays"), has_nul=False
+    )
+    batch.commit()
+    done = erase(landing, {"inn": inn}, Person(records=[("inn", page, 0)], values=("吕勇",)))
+    assert done.rows == {("inn", "guests"): 1, ("inn", "stays"): 1}
+    (stay,) = [
+        row
+        for b in landing.batches()
+        if "stays" in b.files
+        for row in pq.read_table(b.files["stays"]).to_pylist()
+    ]
+    assert (stay["street"], stay["guest_id"]) == (None, "1")
 
 
 def test_a_dry_run_touches_nothing_and_a_second_run_finds_nothing(landing: Landing) -> None:

@@ -20,6 +20,7 @@ from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.generate import generate
 from connectors.sandbox.limit import RateLimit, TokenBucket
 from connectors.sandbox.server import Sandbox, SandboxError, Served, find_twins, serving
+from connectors.sandbox.supply import Supply
 from connectors.sandbox.truth import Truth, load_lines
 from connectors.sandbox.world import World
 
@@ -178,11 +179,15 @@ def test_the_truth_is_one_json_line_per_record(served: Served) -> None:
 
 def test_export_files_are_part_of_the_world_where_an_inbox_is_given(tmp_path: Path) -> None:
     sandbox = Sandbox(generate(3, 200), twins={"bell": Bell}, inbox=tmp_path)
-    written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def files() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    written = files()
     assert written
     assert any(truth.record_id.startswith("file_drop:") for truth in sandbox.truths())
     sandbox.advance(60, timedelta(days=2))
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} != written
+    assert files() != written
 
 
 def test_mistakes_in_setting_up_are_said() -> None:
@@ -202,8 +207,10 @@ def test_every_twin_of_the_package_serves_a_small_world() -> None:
         truths = list(running.sandbox.truths())
         running.sandbox.advance(20, timedelta(days=2))
         assert set(truths) <= set(running.sandbox.truths()), "a key changed when time passed"
+    suppliers = {lot.supplier.supplier_id for lots in Supply(world).raw_lots.values() for lot in lots}
     known: dict[str, set[str]] = {
-        "customer": set(world.customers),
+        # Suppliers are parties, too; traceability alone knows them.
+        "customer": {*world.customers, *suppliers},
         "sku": set(world.products),
         "location": set(world.locations),
         "order": set(world.orders),

@@ -68,8 +68,8 @@ def test_settlements_older_than_one_window_arrive(serve: Any, pull: Any, landed:
             if order.channel is Channel.AMAZON
             and any(s.dispatched_at + timedelta(days=1) <= served.sandbox.world.now for s in order.shipments)
         }
-    # Two years in windows of 180 days: Amazon answers a longer range with nothing.
-    assert result.pages >= 5
+    # Two years, up to the source's own clock, in windows of 180 days: Amazon answers a longer range with nothing.
+    assert result.pages >= 4
     assert {
         row["order_id"] for row in landed("transactions") if row["transaction_type"] == "Shipment"
     } == settled

@@ -21,6 +21,7 @@ from oms_core.store.postgres import Database
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.spark,
     pytest.mark.filterwarnings("default"),  # Spark's own
     pytest.mark.timeout(400),
     pytest.mark.skipif(
