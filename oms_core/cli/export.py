@@ -21,7 +21,7 @@ _COLUMNS = (
     "select table_schema, table_name, column_name, lower(data_type) as data_type from information_schema.columns "
     "where table_schema not in ('information_schema', 'pg_catalog') order by table_schema, table_name, ordinal_position"
 )
-_PRODUCER = "https://pypi.org/project/orderhub"
+_PRODUCER = "urn:orderhub"
 
 To = Annotated[Path, typer.Option("--out", help="Where to write; folders are made.")]
 
