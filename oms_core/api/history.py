@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query
 from pydantic import BaseModel, Field
 
-from oms_core.api import keys, problems
-from oms_core.api.access import Access
+from oms_core.api import problems
+from oms_core.api.access import Access, Reading
 from oms_core.release import read, why
+from oms_core.release.persons import masked
 from oms_core.release.tables import RELEASED_TABLES
 from oms_core.store.postgres import Database
 from oms_core.store.released import ORDER, Released
@@ -61,14 +63,11 @@ def router(database: Database, access: Access) -> APIRouter:
 
     Args:
         database: read through its owner, as the history is; nothing is written.
-        access: lets in look-ups, and keys of finance, auditors and data engineers.
+        access: lets in look-ups and every key; persons are masked for whom look-ups mask them.
     """
     routes = APIRouter(prefix="/releases", tags=["releases"])
-    reader = access.look_up_or(keys.FINANCE, keys.AUDITOR, keys.DATA_ENGINEER)
 
-    @routes.get(
-        "/{left}/diff/{right}", dependencies=[Depends(reader)], responses=problems.failures(404, 409, 422)
-    )
+    @routes.get("/{left}/diff/{right}", responses=problems.failures(403, 404, 409, 422))
     def difference(
         left: Moment,
         right: Moment,
@@ -82,6 +81,7 @@ def router(database: Database, access: Access) -> APIRouter:
             ),
         ] = None,
         limit: Annotated[int, Query(ge=1, le=_MOST_ROWS, description="Rows per table at most.")] = 100,
+        reading: Reading = Depends(access.reading),
     ) -> ReleaseDifference:
         """Which rows and columns differ between two releases, and what each difference came from."""
         if table is not None and table not in RELEASED_TABLES:
@@ -111,7 +111,7 @@ def router(database: Database, access: Access) -> APIRouter:
                         ChangedRow(
                             kind=change.kind,
                             key=dict(change.key),
-                            columns=dict(change.columns),
+                            columns=_shown(item.table, change.columns, reading),
                             because=because,
                         )
                         for change, because in zip(
@@ -124,3 +124,14 @@ def router(database: Database, access: Access) -> APIRouter:
         )
 
     return routes
+
+
+def _shown(
+    table: str, columns: Mapping[str, tuple[Any, Any]], reading: Reading
+) -> dict[str, tuple[Any, Any]]:
+    """The changed values, of persons only how they begin where the key sees no more."""
+    personal = RELEASED_TABLES[table].personal if reading.is_masked else ()
+    return {
+        name: (masked(before), masked(after)) if name in personal else (before, after)
+        for name, (before, after) in columns.items()
+    }

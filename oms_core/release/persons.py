@@ -35,6 +35,11 @@ def commitment(key: bytes, column: str, value: str) -> str:
     return hashlib.sha256(key + f"{column}:{value}".encode()).hexdigest()
 
 
+def masked(value: str | None) -> str | None:
+    """The first sign of a personal value, and that there is more, as the schema `masked` shows it; null stays null."""
+    return None if value is None else f"{value[:1]}•••"
+
+
 def commitment_sql(name: str, column: str, key: str) -> str:
     """SQL for the commitment of a column's value, or for the one kept when the value was erased; null stays null.
 

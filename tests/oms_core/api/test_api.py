@@ -223,6 +223,26 @@ def test_an_auditors_purpose_lifts_the_mask_and_is_logged(client: httpx.Client, 
     assert [item["subject"] for item in said if item["kind"] == "key.used"] == ["auditor/eve", "finance/fay"]
 
 
+def test_a_comparison_shows_no_more_of_a_person_than_a_look_up(
+    client: httpx.Client, database: Database, publish_small: Callable[..., Any]
+) -> None:
+    changed = {"customer_id": "customer_w", "full_name": "李小红", "preference_tags": "[]"}
+    publish_small(database, dim_customers=[changed])
+
+    def names(headers: dict[str, str] | None = None) -> list[str]:
+        answer = client.get("/releases/1/diff/2", params={"table": "dim_customers"}, headers=headers).json()
+        found: list[str] = answer["tables"][0]["rows"][0]["columns"]["full_name"]
+        return found
+
+    assert names() == ["王小明", "李小红"]
+    for role in ("finance", "auditor", "data_engineer"):
+        assert names(key_of(database, "eve", role)) == ["王•••", "李•••"]
+    assert names(key_of(database, "ann", "auditor") | {"Orderhub-Purpose": "complaint 12"}) == [
+        "王小明",
+        "李小红",
+    ]
+
+
 def test_many_orders_are_looked_up_at_once(client: httpx.Client) -> None:
     answer = client.post(
         "/orders/lookup", json={"numbers": ["#1042", "77", "RECYCLED", "nowhere", "77"]}

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from oms_core.audit import log
 from oms_core.release.errors import QueryRefusedError, RejectedError
+from oms_core.release.publish import publish
 from oms_core.release.read import diff, fetch_rows, query, query_as_auditor
 from oms_core.store.errors import NotReleasedError
 from oms_core.store.postgres import Database
@@ -217,14 +219,22 @@ def test_versions_and_changes_can_be_asked_for_in_sql(
     assert known.rows == ((1, 2, Decimal("2.0000"), True), (2, None, Decimal("2.5000"), None))
 
 
-def test_a_wider_type_keeps_every_view(database: Database, publish_small: Callable[..., Any]) -> None:
-    publish_small(database, fct_rebates=[{"rebate_id": "r", "line_number": 1}])
-    publish_small(database, fct_rebates=[{"rebate_id": "r", "line_number": 1, "note": "late"}])
-    found = query(database, "select column_name, new_value from fct_rebates_changes where release_id = 2")
-    assert found.rows == (("note", "late"),) or found.rows == ()
-    assert query(database, "select note from fct_rebates_versions order by release_from").rows[-1] == (
-        "late",
+def test_a_wider_type_keeps_every_view(database: Database) -> None:
+    def customers(kind: pa.DataType, points: int) -> dict[str, pa.Table]:
+        columns = {"customer_id": ["w"], "full_name": ["Ann Lee"], "points": pa.array([points], kind)}
+        return {"dim_customers": pa.table(columns)}
+
+    publish(database, customers(pa.int16(), 7), batches=(), code_version="test")
+    publish(database, customers(pa.int64(), 2**40), batches=(), code_version="test")
+    asked = "select points from dim_customers_versions order by release_from"
+    assert query(database, asked).rows == ((7,), (2**40,))
+    assert query(database, "select points from dim_customers").rows == ((2**40,),)
+    changed = query(
+        database, "select column_name, old_value, new_value from dim_customers_changes where release_id = 2"
     )
+    assert changed.rows == (("points", "7", str(2**40)),)
+    seen = query_as_auditor(database, "select full_name, points from dim_customers", actor="eve").rows
+    assert seen == (("A•••", 2**40),)
 
 
 def test_an_auditor_reads_everything_but_persons(
