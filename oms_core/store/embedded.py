@@ -200,14 +200,18 @@ class EmbeddedServer:
         if pid is None:
             return
         try:
-            os.kill(pid, signal.SIGINT)
-            psutil.Process(pid).wait(_START_SECONDS)
-        except (ProcessLookupError, psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            process.send_signal(signal.SIGINT)
+            deadline = time.monotonic() + _START_SECONDS
+            # Until it is dead, not until it is reaped, for which some hosts take seconds.
+            while process.status() != psutil.STATUS_ZOMBIE:
+                if time.monotonic() > deadline:
+                    raise DatabaseUnavailableError(
+                        f"embedded PostgreSQL (process {pid}) does not stop; its log: {self.data / 'server.log'}"
+                    )
+                time.sleep(0.02)
+        except psutil.NoSuchProcess:
             return  # it stopped meanwhile
-        except psutil.TimeoutExpired as error:
-            raise DatabaseUnavailableError(
-                f"embedded PostgreSQL (process {pid}) does not stop; its log: {self.data / 'server.log'}"
-            ) from error
 
     def _clear_leftovers(self) -> None:
         """Remove the lock files of a server that died, once none of its processes can still write."""
