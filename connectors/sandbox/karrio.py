@@ -1,12 +1,14 @@
 """karrio as the sandbox company's transport desk uses it: one shipment and one tracker per waybill out of a warehouse.
 
-The desk types the warehouse's delivery number or the shop's order number as reference, at times both, at times neither.
+The desk types the warehouse's delivery number or the shop's order number as reference, at times both, at times neither;
+on a parcel that holds two orders, both orders' numbers.
 Carriers repeat scans, send one late that is older news than the delivery, and some labels were made and cancelled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -50,7 +52,10 @@ class Twin:
         self._world, self._dirt, self._credentials = world, dirt, credentials
         self._truth: list[Truth] = []
         self._tables: dict[str, list[tuple[datetime, Row]]] = {"shipments": [], "trackers": []}
+        self._guests = {o.shipped_with: o for o in world.orders.values() if o.shipped_with and o.shipments}
         for order in world.orders.values():
+            if order.shipped_with is not None:  # in another order's parcel
+                continue
             if order.channel not in _ELSEWHERE and not order.is_fulfilled_by_marketplace:
                 for shipment in order.shipments:
                     if world.locations[shipment.location_id].kind in _KINDS:
@@ -80,7 +85,12 @@ class Twin:
         status = "delivered" if shipment.delivered_at else "in_transit"
         if not shipment.delivered_at and self._world.now - shipment.dispatched_at > timedelta(days=30):
             status = "needs_attention"
-        self._shipment(order, shipment, key, status, shipment.packed_at, tracker_id)
+        guest = self._guests.get(order.order_id)
+        if guest is not None:
+            shipment = _together(shipment, guest.shipments[0])
+        row = self._shipment(order, shipment, key, status, shipment.packed_at, tracker_id)
+        if guest is not None:
+            self._truth.append(Truth("order", f"karrio:shipments:{row['id']}", guest.order_id))
         self._tracker(order, shipment, tracker_id)
 
     def _shipment(
@@ -148,6 +158,11 @@ class Twin:
         return {"carrier_name": interface, "carrier_id": shipment.carrier}
 
     def _shop_number(self, order: Order, key: str) -> str:
+        guest = self._guests.get(order.order_id)
+        numbers = [self._own_number(order, key)]
+        return ", ".join(numbers if guest is None else [*numbers, self._own_number(guest, f"{key}/guest")])
+
+    def _own_number(self, order: Order, key: str) -> str:
         if order.channel is Channel.SHOPIFY:
             others = (order.number.removeprefix("#"), f"Shopify {order.number}")
             return self._dirt.spelling(f"{key}/shop", order.number, others)
@@ -329,6 +344,16 @@ class Twin:
             return JSONResponse(body)
 
         return answer
+
+
+def _together(one: Shipment, other: Shipment) -> Shipment:
+    return replace(
+        one,
+        package_count=1 + int((one.weight_kg + other.weight_kg) // 15),
+        weight_kg=one.weight_kg + other.weight_kg,
+        volume_m3=one.volume_m3 + other.volume_m3,
+        cost_amount=one.cost_amount + other.cost_amount,
+    )
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -1,7 +1,8 @@
 """Odoo as the sandbox company's warehouses use it: what leaves and comes back through warehouses and dark stores.
 
 Deliveries take three steps, pick, pack and deliver, each its own picking with the same origin. The origin is what came
-with the order: mostly the ERP's sale number, at times the shop's, in either case as somebody's import writes it.
+with the order: mostly the ERP's sale number, at times the shop's, in either case as somebody's import writes it. Orders
+of one customer that go in one parcel are one delivery, whose origin names each.
 Products were entered by warehouse people, in either script; a few codes were given to another product later on.
 """
 
@@ -80,7 +81,7 @@ def _refuse(status: int, name: str, message: str) -> Response:
 
 
 class Twin:
-    """Serves `POST /json/2/<model>/search_read`."""
+    """Serves `POST /json/2/<model>/search_read` and `search_count`."""
 
     name = "odoo"
 
@@ -97,12 +98,13 @@ class Twin:
             if product.components:
                 self._enter_kit(product)
         self._enter_stock()
+        self._guests = {o.shipped_with: o for o in world.orders.values() if o.shipped_with and o.shipments}
         for order in world.orders.values():
             if order.channel not in _ELSEWHERE and not order.is_fulfilled_by_marketplace:
                 self._enter_order(order)
 
     def routes(self) -> Sequence[BaseRoute]:
-        return [Route("/json/2/{model}/search_read", self._search_read, methods=["POST"])]
+        return [Route("/json/2/{model}/{method:str}", self._call, methods=["POST"])]
 
     def truth(self) -> Iterable[Truth]:
         return self._truth
@@ -281,6 +283,8 @@ class Twin:
         if order.customer_id is None or order.reserved_at is None or order.cancelled_at is not None:
             return
         here = [shipment for shipment in order.shipments if shipment.location_id in self._places]
+        if order.shipped_with is not None and here:  # stands on the other order's delivery
+            return
         partner: int | None = None
         if here:
             partner = self._partner(self._world.customers[order.customer_id], order)
@@ -298,7 +302,7 @@ class Twin:
         )
         for kind, source, target, created_at, done_at in steps:
             self._put_picking(order, index, kind, shipment.location_id, source, target, created_at, done_at,
-                              shipment.lines, partner, shipment)  # fmt: skip
+                              shipment.lines, partner, shipment, self._guests.get(order.order_id))  # fmt: skip
 
     def _enter_rest(self, order: Order, partner: int | None) -> None:
         """What is reserved and not sent yet waits as a pick."""
@@ -339,6 +343,7 @@ class Twin:
         lines: Sequence[tuple[int, int]],
         partner: int | None,
         shipment: Shipment | None,
+        guest: Order | None = None,
     ) -> None:
         dirt, place = self._dirt, self._places[location_id]
         row_id = _number(order.order_id) * 100 + index * 10 + kind
@@ -346,7 +351,10 @@ class Twin:
         name = delivery_number(place, order, index, sequence)
         is_out = kind == _OUT
         modified_at = created_at if done_at is None else dirt.late(done_at, f"picking/{row_id}")
-        self._put("stock.picking", row_id, created_at, modified_at, name=name, origin=self._origin(order),
+        parcels = [shipment] if guest is None else [shipment, *guest.shipments]
+        origins = [self._origin(one) for one in (order, guest) if one is not None]
+        self._put("stock.picking", row_id, created_at, modified_at, name=name,
+                  origin=",".join(origin for origin in origins if origin) or None,
                   state="assigned" if done_at is None else "done", partner_id=self._link("res.partner", partner),
                   picking_type_id=self._link("stock.picking.type", _number(location_id) * 10 + kind),
                   picking_type_code=code, location_id=self._zone(location_id, source),
@@ -357,11 +365,17 @@ class Twin:
                   date_done=None if done_at is None else _written(done_at),
                   carrier_id=_carrier(shipment) if is_out else None,
                   carrier_tracking_ref=self._tracking(shipment) if is_out else None,
-                  shipping_weight=float(shipment.weight_kg) if is_out and shipment is not None else 0.0,
+                  shipping_weight=float(sum(p.weight_kg for p in parcels if p is not None)) if is_out else 0.0,
                   backorder_id=None, return_id=None)  # fmt: skip
         self._truth.append(Truth("order", f"odoo:pickings:{row_id}", order.order_id))
         for line_number, quantity in lines:
             self._put_move(order, row_id, line_number, quantity, created_at, modified_at, done_at)
+        if guest is not None:
+            self._truth.append(Truth("order", f"odoo:pickings:{row_id}", guest.order_id))
+            for line_number, quantity in guest.shipments[0].lines:
+                self._put_move(
+                    guest, row_id, line_number, quantity, created_at, modified_at, done_at, offset=50
+                )
 
     def _put_move(
         self,
@@ -373,14 +387,15 @@ class Twin:
         modified_at: datetime,
         done_at: datetime | None,
         returned_move_id: int | None = None,
+        offset: int = 0,
     ) -> None:
         line = order.lines[line_number - 1]
-        row_id = picking_id * 100 + line_number
+        row_id = picking_id * 100 + offset + line_number
         picking = self._tables["stock.picking"][picking_id]
         product = self._link("product.product", _number(line.product_id))
         state = "assigned" if done_at is None else "done"
         shown = {"picking_id": self._link("stock.picking", picking_id), "product_id": product, "state": state}
-        row = self._put("stock.move", row_id, created_at, modified_at, sequence=10 * line_number,
+        row = self._put("stock.move", row_id, created_at, modified_at, sequence=10 * (offset + line_number),
                         product_uom_qty=float(quantity), quantity=float(quantity), product_uom=[1, "Units"],
                         location_id=picking["location_id"], location_dest_id=picking["location_dest_id"],
                         date=_written(done_at or created_at), **shown,
@@ -466,20 +481,26 @@ class Twin:
 
     # --- the protocol ---------------------------------------------------------------------------------------------
 
-    async def _search_read(self, request: Request) -> Response:
+    async def _call(self, request: Request) -> Response:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not self._credentials.accepts("odoo", "key", key, 40):
             return _refuse(401, "werkzeug.exceptions.Unauthorized", "Invalid apikey")
         if request.headers.get("x-odoo-database", DATABASE) != DATABASE:
             return _refuse(404, "werkzeug.exceptions.NotFound", "no such database on this server")
-        model = request.path_params["model"]
+        model, method = request.path_params["model"], request.path_params["method"]
+        if method not in ("search_read", "search_count"):
+            return _refuse(404, "werkzeug.exceptions.NotFound", f"the method {model}.{method} does not exist")
         if model not in self._tables:
             return _refuse(404, "werkzeug.exceptions.NotFound", f"the model {model!r} does not exist")
         try:
-            rows = _select(self._tables[model], json.loads(await request.body()))
+            asked = json.loads(await request.body())
+            if method == "search_count":
+                asked["fields"] = ["id"]
+            rows = _select(self._tables[model], asked)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             return _refuse(422, "odoo.exceptions.UserError", f"Invalid arguments for {model}: {error}")
-        return JSONResponse(rows, media_type="application/json; charset=utf-8")
+        answer: Any = rows if method == "search_read" else len(rows)
+        return JSONResponse(answer, media_type="application/json; charset=utf-8")
 
 
 def _midnight(day: date) -> datetime:

@@ -87,6 +87,10 @@ _TRACKING = {
     "correos": "PQ#####################",
     "amazon": "TBA############",
 }
+# Whose orders leave in parcels of their own; how often somebody whose parcel is not packed yet orders again, and how often
+# an import books an order as two sales.
+_PARCELLED = (Channel.AMAZON, Channel.SHOPIFY, Channel.VENDURE, *CHINESE_MARKETPLACES, Channel.LAZADA)
+_ORDERS_AGAIN, _BOOKED_APART = 0.5, 0.15
 _RETURN_REASONS = (
     ("damaged", 25),
     ("wrong_item", 15),
@@ -116,6 +120,7 @@ class OrderDesk:
         self.stores = [loc for loc in locations.values() if loc.kind == "store"]
         self.zones = {loc.location_id: ZoneInfo(loc.timezone) for loc in locations.values()}
         self.numbers: dict[str, int] = {}
+        self.unpicked: list[Order] = []  # sent in one parcel, of those whose goods still lie there
 
     def _next(self, sequence: str) -> int:
         self.numbers[sequence] = self.numbers.get(sequence, 0) + 1
@@ -158,6 +163,7 @@ class OrderDesk:
     def place(self, number: int, at: datetime) -> Order:
         """Simulate order `number` (from 1), placed at `at`, as far as the world's now."""
         rng = random.Random(f"{self.seed}/order/{number}")
+        host: Order | None = None
         channel = weighted(rng, _CHANNELS)
         store = self._open_store(rng, at) if channel is Channel.POS else None
         if channel is Channel.POS and store is None:
@@ -169,6 +175,9 @@ class OrderDesk:
             market = words.MARKETS[home]
         else:
             customer = self.customers.buyer(rng, channel, weighted(rng, COUNTRIES[channel]), at)
+            host = self._host(number, channel, at)
+            if host is not None:
+                customer = self.customers.found[str(host.customer_id)]
             market = words.MARKETS[customer.address.country]
         is_delivered = store is None or (
             customer is not None and customer.address.country == market.country and rng.random() < 0.1
@@ -178,6 +187,8 @@ class OrderDesk:
             ship_to = customer.address if rng.random() < 0.92 else address_in(rng, market)
         is_fba = channel is Channel.AMAZON and market.country in _FBA and rng.random() < 0.65
         origin = self._origin(rng, channel, market, store, ship_to, is_fba)
+        if host is not None:
+            ship_to, is_fba, origin = host.ship_to, False, host.shipments[0].location_id
         lines = self._lines(rng, channel, market, customer, ship_to, origin)
 
         unit = minor_unit(market.currency)
@@ -211,6 +222,9 @@ class OrderDesk:
                 shipments = self._shipments(
                     rng, number, lines, origin, ship_to, market, reserved_at, unit, late_draw
                 )
+                host = host if host is not None and _fits(host, lines, shipments, reserved_at) else None
+                if host is not None:
+                    shipments = (_sent_with(shipments[0], host.shipments[0]),)
                 arrivals = [s.delivered_at for s in shipments]
                 sent = sum(q for s in shipments for _, q in s.lines)
                 if sent == sum(line.quantity for line in lines) and None not in arrivals:
@@ -225,7 +239,8 @@ class OrderDesk:
             else max((s.delivered_at for s in shipments if s.delivered_at), default=None)
         )
         returns: tuple[Return, ...] = ()
-        if got_at is not None and paid_at is not None and return_draw < (0.05 if store else 0.09):
+        is_returned = return_draw < (0.05 if store else 0.09) and host is None
+        if got_at is not None and paid_at is not None and is_returned:
             returns = self._returns(rng, number, lines, shipments, max(got_at, paid_at), unit)
         edited_at = at + timedelta(seconds=rng.randrange(3600, 86_400 * 50)) if edit_draw < 0.06 else None
         is_test = channel in (Channel.SHOPIFY, Channel.POS) and test_draw < 0.02
@@ -267,10 +282,37 @@ class OrderDesk:
             is_fulfilled_by_marketplace=is_fba,
             erp_number=f"SO26-{1000 + self._next('erp')}" if has_erp else None,
             sap_number=f"{4_500_000 + self._next('sap')}" if has_sap else None,
+            erp_rest_lines=self._booked_apart(number, channel, lines) if has_erp else (),
+            shipped_with=host.order_id if host is not None and shipments else None,
         )
+        if order.shipped_with is None and _is_sent_at_once(order):
+            self.unpicked.append(order)
         order = _as_of(order, self.now, edited_at)
         self._draw_stock(order)
         return order
+
+    def _host(self, number: int, channel: Channel, at: datetime) -> Order | None:
+        """An order that lies ready and whose customer now orders again, so that both go in one parcel; mostly none."""
+        self.unpicked = [order for order in self.unpicked if order.shipments[0].picked_at > at]
+        rng = random.Random(f"{self.seed}/host/{number}")
+        countries = {country for country, _ in COUNTRIES[channel]}
+        waiting = [
+            order
+            for order in self.unpicked
+            if order.ship_to is not None and order.ship_to.country in countries
+        ]
+        if channel not in _PARCELLED or not waiting or rng.random() >= _ORDERS_AGAIN:
+            return None
+        host = rng.choice(waiting)
+        self.unpicked.remove(host)
+        return host
+
+    def _booked_apart(self, number: int, channel: Channel, lines: tuple[OrderLine, ...]) -> tuple[int, ...]:
+        """Lines that the import of a shop's order books as a sale of their own, mostly none: what is to follow later."""
+        rng = random.Random(f"{self.seed}/booked-apart/{number}")
+        if channel not in _PARCELLED or len(lines) < 2 or rng.random() >= _BOOKED_APART:
+            return ()
+        return tuple(line.line_number for line in lines[rng.randrange(1, len(lines)) :])
 
     def _origin(
         self,
@@ -511,6 +553,42 @@ class OrderDesk:
             if order.reserved_at is not None and taken < line.quantity:
                 held = self.shelves.reserved.get(line.lot_id, 0)
                 self.shelves.reserved[line.lot_id] = held + line.quantity - taken
+
+
+def _is_sent_at_once(order: Order) -> bool:
+    """Whether one parcel holds all of an order, and all of it stays with the customer."""
+    return (
+        order.channel in _PARCELLED
+        and not order.is_fulfilled_by_marketplace
+        and not order.is_test
+        and not order.returns
+        and _holds_all(order.shipments, order.lines)
+    )
+
+
+def _holds_all(shipments: tuple[Shipment, ...], lines: tuple[OrderLine, ...]) -> bool:
+    """Whether there is one parcel, with all of an order in it."""
+    whole = tuple((line.line_number, line.quantity) for line in lines)
+    return len(shipments) == 1 and shipments[0].lines == whole
+
+
+def _fits(
+    host: Order, lines: tuple[OrderLine, ...], shipments: tuple[Shipment, ...], reserved_at: datetime
+) -> bool:
+    return _holds_all(shipments, lines) and reserved_at <= host.shipments[0].picked_at
+
+
+def _sent_with(goods: Shipment, parcel: Shipment) -> Shipment:
+    """One order's goods in another's parcel: its way and its times, their own weight and share of the cost."""
+    return replace(
+        parcel,
+        shipment_id=goods.shipment_id,
+        lines=goods.lines,
+        package_count=goods.package_count,
+        weight_kg=goods.weight_kg,
+        volume_m3=goods.volume_m3,
+        cost_amount=goods.cost_amount,
+    )
 
 
 def _in_letters(number: int) -> str:

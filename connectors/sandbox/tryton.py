@@ -1,7 +1,8 @@
 """Tryton as the sandbox company's books see it: every order that an import or a clerk booked as a sale.
 
 One company per currency keeps the books. Sales copied from a shop carry its number as reference, as the import wrote
-it; a sale knows its date, not its hour; prices are net of discounts, and freight is a line of its own. Deliveries are
+it; a sale knows its date, not its hour; prices are net of discounts, and freight is a line of its own. What is to follow
+later of an order is at times a second sale, with the same reference and an invoice of its own. Deliveries are
 copied from the warehouse as shipments with an inventory move and an outgoing move for each line.
 """
 
@@ -10,7 +11,8 @@ from __future__ import annotations
 import base64
 import json
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -60,6 +62,30 @@ def _number(truth_id: str) -> int:
     return int("".join(character for character in truth_id if character.isdigit()))
 
 
+def _is_rest(sale: Order) -> bool:
+    return sale.lines[0].line_number in sale.erp_rest_lines
+
+
+def _sale_id(order: Order, is_rest: bool = False) -> int:
+    return (60_000_000 if is_rest else 40_000) + _number(order.order_id)
+
+
+def _booked(order: Order) -> Iterator[Order]:
+    """What the books hold of an order: the whole as one sale, or two sales that add up to it, freight with the first."""
+    if not order.erp_rest_lines:
+        yield order
+        return
+    for is_rest, number in ((False, order.erp_number), (True, order.erp_rest_number)):
+        lines = tuple(line for line in order.lines if (line.line_number in order.erp_rest_lines) is is_rest)
+        gross, discount, tax = (
+            sum((getattr(line, name) for line in lines), Decimal(0))
+            for name in ("list_amount", "discount_amount", "tax_amount")
+        )
+        freight = Decimal(0) if is_rest else order.shipping_amount
+        yield replace(order, erp_number=number, lines=lines, gross_amount=gross, discount_amount=discount,
+                      shipping_amount=freight, tax_amount=tax, net_amount=gross - discount + freight)  # fmt: skip
+
+
 def _line_id(order: Order, line_number: int) -> int:
     return (40_000 + _number(order.order_id)) * 100 + line_number
 
@@ -86,7 +112,7 @@ def _decode(value: Row) -> Any:
 
 
 class Twin:
-    """Serves `POST /<database>/rpc/`: `common.db.login` and `model.<model>.search_read`."""
+    """Serves `POST /<database>/rpc/`: `common.db.login`, `model.<model>.search_read` and `search_count`."""
 
     name = "tryton"
 
@@ -237,16 +263,18 @@ class Twin:
         booked_at = min(self._dirt.late(booked_at, f"sale/{order.order_id}/booked", 0.04), self._world.now)
         changed_at = self._dirt.late(order.updated_at, f"sale/{order.order_id}")
         here = [s for s in order.shipments if self._world.locations[s.location_id].kind in _KINDS]
-        self._put_sale(order, party, address, booked_at, changed_at, here)
-        for line in order.lines:
-            self._put_line(order, line, booked_at)
+        for sale in _booked(order):
+            self._put_sale(sale, party, address, booked_at, changed_at, here)
+            for line in sale.lines:
+                self._put_line(sale, line, booked_at)
         if order.shipping_amount:
             self._put_freight(order, booked_at)
         for shipment in here:
             self._put_shipment(order, shipment, party, address)
         self._put_returns(order, here, party)
         if order.cancelled_at is None and (order.paid_at or here):
-            self._put_invoice(order, party, booked_at, changed_at)
+            for sale in _booked(order):
+                self._put_invoice(sale, party, booked_at, changed_at)
 
     def _company(self, order: Order) -> Row:
         return self._books(order.currency)
@@ -272,15 +300,16 @@ class Twin:
         changed_at: datetime,
         here: Sequence[Shipment],
     ) -> None:
-        row_id = 40_000 + _number(order.order_id)
+        row_id = _sale_id(order, _is_rest(order))
         if order.cancelled_at is not None:
             state = "cancelled"
         elif order.closed_at is not None:
             state = "done"
         else:
             state = "processing" if order.reserved_at or order.paid_at else "confirmed"
-        sent = sum(quantity for shipment in here for _, quantity in shipment.lines)
         whole = sum(line.quantity for line in order.lines)
+        ours = {line.line_number for line in order.lines}
+        sent = sum(quantity for shipment in here for number, quantity in shipment.lines if number in ours)
         shipped = "waiting" if not sent else "sent" if sent == whole else "partially shipped"
         paid = "paid" if order.paid_at else "awaiting payment"
         # An order that nothing left for yet waits where most of them leave from.
@@ -320,14 +349,14 @@ class Twin:
         product = _number(line.product_id)
         amount = line.list_amount - line.discount_amount
         code = self._tables["product.product"][product]["code"]
-        self._put("sale.line", _line_id(order, line.line_number), at, at, sale=40_000 + _number(order.order_id),
+        self._put("sale.line", _line_id(order, line.line_number), at, at, sale=_sale_id(order, _is_rest(order)),
                   sequence=line.line_number, type="line", product=product, product_={"id": product, "code": code},
                   description=None, quantity=float(line.quantity), unit_=_UNIT, amount=amount, shipment_cost=None,
                   unit_price=(amount / line.quantity).quantize(Decimal("0.0001")),
                   currency_=self._company(order)["currency_"])  # fmt: skip
 
     def _put_freight(self, order: Order, at: datetime) -> None:
-        self._put("sale.line", _line_id(order, 99), at, at, sale=40_000 + _number(order.order_id), sequence=99,
+        self._put("sale.line", _line_id(order, 99), at, at, sale=_sale_id(order), sequence=99,
                   type="line", product=None, product_=None, description="Freight", quantity=1.0, unit_=_UNIT,
                   unit_price=order.shipping_amount, amount=order.shipping_amount, shipment_cost=order.shipping_amount,
                   currency_=self._company(order)["currency_"])  # fmt: skip
@@ -415,12 +444,13 @@ class Twin:
                       number=f"CN{copy}{row_id:07d}", reference=None, state="paid", party=party,
                       invoice_date=posted_at.astimezone(_BOOKS).date(),
                       untaxed_amount=None, tax_amount=None, total_amount=-amount,
-                      amount_to_pay=Decimal(0), sales=[40_000 + _number(order.order_id)],
+                      amount_to_pay=Decimal(0), sales=[_sale_id(order, returned.line_number in order.erp_rest_lines)],
                       **self._company(order))  # fmt: skip
 
     def _put_invoice(self, order: Order, party: int, booked_at: datetime, changed_at: datetime) -> None:
-        row_id, company = _number(order.order_id), self._company(order)
-        cause = self._differences.draw("invoice", order)
+        row_id = _number(order.order_id) + (10_000_000 if _is_rest(order) else 0)
+        company = self._company(order)
+        cause = None if order.erp_rest_lines else self._differences.draw("invoice", order)
         is_told = order.channel is Channel.SHOPIFY and order.payment_method == "card"
         bill = self._differences.billed(
             order, booked_at, cause, order.payment_fee_amount if is_told else None
@@ -448,7 +478,7 @@ class Twin:
                       reference=None, state="paid" if order.paid_at else "posted", party=party,
                       invoice_date=posted_at.astimezone(_BOOKS).date(), untaxed_amount=net,
                       tax_amount=tax, total_amount=total, amount_to_pay=Decimal(0) if order.paid_at else total,
-                      sales=[40_000 + row_id], **company)  # fmt: skip
+                      sales=[_sale_id(order, _is_rest(order))], **company)  # fmt: skip
             for line in order.lines:
                 amount = amounts[line.line_number]
                 self._put("account.invoice.line", invoice_id * 100 + line.line_number, booked_at, booked_at,
@@ -474,14 +504,19 @@ class Twin:
             return PlainTextResponse(
                 "", status_code=401, headers={"WWW-Authenticate": 'Basic realm="Tryton"'}
             )
-        model = method.removeprefix("model.").removesuffix(".search_read")
-        if not method.startswith("model.") or not method.endswith(".search_read"):
+        model, _, called = method.removeprefix("model.").rpartition(".")
+        if not method.startswith("model.") or called not in ("search_read", "search_count"):
             return PlainTextResponse("Forbidden", status_code=403)
         if model not in self._tables:
             return _answer({"id": call.get("id"), "error": [f"'{model}'", ""]})
-        if len(parameters) < 6 or not isinstance(parameters[-1], dict):
+        if len(parameters) < (6 if called == "search_read" else 2) or not isinstance(parameters[-1], dict):
             return PlainTextResponse("Missing context", status_code=422)
         try:
+            if called == "search_count":
+                found = _select(
+                    self._tables[model], parameters[0], 0, None, None, [], is_archivable=model in _WITH_ACTIVE
+                )
+                return _answer({"id": call.get("id"), "result": len(found)})
             result = _select(self._tables[model], *parameters[:5], is_archivable=model in _WITH_ACTIVE)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             return _answer({"id": call.get("id"), "error": [str(error), ""]})

@@ -221,6 +221,13 @@ class Order:
     is_fulfilled_by_marketplace: bool
     erp_number: str | None  # Tryton's own sale number, where it has the order
     sap_number: str | None  # SAP's own sales document, where it has the order
+    erp_rest_lines: tuple[int, ...] = ()  # numbers of the lines that Tryton booked as a second sale
+    shipped_with: str | None = None  # order of the same customer in whose one parcel this one's goods went
+
+    @property
+    def erp_rest_number(self) -> str | None:
+        """Number of the second sale, where Tryton booked the order as two."""
+        return f"{self.erp_number}-2" if self.erp_rest_lines else None
 
 
 @dataclass(frozen=True)
