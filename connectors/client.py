@@ -70,19 +70,20 @@ def _since(source: str, values: Mapping[str, str]) -> datetime | None:
 class Budget:
     """Token bucket shared by all streams of one source. `slow_to` only ever lowers the rate."""
 
-    def __init__(self, limit: RateLimit | None) -> None:
+    def __init__(self, limit: RateLimit | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._capacity = float(limit.requests) if limit else float("inf")
         self._rate = limit.requests / limit.seconds if limit else float("inf")
         self._tokens = self._capacity
-        self._at = time.monotonic()
+        self._at = clock()
         self._not_before = 0.0
 
     def take(self, sleep: Callable[[float], None]) -> None:
         """Wait for one request's worth of budget."""
         while True:
             with self._lock:
-                now = time.monotonic()
+                now = self._clock()
                 if self._rate != float("inf"):
                     self._tokens = min(self._capacity, self._tokens + (now - self._at) * self._rate)
                 self._at = now
@@ -97,7 +98,7 @@ class Budget:
     def pause(self, seconds: float) -> None:
         """Let nobody send before `seconds` have passed."""
         with self._lock:
-            self._not_before = max(self._not_before, time.monotonic() + seconds)
+            self._not_before = max(self._not_before, self._clock() + seconds)
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Client:
     Args:
         source: the declaration.
         values: where secrets and the URL override are looked up, such as `os.environ`.
-        sleep: replaced in tests.
+        sleep, clock: how to wait, and seconds that pass; tests that do not want to wait put others here.
 
     Raises:
         MissingSecretError: a secret is not set.
@@ -123,7 +124,11 @@ class Client:
     """
 
     def __init__(
-        self, source: Source, values: Mapping[str, str], sleep: Callable[[float], None] = time.sleep
+        self,
+        source: Source,
+        values: Mapping[str, str],
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         base_url = values.get(f"ORDERHUB_{source.name.upper()}_URL", source.base_url)
         if not base_url:
@@ -134,7 +139,7 @@ class Client:
         self.clock_offset = timedelta(0)  # how far the source's clock is ahead of ours
         self._source = source
         self._sleep = sleep
-        self._budget = Budget(source.limit)
+        self._budget = Budget(source.limit, clock)
         self._http = httpx.Client(
             auth=source.auth.open(Secrets(source.name, values), self.base_url),
             timeout=httpx.Timeout(source.timeout_seconds, connect=min(10.0, source.timeout_seconds)),

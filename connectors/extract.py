@@ -71,6 +71,7 @@ def pull_source(
     until: datetime | None = None,
     full: bool = False,
     progress: Progress | None = None,
+    open_client: Callable[[Source, Mapping[str, str]], Client] = Client,
 ) -> list[PullResult]:
     """Pull the streams of one source, one after another, over one client.
 
@@ -82,13 +83,14 @@ def pull_source(
         since, until: aware UTC bounds of a back-fill; by default from the last cursor less the lag.
         full: ignore cursors.
         progress: called after each page.
+        open_client: makes the client; tests that do not want to wait put another one here.
 
     Returns:
         One result per stream. Errors are in the results.
     """
     chosen = [stream for stream in source.streams if streams is None or set(stream.tables) & set(streams)]
     try:
-        client = Client(source, values)
+        client = open_client(source, values)
     except ConnectorError as error:
         return [
             PullResult(source.name, stream.name, error=str(error), error_kind=kind_of(error))

@@ -6,7 +6,7 @@
     GET  /_sandbox/differences JSON lines of `Planted` differences between systems: for the scorer alone
     GET  /_sandbox/stats       requests, statuses, refusals and faults per system
     GET  /_sandbox/world       seed, now, counts
-    POST /_sandbox/misbehave   {"source", "fault": 429|500|"hang"|"reset"|"half_page"|"malformed", "times": 1}
+    POST /_sandbox/misbehave   {"source", "fault": one of `trouble.TROUBLES`, "times": 1}; 0 times ends all trouble
     POST /_sandbox/advance     {"orders": 20, "hours": 24}: time passes, things happen
 """
 
@@ -15,16 +15,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import functools
 import importlib
 import json
 import pkgutil
 import socket
 import struct
 import threading
-import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -32,12 +32,12 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import connectors.sandbox
-from connectors.sandbox import differences
+from connectors.sandbox import differences, limit, trouble
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dealer_rebates import rebate_truths, write_rebates
 from connectors.sandbox.differences import Planted
@@ -48,8 +48,9 @@ from connectors.sandbox.limit import RateLimit, TokenBucket
 from connectors.sandbox.truth import Truth, dump_lines
 from connectors.sandbox.world import World
 
-FAULTS = ("429", "500", "hang", "reset", "half_page", "malformed")
 HANG_SECONDS = 300.0
+_SHIFT_EVERY = 3  # answers
+_SIGN_IN = "<!doctype html><title>Sign in</title><p>We are back at noon."
 _CONNECTION = "orderhub.connection"
 
 
@@ -122,6 +123,8 @@ class _Gate:
     inner: ASGIApp
     now: datetime  # the company's time: the systems' clocks show it
     rate: RateLimit | None
+    forgetful: Callable[[], ASGIApp]  # the same system, which no longer knows its tokens
+    shift: Callable[[], None]  # lets the company go on
     bucket: TokenBucket | None = field(init=False)
     faults: deque[str] = field(default_factory=deque)
     counts: Counter[str] = field(default_factory=Counter)
@@ -133,12 +136,15 @@ class _Gate:
         self.counts["requests"] += 1
         if self.faults:
             fault = self.faults.popleft()
-            self.counts[f"fault_{fault}"] += 1
-            await self._misbehave(fault, scope, receive, send)
+            if await self._misbehave(fault, scope, receive, send):
+                self.counts[f"fault_{fault}"] += 1
             return
+        await self._behave(scope, receive, send)
+
+    async def _behave(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: list[tuple[bytes, bytes]] = []
         if self.rate is not None and self.bucket is not None:
-            wait = self.bucket.take(time.monotonic())
+            wait = self.bucket.take(limit.clock())
             vendor = self.rate.headers(self.rate.limit, self.bucket.remaining)
             headers = [(name.lower().encode(), value.encode()) for name, value in vendor.items()]
             if wait > 0:
@@ -147,24 +153,35 @@ class _Gate:
                 return
         await self.inner(scope, receive, self._counting(send, headers))
 
-    def _counting(self, send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
+    def _counting(
+        self, send: Send, headers: list[tuple[bytes, bytes]], clock_error: timedelta = timedelta(0)
+    ) -> Send:
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self.counts[f"status_{message['status']}"] += 1
-                told = email.utils.format_datetime(self.now, usegmt=True).encode()
+                told = email.utils.format_datetime(self.now + clock_error, usegmt=True).encode()
                 message = {**message, "headers": [*message.get("headers", []), *headers, (b"date", told)]}
             await send(message)
 
         return counted
 
-    async def _misbehave(self, fault: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _misbehave(self, fault: str, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Answer one request wrongly; return whether it could be: not every answer has rows."""
+        counted = self._counting(send, [])
         match fault:
             case "429":
                 refuse = (self.rate or RateLimit(1, 1.0)).refuse
-                await refuse(1.0)(scope, receive, self._counting(send, []))
+                await refuse(1.0)(scope, receive, counted)
             case "500":
                 body = {"error": "Internal Server Error"}
-                await JSONResponse(body, status_code=500)(scope, receive, self._counting(send, []))
+                await JSONResponse(body, status_code=500)(scope, receive, counted)
+            case "html":
+                await HTMLResponse(_SIGN_IN)(scope, receive, counted)
+            case "error_body":
+                await JSONResponse({"error": "maintenance until noon"})(scope, receive, counted)
+            case "forbidden":
+                body = {"error": "this account may not read that"}
+                await JSONResponse(body, status_code=403)(scope, receive, counted)
             case "hang":
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(_until_gone(receive), HANG_SECONDS)
@@ -174,9 +191,23 @@ class _Gate:
                 await _until_gone(receive)
             case "half_page" | "malformed":
                 await self._cut(fault, scope, receive, send)
+            case "expired_token":
+                await self.forgetful()(scope, receive, counted)
+            case "clock_ahead" | "clock_behind":
+                await self.inner(scope, receive, self._counting(send, [], trouble.CLOCK_ERRORS[fault]))
+            case "shifting_page":
+                await self._behave(scope, receive, send)
+                if self.counts["requests"] % _SHIFT_EVERY:
+                    return False
+                self.shift()
+            case "duplicated_page":
+                return await self._alter(trouble.double, scope, receive, send)
+            case "drift":
+                return await self._alter(trouble.drift, scope, receive, send)
+        return True
 
-    async def _cut(self, fault: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with the first half of the real body; for "half_page" the connection then breaks off."""
+    async def _kept(self, scope: Scope, receive: Receive) -> tuple[Message, bytes]:
+        """What the system would answer: its start without a length, and its whole body."""
         start: Message = {}
         body = b""
 
@@ -188,15 +219,33 @@ class _Gate:
                 body += message.get("body", b"")
 
         await self.inner(scope, receive, keep)
+        headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
+        return {**start, "headers": headers}, body
+
+    async def _cut(self, fault: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the first half of the real body; for "half_page" the connection then breaks off."""
+        start, body = await self._kept(scope, receive)
         half = body[: max(1, len(body) // 2)]
         length = len(body) if fault == "half_page" else len(half)
-        headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
-        headers.append((b"content-length", str(length).encode()))
-        await self._counting(send, [])({**start, "headers": headers})
+        await self._counting(send, [(b"content-length", str(length).encode())])(start)
         await send({"type": "http.response.body", "body": half, "more_body": fault == "half_page"})
         if fault == "half_page":
             _hang_up(scope, reset=False)
             await _until_gone(receive)
+
+    async def _alter(self, change: Callable[[Any], bool], scope: Scope, receive: Receive, send: Send) -> bool:
+        """Answer with the real body after a change to its rows."""
+        start, body = await self._kept(scope, receive)
+        try:
+            answer = json.loads(body)
+        except ValueError:  # a table, say, packed or plain
+            is_changed = False
+        else:
+            is_changed = change(answer)
+            body = json.dumps(answer).encode() if is_changed else body
+        await self._counting(send, [(b"content-length", str(len(body)).encode())])(start)
+        await send({"type": "http.response.body", "body": body})
+        return is_changed
 
 
 async def _until_gone(receive: Receive) -> None:
@@ -262,7 +311,12 @@ class Sandbox:
         self._twins = self._make_twins()
         self._gates = {
             name: _Gate(
-                name, Starlette(routes=list(twin.routes())), world.now, getattr(twin, "rate_limit", None)
+                name,
+                Starlette(routes=list(twin.routes())),
+                world.now,
+                getattr(twin, "rate_limit", None),
+                functools.partial(self._forgetful, name),
+                self._shift,
             )
             for name, twin in self._twins.items()
         }
@@ -291,14 +345,18 @@ class Sandbox:
         await self._site(scope, receive, send)
 
     def _make_twins(self) -> dict[str, Twin]:
-        return {
-            name: twin(
-                self.world,
-                Dirt(self.world.seed, name, self.level, self.differences == "planted"),
-                self.credentials,
-            )
-            for name, twin in self._classes.items()
-        }
+        return {name: self._make_twin(name, self.credentials) for name in self._classes}
+
+    def _make_twin(self, name: str, credentials: Credentials) -> Twin:
+        dirt = Dirt(self.world.seed, name, self.level, self.differences == "planted")
+        return self._classes[name](self.world, dirt, credentials)
+
+    def _forgetful(self, name: str) -> ASGIApp:
+        forgotten = replace(self.credentials, tokens_are_known=False)
+        return Starlette(routes=list(self._make_twin(name, forgotten).routes()))
+
+    def _shift(self) -> None:
+        self.advance(3, timedelta(hours=1))
 
     def env(self, url: str) -> dict[str, str]:
         """Return the environment of all connectors, for a sandbox that answers at `url`.
@@ -341,16 +399,21 @@ class Sandbox:
             self._write_files(self.inbox)
 
     def misbehave(self, source: str, fault: str, times: int = 1) -> None:
-        """Make the next `times` responses of a system fail.
+        """Make the next `times` answers of a system go wrong; 0 times ends all its trouble.
 
         Raises:
-            SandboxError: no such system or fault.
+            SandboxError: no such system or fault, or less than 0 times.
         """
         if source not in self._gates:
             raise SandboxError(f"no system {source!r} to misbehave; there are {', '.join(self._gates)}")
-        if fault not in FAULTS:
-            raise SandboxError(f"no fault {fault!r}; there are {', '.join(FAULTS)}")
-        self._gates[source].faults.extend([fault] * times)
+        if fault not in trouble.TROUBLES:
+            raise SandboxError(f"no fault {fault!r}; there are {', '.join(trouble.TROUBLES)}")
+        if times < 0:
+            raise SandboxError(f"{times} times: 0 ends all trouble, more is how often it comes")
+        faults = self._gates[source].faults
+        if times == 0:
+            faults.clear()
+        faults.extend([fault] * times)
 
     def stats(self) -> dict[str, dict[str, int]]:
         """Return counters per system: requests, refused, status_<code>, fault_<fault>."""

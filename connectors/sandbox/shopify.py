@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -20,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from connectors.sandbox import limit
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.differences import Cause, Differences, Planted
@@ -94,7 +94,7 @@ class Twin:
             place for place in world.locations.values() if place.kind in ("warehouse", "dark_store")
         ]
         self._points = self.bucket_points
-        self._filled_at = time.monotonic()
+        self._filled_at = limit.clock()
 
     def env(self, base_url: str) -> dict[str, str]:
         return {
@@ -477,7 +477,7 @@ class Twin:
                 f"Query cost is {requested}, which exceeds the single query max cost limit ({_MOST_POINTS})."
             )
             raise GraphQLError(message, "MAX_COST_EXCEEDED")
-        now = time.monotonic()
+        now = limit.clock()
         refill = (now - self._filled_at) * self.points_per_second
         self._points, self._filled_at = min(self.bucket_points, self._points + refill), now
         if self._points < requested:
