@@ -42,6 +42,10 @@ LONGEST_WAIT_SECONDS = 120.0
 _BACKOFF_SECONDS = 0.25
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 def _check_address(source: str, base_url: str) -> None:
     try:
         url = httpx.URL(base_url)
@@ -156,7 +160,7 @@ class Client:
 
     def now(self) -> datetime:
         """The time by the source's own clock, as its last answer told it; by ours before the first."""
-        return datetime.now(UTC) + self.clock_offset
+        return _now() + self.clock_offset
 
     def send(self, stream: Stream, ask: Ask) -> Answer:
         """Send one request; retry what may pass.
@@ -245,7 +249,7 @@ class Client:
         """Note the source's clock, and wait before the next request when it says that the budget is used up."""
         with contextlib.suppress(KeyError, ValueError):  # RFC 9110, 6.6.1: not every server has a clock
             told = email.utils.parsedate_to_datetime(headers["date"])
-            self.clock_offset = told.astimezone(UTC) - datetime.now(UTC)
+            self.clock_offset = told.astimezone(UTC) - _now()
         remaining, reset = headers.get("ratelimit-remaining"), headers.get("ratelimit-reset")
         if remaining == "0" and reset is not None and reset.isdigit():
             self._budget.pause(min(float(reset), LONGEST_WAIT_SECONDS))

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from connectors.pagination import NumberedPages
 _log = logging.getLogger(__name__)
 
 MAX_PAGES = 100_000
+MAX_REPEATS = 3  # pages in a row that bring the same rows
 # Fields by which services say in an answer 200 that something went wrong.
 _COMPLAINTS = ("error", "errors", "message", "detail", "fault", "exception")
 Progress = Callable[[str, str, int], None]  # source, stream, rows so far
@@ -122,7 +123,7 @@ def pull_stream(
     batch = landing.open_batch(source.name, stream)
     try:
         seen = _read_pages(source, stream, landing, client, batch, Bounds(since=start, until=until), progress)
-        after = _next_cursor(before, seen, start, batch.started_at)
+        after = _next_cursor(before, seen, start, _began(batch, client))
         changed = batch.commit(before, after, (start, until))
     except ConnectorError as error:
         batch.abandon()
@@ -197,9 +198,14 @@ def _read_pages(
                 pieces.append(piece.model_copy(update={"since": latest}))
     if stream.window_is_cursor:
         # What changed while we read may lie in a window that was read before.
-        began = batch.started_at + client.clock_offset
+        began = _began(batch, client)
         return began if bounds.until is None else min(began, bounds.until)
     return seen
+
+
+def _began(batch: Batch, client: Client) -> datetime:
+    """When a pull began: by the source's clock or by ours, whichever lags. A cursor ahead of either would skip changes."""
+    return batch.started_at + min(client.clock_offset, timedelta(0))
 
 
 def _halves(source: Source, stream: Stream, window: Bounds) -> list[Bounds]:
@@ -229,6 +235,8 @@ def _read_run(
     rows_read = 0
     ask = stream.pages.first(stream.ask(bounds))
     asked: set[str] = set()
+    before: list[Any] = []
+    repeats = 0
     for _ in range(MAX_PAGES):
         mark = record_hash(ask.model_dump())
         if mark in asked:
@@ -242,15 +250,21 @@ def _read_run(
         if numbered is not None and numbered.only_counts(ask, answer.body):
             ask = numbered.after(ask, answer.body, 0, answer.headers) or ask
             continue
-        digest = batch.archive(answer.content, f"{stream.method} {ask.path or stream.path}")
-        is_shaped = isinstance(answer.body, dict) or not stream.rows
-        rows = dig(answer.body, stream.rows) if is_shaped else None
-        if rows is None:
-            rows = _no_rows(source, stream, answer.body)
-        if not isinstance(rows, list):
-            raise ProtocolError(
-                f"{source.name}.{stream.name}: expected a list at {stream.rows!r} of the answer, got {type(rows).__name__}"
-            )
+        origin = f"{stream.method} {ask.path or stream.path}"
+        digest = batch.archive(answer.content, origin)
+        rows = _rows_in(source, stream, answer.body)
+        if rows and rows == before:
+            # A cache in between may have answered the request before this one; the source itself is asked again.
+            answer = client.send(stream, ask)
+            digest = batch.archive(answer.content, origin)
+            rows = _rows_in(source, stream, answer.body)
+            repeats = repeats + 1 if rows == before else 0
+            if repeats == MAX_REPEATS:
+                raise ProtocolError(
+                    f"{source.name}.{stream.name}: pages {len(asked) - repeats} to {len(asked)} bring the same rows; paging "
+                    "does not advance"
+                )
+        before = rows
         if stream.fan_out_field is not None:
             asked_by = {stream.fan_out_field: bounds.keys[0]}
             rows = [{**row, **asked_by} if isinstance(row, dict) else row for row in rows]
@@ -268,6 +282,18 @@ def _read_run(
             return seen, "cut"
         ask = following
     raise ProtocolError(f"{source.name}.{stream.name}: more than {MAX_PAGES} pages; paging does not end")
+
+
+def _rows_in(source: Source, stream: Stream, body: Any) -> list[Any]:
+    is_shaped = isinstance(body, dict) or not stream.rows
+    rows = dig(body, stream.rows) if is_shaped else None
+    if rows is None:
+        return _no_rows(source, stream, body)
+    if not isinstance(rows, list):
+        raise ProtocolError(
+            f"{source.name}.{stream.name}: expected a list at {stream.rows!r} of the answer, got {type(rows).__name__}"
+        )
+    return rows
 
 
 def _no_rows(source: Source, stream: Stream, body: Any) -> list[Any]:

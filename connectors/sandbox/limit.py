@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from starlette.responses import JSONResponse, Response
 
-
 clock = time.monotonic  # seconds; tests that do not want to wait put another one here
 
 

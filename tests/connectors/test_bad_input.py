@@ -274,13 +274,31 @@ def test_pages_that_never_end_are_noticed(
     circle = {"": "a", "a": "b", "b": "a"}
     desk.routes["/items"] = lambda query: kit.Reply({"items": [], "next": circle[query.get("page", "")]})
     assert "paging does not advance" in (pull_shop()["items"].error or "")
-    monkeypatch.setattr(extract, "MAX_PAGES", 20)
     count = iter(range(1000))
     desk.routes["/items"] = lambda query: kit.Reply({"items": [{"id": "i1"}], "next": str(next(count))})
-    assert "paging does not end" in (pull_shop()["items"].error or "")
+    assert "bring the same rows; paging does not advance" in (pull_shop()["items"].error or "")
     paged = with_stream(kit.SHOP, pages=OffsetPages(offset="params.offset", limit="params.limit", size=1))
     desk.routes["/items"] = kit.Reply({"items": [{"id": "i1"}]})
-    assert "paging does not end" in (pull_shop(source=paged)["items"].error or "")
+    assert "pages 1 to 4 bring the same rows" in (pull_shop(source=paged)["items"].error or "")
+    monkeypatch.setattr(extract, "MAX_PAGES", 20)
+    desk.routes["/items"] = lambda query: kit.Reply(
+        {"items": [{"id": str(next(count))}], "next": str(next(count))}
+    )
+    assert "paging does not end" in (pull_shop()["items"].error or "")
+
+
+def test_a_page_that_a_cache_answers_again_costs_no_row(
+    desk: Any, kit: SimpleNamespace, pull_shop: Pull, landing: Landing
+) -> None:
+    pages = [kit.Reply({"items": [{"id": name}], "next": name}) for name in ("a", "b")]
+    last = kit.Reply({"items": [{"id": "c"}]})
+    desk.routes["/items"] = [pages[0], pages[0], pages[1], last]
+    assert pull_shop()["items"].error is None
+    assert [row["item_id"] for row in landed(landing, "items")] == ["a", "b", "c"]
+    # A source that really sends a page twice is believed the second time.
+    again = kit.Reply({"items": [{"id": "a"}], "next": "z"})
+    desk.routes["/items"] = [pages[0], again, again, last]
+    assert pull_shop()["items"].error is None
 
 
 # Token endpoints
