@@ -21,6 +21,7 @@ from connectors.declare import RateLimit, Source, Stream
 from connectors.errors import (
     BrokenAnswerError,
     FatalError,
+    GoneError,
     ProtocolError,
     RefusedError,
     RetryableError,
@@ -281,7 +282,8 @@ class Client:
             raise ProtocolError(
                 f"{where}: redirected ({status}) to {headers.get('location', 'nowhere')}; set {prefix}URL to the final address"
             )
-        raise ProtocolError(f"{where}: the request was rejected ({status}). It said: {said}")
+        kind = GoneError if status in (404, 410) else ProtocolError
+        raise kind(f"{where}: the request was rejected ({status}). It said: {said}")
 
 
 def _origin(url: str) -> tuple[str, str, int | None] | None:

@@ -71,6 +71,14 @@ from connectors.pagination import (
     dig,
 )
 from connectors.table import read_table
+from connectors.webhook import (
+    DigestSignature,
+    EncryptedSignature,
+    Notice,
+    TimedSignature,
+    TokenSignature,
+    Webhook,
+)
 from connectors.x12 import TransactionSet, read_x12
 
 __all__ = [
@@ -92,8 +100,11 @@ __all__ = [
     "ClientCredentials",
     "ConnectorError",
     "ControlTotal",
+    "Count",
     "Country",
     "Currency",
+    "DigestSignature",
+    "EncryptedSignature",
     "Export",
     "FatalError",
     "Feed",
@@ -106,11 +117,13 @@ __all__ = [
     "KeysetPages",
     "Kind",
     "LinkHeader",
+    "Lookup",
     "MilliInstant",
     "MinorAmount",
     "MissingSecretError",
     "NextLink",
     "NoAuth",
+    "Notice",
     "NumberedPages",
     "OAuthRefresh",
     "OffsetPages",
@@ -127,11 +140,15 @@ __all__ = [
     "SinglePage",
     "Source",
     "Stream",
+    "Sweep",
     "ThrottledError",
+    "TimedSignature",
     "TokenPages",
+    "TokenSignature",
     "TransactionSet",
     "UnixInstant",
     "UtcInstant",
+    "Webhook",
     "ask_everything",
     "decode_json",
     "dig",
@@ -195,6 +212,62 @@ class ControlTotal(BaseModel):
     currency: str
 
 
+class Count(BaseModel):
+    """How a source says how many rows of a stream it holds in all.
+
+    Args:
+        ask: the request that counts.
+        read: names to follow to the number, from the outermost; a name may hold dots. Without names it is the answer.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    ask: Ask
+    read: tuple[str, ...] = ()
+
+
+class Lookup(BaseModel):
+    """How records of a stream are asked for by key.
+
+    Args:
+        ask: builds the request; `bounds.keys` are the keys wanted.
+        rows: dotted path of the record or the list of them in an answer; a null in a list is a record that is not there.
+        size: keys that one request may name.
+        key: dotted path of the key in a raw record: a key that was asked for and not answered is gone at the source. None
+            where the keys are another stream's, so that nothing follows from silence.
+        gone: dotted path of a flag in a raw record that is true where it was deleted.
+        path, method: as a stream's; the stream's own by default.
+    """
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+    ask: Callable[[Bounds], Ask]
+    rows: str = ""
+    size: int = 1
+    key: str | None = "id"
+    gone: str | None = None
+    path: str | None = None
+    method: str | None = None
+
+
+class Sweep(BaseModel):
+    """How the keys of everything a stream holds are listed, to find what was deleted.
+
+    Args:
+        ask: the request; as little as the source can be asked for beside the key.
+        rows: dotted path of the list.
+        pages: how the next page is asked for; by key or by token, since what an offset passes over would seem deleted.
+        key: dotted path of the key in a row.
+        path, method: as a stream's; the stream's own by default.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    ask: Ask
+    rows: str = ""
+    pages: Any = SinglePage()
+    key: str = "id"
+    path: str | None = None
+    method: str | None = None
+
+
 class Child(BaseModel):
     """A nested list that becomes a stream of its own.
 
@@ -240,6 +313,9 @@ class Stream(BaseModel):
         fan_out_field: where rows do not say which value they were asked by, the field that it is written into; one value
             is asked by at a time.
         control_totals: money sums kept with every batch.
+        count: asked around a pull, and compared with what is here; for streams that are read whole and without windows.
+        lookup: how single records are asked for, by the key of a notification; a stream that fans out is asked as always.
+        sweep: how all keys are listed.
         document: fields that name the document a row is part of, where a document arrives whole: its newest batch
             replaces all its rows.
         freshness: data older than this is stale.
@@ -267,6 +343,9 @@ class Stream(BaseModel):
     fan_out_changes: bool = False
     fan_out_field: str | None = None
     control_totals: tuple[ControlTotal, ...] = ()
+    count: Count | None = None
+    lookup: Lookup | None = None
+    sweep: Sweep | None = None
     document: tuple[str, ...] = ()
     freshness: timedelta = timedelta(days=1)
     description: str = ""
@@ -278,6 +357,8 @@ class Stream(BaseModel):
             named |= {total.amount, total.currency}
         for child in self.children:
             named |= set(child.parent.values())
+        if self.count is not None and (self.window or self.fan_out or self.first_by or self.document):
+            raise ValueError(f"stream {self.name}: what is pulled in parts has no count of its whole")
         if self.fan_out_field is not None and (self.fan_out is None or self.fan_out_size != 1):
             raise ValueError(f"stream {self.name}: fan_out_field needs a fan_out, one value at a time")
         missing = named - set(self.record.model_fields)
@@ -286,6 +367,13 @@ class Stream(BaseModel):
                 f"stream {self.name}: {sorted(missing)} are not fields of {self.record.__name__}"
             )
         return self
+
+    @property
+    def by_key(self) -> Lookup | None:
+        """How its records are asked for by key, if they can be."""
+        if self.lookup is None and self.fan_out is not None and self.fan_out_field is None:
+            return Lookup(ask=self.ask, rows=self.rows, size=self.fan_out_size, key=None)
+        return self.lookup
 
     @property
     def tables(self) -> dict[str, type[Record]]:
@@ -366,6 +454,7 @@ class Source(BaseModel):
         hosts: other hosts of the vendor that an answer may point to for a download.
         exports: for a source that reads files instead of answering requests, through column mappings.
         feeds: for one that reads files in forms of its own; it has one stream.
+        webhook: the notifications it sends.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -384,14 +473,32 @@ class Source(BaseModel):
     hosts: tuple[str, ...] = ()
     exports: tuple[Export, ...] = ()
     feeds: tuple[Feed, ...] = ()
+    webhook: Webhook | None = None
     documentation: str = ""
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Source:
-        names = [name for stream in self.streams for name in stream.tables]
+        names = [name for stream in self.landed for name in stream.tables]
         if len(names) != len(set(names)):
             raise ValueError(f"source {self.name}: two streams share a name")
+        for notice in self.webhook.notices if self.webhook is not None else ():
+            unknown = sorted(set(notice.streams) - {stream.name for stream in self.streams})
+            if unknown:
+                raise ValueError(f"source {self.name}: notice {notice.topic} names no stream {', '.join(unknown)}")
         return self
+
+    @property
+    def notices_deletions(self) -> bool:
+        """Whether it can be learnt that one of its records was deleted or merged away."""
+        notices = self.webhook.notices if self.webhook is not None else ()
+        return any(stream.sweep is not None for stream in self.streams) or any(
+            notice.is_deletion or notice.merged_into is not None for notice in notices
+        )
+
+    @property
+    def landed(self) -> tuple[Stream, ...]:
+        """Every stream that rows of it land in: those it hands out, and what is known to be gone."""
+        return (*self.streams, TOMBSTONES) if self.notices_deletions else self.streams
 
     @property
     def reads_files(self) -> bool:
@@ -401,7 +508,7 @@ class Source(BaseModel):
     @property
     def tables(self) -> dict[str, type[Record]]:
         """Every landing stream of the source, children included."""
-        return {name: record for stream in self.streams for name, record in stream.tables.items()}
+        return {name: record for stream in self.landed for name, record in stream.tables.items()}
 
     def stream(self, name: str) -> Stream:
         """Find a stream by its name or a child's name.
@@ -409,11 +516,34 @@ class Source(BaseModel):
         Raises:
             KeyError: there is none; the message lists what there is.
         """
-        for stream in self.streams:
+        for stream in self.landed:
             if name in stream.tables:
                 return stream
         raise KeyError(f"{self.name} has no stream {name!r}; it has {', '.join(self.tables)}")
 
+
+class Tombstone(Record):
+    """What is known of a record that its source no longer holds, or holds again; the newest word counts."""
+
+    stream: str = Field(min_length=1, description="whose record it is")
+    record_key: str = Field(min_length=1)
+    is_deleted: bool = Field(description="false: it came back")
+    merged_into_key: str | None = Field(None, description="key of the record that took its place")
+    evidence: str = Field(description="notification, lookup, sweep, delta or record: what said so")
+    noticed_at: Instant
+
+
+TOMBSTONES = Stream(
+    name="tombstones",
+    record=Tombstone,
+    key=("stream", "record_key"),
+    path="",
+    rows="tombstones",
+    cursor="noticed_at",
+    # Nothing says when the next record will be deleted.
+    freshness=timedelta(days=3650),
+    description="Records that the source deleted, merged away or took back, with what said so.",
+)
 
 META_FIELDS = (
     pa.field("_source", pa.string()),

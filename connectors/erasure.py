@@ -26,7 +26,7 @@ import sqlalchemy as sa
 import zstandard
 
 from connectors.declare import Source, Stream, dig
-from connectors.landing import ERASED_PAGES, FILES, QUARANTINE, Landing
+from connectors.landing import ERASED_PAGES, FILES, PAGES, QUARANTINE, Landing
 
 Key = tuple[str, ...]
 # Field names that tell of a person, in snake case; things have names, too.
@@ -149,8 +149,17 @@ def erase(
             _replace_file(file.path, changed)
     for page, (stream, indices) in sorted(touched_pages.items()):
         erased.pages[page] = _erase_page(landing, page, stream, indices, values, dry_run)
+    for page in _told_by(landing, erased.batches) - set(erased.pages):
+        erased.pages[page] = _put_page(landing, page, None, dry_run)
     erased.quarantined = _erase_quarantined(landing, values, own, dry_run)
     return erased
+
+
+def _told_by(landing: Landing, batches: Collection[str]) -> set[str]:
+    """Notifications that led to some batches. They go whole: what they tell stands in the rows that were pulled for them."""
+    query = sa.select(PAGES.c.batch_id, PAGES.c.page_sha256).where(PAGES.c.origin.startswith("POST /hooks/"))
+    with landing.transaction() as connection:
+        return {row.page_sha256 for row in connection.execute(query) if row.batch_id in batches}
 
 
 def _is_telling(value: str) -> bool:
@@ -192,7 +201,7 @@ def _files(landing: Landing, sources: Mapping[str, Source], only: Collection[str
     for row in rows:
         if row.source not in sources or (only is not None and row.batch_id not in only):
             continue
-        for stream in sources[row.source].streams:
+        for stream in sources[row.source].landed:
             if row.stream in stream.tables and (landing.root / row.path).exists():
                 found.append(_File(row.batch_id, row.source, row.stream, stream, landing.root / row.path))
     return found
@@ -298,7 +307,12 @@ def _erase_page(
     """Erase rows from an archived page; a page that is no JSON goes whole. Gives what lies there now."""
     path = landing.page_path(page)
     content = zstandard.ZstdDecompressor().decompress(path.read_bytes())
-    redacted = _redacted(content, stream, rows, values)
+    return _put_page(landing, page, _redacted(content, stream, rows, values), dry_run)
+
+
+def _put_page(landing: Landing, page: str, redacted: bytes | None, dry_run: bool) -> str | None:
+    """Leave what is left of a page in its place, and note it; gives its SHA-256, None where nothing is left."""
+    path = landing.page_path(page)
     now = None if redacted is None else hashlib.sha256(redacted).hexdigest()
     if not dry_run:
         with landing.transaction() as connection:

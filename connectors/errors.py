@@ -5,12 +5,16 @@ ConnectorError
 │   ├── MissingSecretError    a credential is not set
 │   ├── RefusedError          401, 403: the credential is wrong or lacks a permission
 │   ├── ProtocolError         the answer is not what the vendor documents
+│   │   └── GoneError             404, 410: no such record, or a token that has run out
 │   └── DeclarationError      our own declaration is wrong
 ├── RetryableError        the same request may succeed later
 │   ├── ThrottledError        429 or the vendor's own way to say it; carries the wait
 │   ├── UnreachableError      no connection, time-out, reset
 │   └── BrokenAnswerError     5xx, half a page, HTML where JSON is due
-└── SkippableError        one row or file: quarantine it and go on
+├── SkippableError        one row or file: quarantine it and go on
+└── NotificationError     a notification that nobody acts on
+    ├── ForgedError           unsigned, or signed by somebody else
+    └── StaleError            signed too long ago
 """
 
 from __future__ import annotations
@@ -40,6 +44,10 @@ class ProtocolError(FatalError):
     """The answer is not what the vendor documents, or paging does not advance."""
 
 
+class GoneError(ProtocolError):
+    """The source has no such record, page or token (404, 410)."""
+
+
 class DeclarationError(FatalError):
     """The declaration of a source or an export mapping is wrong."""
 
@@ -66,6 +74,18 @@ class BrokenAnswerError(RetryableError):
 
 class SkippableError(ConnectorError):
     """One row or one file cannot be used; it goes to quarantine and the rest goes on."""
+
+
+class NotificationError(ConnectorError):
+    """A notification is refused; nothing of it is kept."""
+
+
+class ForgedError(NotificationError):
+    """It does not bear the signature that the vendor would put on it."""
+
+
+class StaleError(NotificationError):
+    """It was signed longer ago than the vendor allows: delayed beyond use, or played back."""
 
 
 def kind_of(error: ConnectorError) -> ErrorKind:

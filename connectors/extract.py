@@ -22,8 +22,8 @@ from pydantic import TypeAdapter, ValidationError
 from connectors.client import Client
 from connectors.declare import Bounds, Child, Record, Source, Stream, dig
 from connectors.errors import ConnectorError, ErrorKind, FatalError, ProtocolError, kind_of
-from connectors.landing import Batch, Landing, Rejection, RowOrigin
-from connectors.pagination import NumberedPages
+from connectors.landing import Batch, ControlCount, Landing, Rejection, RowOrigin
+from connectors.pagination import NumberedPages, OffsetPages
 
 _log = logging.getLogger(__name__)
 
@@ -121,16 +121,35 @@ def pull_stream(
     if start is None and before is not None and not full and is_incremental:
         start = before - stream.lag
     batch = landing.open_batch(source.name, stream)
-    try:
-        seen = _read_pages(source, stream, landing, client, batch, Bounds(since=start, until=until), progress)
+
+    def read() -> int:
+        bounds = Bounds(since=start, until=until)
+        before_reading = _count(source, stream, client)
+        seen = _read_pages(source, stream, landing, client, batch, bounds, progress)
+        batch.told += _whole(source, stream, before_reading, _count(source, stream, client))
         after = _next_cursor(before, seen, start, _began(batch, client))
-        changed = batch.commit(before, after, (start, until))
+        return batch.commit(before, after, (start, until))
+
+    return attempt(batch, read, started)
+
+
+def attempt(batch: Batch, read: Callable[[], int], started: float) -> PullResult:
+    """Fill a batch and commit it; whatever goes wrong is in the result, and nothing of the batch is visible then.
+
+    Args:
+        batch: the open batch.
+        read: fills and commits it; gives how many rows are new or changed.
+        started: `time.perf_counter` when the pull began.
+    """
+    source, stream = batch.source, batch.stream.name
+    try:
+        changed = read()
     except ConnectorError as error:
         batch.abandon()
         _log.error("%s", error)
         return PullResult(
-            source.name,
-            stream.name,
+            source,
+            stream,
             seconds=time.perf_counter() - started,
             error=str(error),
             error_kind=kind_of(error),
@@ -139,12 +158,12 @@ def pull_stream(
     except Exception as error:
         # Not even what nobody foresaw may stop the other streams; the log has the whole trace.
         batch.abandon()
-        _log.exception("%s.%s: failed in a way nobody foresaw", source.name, stream.name)
+        _log.exception("%s.%s: failed in a way nobody foresaw", source, stream)
         return PullResult(
-            source.name,
-            stream.name,
+            source,
+            stream,
             seconds=time.perf_counter() - started,
-            error=f"{source.name}.{stream.name}: failed in a way nobody foresaw ({type(error).__name__}: {error}); "
+            error=f"{source}.{stream}: failed in a way nobody foresaw ({type(error).__name__}: {error}); "
             "nothing of it landed. Report it with the log.",
             error_kind="unknown",
             pages=len(batch.pages),
@@ -171,6 +190,35 @@ def committed(batch: Batch, changed: int, started: float) -> PullResult:
     )
 
 
+def _count(source: Source, stream: Stream, client: Client) -> int | str | None:
+    """How many rows the source says the stream has; a sentence where it would not say, None where it has no count.
+
+    A source that hands out its rows and refuses to count them is no reason to leave them there.
+    """
+    if stream.count is None:
+        return None
+    try:
+        found = client.send(stream, stream.count.ask).body
+    except ConnectorError as error:
+        return str(error)
+    for name in stream.count.read:
+        found = found.get(name) if isinstance(found, dict) else None
+    if isinstance(found, bool) or not isinstance(found, int | str) or not str(found).isdigit():
+        return f"{source.name}.{stream.name}: asked to count, the source said {str(found)[:80]!r}"
+    return int(found)
+
+
+def _whole(
+    source: Source, stream: Stream, before: int | str | None, after: int | str | None
+) -> list[ControlCount]:
+    if before is None or after is None:
+        return []
+    if isinstance(before, int) and isinstance(after, int):
+        return [ControlCount(source.name, stream.name, "stream", min(before, after), max(before, after))]
+    complaint = before if isinstance(before, str) else str(after)
+    return [ControlCount(source.name, stream.name, "stream", complaint=complaint)]
+
+
 def _read_pages(
     source: Source,
     stream: Stream,
@@ -181,12 +229,21 @@ def _read_pages(
     progress: Progress | None,
 ) -> datetime | None:
     seen: datetime | None = None
+    told = received = 0
     for run in _runs(source, stream, landing, bounds, client):
-        pieces = [run]
+        pieces, again = [run], False
         while pieces:
             piece = pieces.pop()
-            latest, ending = _read_run(source, stream, client, batch, piece, progress)
+            latest, ending, counted = _read_run(source, stream, client, batch, piece, progress)
             seen = max(filter(None, (seen, latest)), default=None)
+            if counted is not None and counted[0] > counted[1] and not again:
+                pieces, again = [*pieces, piece], True  # a row may have left the window meanwhile
+                continue
+            again = False
+            if counted is not None:
+                told, received = told + counted[0], received + min(counted)
+                if counted[0] > counted[1]:
+                    batch.told.append(_asked("window", source, stream, piece, *counted))
             if ending == "overflow":
                 pieces += reversed(_halves(source, stream, piece))
             elif ending == "cut":
@@ -196,11 +253,21 @@ def _read_pages(
                         f"{latest}; the source will not hand out the rest"
                     )
                 pieces.append(piece.model_copy(update={"since": latest}))
+    if isinstance(stream.pages, NumberedPages | OffsetPages) and (told or received):
+        batch.told.append(_asked("pull", source, stream, bounds, told, received))
     if stream.window_is_cursor:
         # What changed while we read may lie in a window that was read before.
         began = _began(batch, client)
         return began if bounds.until is None else min(began, bounds.until)
     return seen
+
+
+def _asked(
+    scope: Literal["pull", "window"], source: Source, stream: Stream, bounds: Bounds, told: int, received: int
+) -> ControlCount:
+    return ControlCount(
+        source.name, stream.name, scope, told, told, received, since=bounds.since, until=bounds.until
+    )
 
 
 def _began(batch: Batch, client: Client) -> datetime:
@@ -224,13 +291,16 @@ def _halves(source: Source, stream: Stream, window: Bounds) -> list[Bounds]:
 
 def _read_run(
     source: Source, stream: Stream, client: Client, batch: Batch, bounds: Bounds, progress: Progress | None
-) -> tuple[datetime | None, Literal["end", "cut", "overflow"]]:
-    """Read page after page; return the latest cursor and how it ended.
+) -> tuple[datetime | None, Literal["end", "cut", "overflow"], tuple[int, int] | None]:
+    """Read page after page; return the latest cursor, how it ended, and rows (told, received) where the source tells.
 
     "cut": after some pages the source's ceiling was reached. "overflow": the source said beforehand that there is more
-    than it hands out, and nothing was read.
+    than it hands out, and nothing was read. Received are distinct rows.
     """
     numbered = stream.pages if isinstance(stream.pages, NumberedPages) else None
+    telling = stream.pages if isinstance(stream.pages, NumberedPages | OffsetPages) else None
+    told: int | None = None
+    distinct: set[str] = set()
     seen: datetime | None = None
     rows_read = 0
     ask = stream.pages.first(stream.ask(bounds))
@@ -246,7 +316,9 @@ def _read_run(
         asked.add(mark)
         answer = client.send(stream, ask)
         if numbered is not None and numbered.overflows(answer.body):
-            return seen, "overflow"
+            return seen, "overflow", None
+        if telling is not None and len(asked) == 1:
+            told = telling.told(answer.body)
         if numbered is not None and numbered.only_counts(ask, answer.body):
             ask = numbered.after(ask, answer.body, 0, answer.headers) or ask
             continue
@@ -271,15 +343,17 @@ def _read_run(
         batch.count(stream.name, len(rows))
         has_nul = b"\\u0000" in answer.content or b"\x00" in answer.content
         latest = land_rows(batch, stream, rows, digest, has_nul=has_nul)
+        if told is not None:
+            distinct.update(map(record_hash, rows))
         seen = max(filter(None, (seen, latest)), default=None)
         rows_read += len(rows)
         if progress is not None:
             progress(source.name, stream.name, rows_read)
         following = stream.pages.after(ask, answer.body, len(rows), answer.headers)
         if following is None:
-            return seen, "end"
+            return seen, "end", None if told is None else (told, len(distinct))
         if numbered is None and stream.pages.ceiling is not None and rows_read >= stream.pages.ceiling:
-            return seen, "cut"
+            return seen, "cut", None
         ask = following
     raise ProtocolError(f"{source.name}.{stream.name}: more than {MAX_PAGES} pages; paging does not end")
 

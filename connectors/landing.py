@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
@@ -121,6 +121,9 @@ REPEATS = sa.Table(
 )
 
 
+# Batches of records asked for one by one: they say nothing about how far a stream was read.
+KEYED = sa.Table("keyed_batches", _metadata, sa.Column("batch_id", sa.Text, primary_key=True))
+
 # Pages from which a person was erased, and what lies there since; null: all of it went.
 ERASED_PAGES = sa.Table(
     "erased_pages",
@@ -129,6 +132,47 @@ ERASED_PAGES = sa.Table(
     sa.Column("now_sha256", sa.Text),
     sa.Column("erased_at", sa.Text, nullable=False),
 )
+
+# What a source says how many rows it has, beside what came: of a whole stream, or of a window it was asked for.
+CONTROL_COUNTS = sa.Table(
+    "control_counts",
+    _metadata,
+    sa.Column("batch_id", sa.Text, primary_key=True),
+    sa.Column("count_index", sa.Integer, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("stream", sa.Text, nullable=False),
+    sa.Column("scope", sa.Text, nullable=False),  # stream, pull, window
+    sa.Column("window_since", sa.Text),
+    sa.Column("window_until", sa.Text),
+    sa.Column("least", sa.BigInteger),  # null: it did not say
+    sa.Column("most", sa.BigInteger),
+    sa.Column("received", sa.BigInteger),  # of a window
+    sa.Column("complaint", sa.Text),
+)
+
+
+@dataclass(frozen=True)
+class ControlCount:
+    """How many rows a source says it has, beside what came.
+
+    Attributes:
+        scope: `stream`, all there is; `pull`, what one pull asked for, window by window; `window`, one of which less came
+            than was told.
+        since, until: what was asked for; of a stream, None.
+        least, most: told, before and after the pull for a stream; None where the source did not say, see `complaint`.
+        received: distinct rows that came.
+    """
+
+    source: str
+    stream: str
+    scope: Literal["stream", "pull", "window"]
+    least: int | None = None
+    most: int | None = None
+    received: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    complaint: str | None = None
+    batch_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -380,6 +424,45 @@ class Landing:
                         sums[place] = sums.get(place, Decimal(0)) + Decimal(amount)
         return sums
 
+    def control_counts(self) -> list[ControlCount]:
+        """What sources said how many rows they have, oldest first."""
+        query = (
+            sa.select(CONTROL_COUNTS)
+            .join(BATCHES, BATCHES.c.batch_id == CONTROL_COUNTS.c.batch_id)
+            .order_by(BATCHES.c.committed_at, CONTROL_COUNTS.c.batch_id, CONTROL_COUNTS.c.count_index)
+        )
+        with self._engine.connect() as connection:
+            return [
+                ControlCount(
+                    row.source,
+                    row.stream,
+                    row.scope,
+                    row.least,
+                    row.most,
+                    row.received,
+                    datetime.fromisoformat(row.window_since) if row.window_since else None,
+                    datetime.fromisoformat(row.window_until) if row.window_until else None,
+                    row.complaint,
+                    row.batch_id,
+                )
+                for row in connection.execute(query)
+            ]
+
+    def whole_streams(self) -> set[tuple[str, str]]:
+        """Streams, by source and name, that were pulled from their beginning, and of which no batch waits for gate 1."""
+        asked = sa.select(BATCHES.c.source, BATCHES.c.stream)
+        begun = asked.where(
+            BATCHES.c.window_since.is_(None),
+            BATCHES.c.window_until.is_(None),
+            BATCHES.c.page_count > 0,
+            BATCHES.c.batch_id.not_in(sa.select(KEYED.c.batch_id)),
+        )
+        waiting = asked.where(BATCHES.c.gate.in_(("pending", "held")))
+        with self._engine.connect() as connection:
+            return {(row[0], row[1]) for row in connection.execute(begun)} - {
+                (row[0], row[1]) for row in connection.execute(waiting)
+            }
+
     def values(self, source: str, stream: str, column: str, unseen_by: str | None = None) -> list[str]:
         """Distinct values of one landed column, sorted; for streams that fan out over another.
 
@@ -388,7 +471,10 @@ class Landing:
             unseen_by: a stream; only what landed since its last batch began is read then.
         """
         batches = self.batches(source=source)
-        seen = max((batch.started_at for batch in batches if batch.stream == unseen_by), default="")
+        with self._engine.connect() as connection:
+            keyed: set[str] = set(connection.scalars(sa.select(KEYED.c.batch_id)))
+        reads = [batch for batch in batches if batch.stream == unseen_by and batch.batch_id not in keyed]
+        seen = max((batch.started_at for batch in reads), default="")
         files = [
             str(batch.files[stream])
             for batch in batches
@@ -516,6 +602,7 @@ class Batch:
         self.landed = dict.fromkeys(stream.tables, 0)
         self.pages: list[tuple[str, int, str]] = []
         self.rejections: list[Rejection] = []
+        self.told: list[ControlCount] = []
         self._landing = landing
         self._schemas = stream_schemas(stream)
         self._buffers: dict[str, list[pa.RecordBatch]] = {name: [] for name in stream.tables}
@@ -633,6 +720,7 @@ class Batch:
         cursor_after: datetime | None = None,
         window: tuple[datetime | None, datetime | None] = (None, None),
         replayed: tuple[str, Sequence[int]] | None = None,
+        is_keyed: bool = False,
     ) -> int:
         """Make the batch visible and move the cursor, in one transaction; return how many rows are new or changed.
 
@@ -640,6 +728,7 @@ class Batch:
             cursor_before, cursor_after: aware UTC; the cursor is only written when `cursor_after` is given.
             window: the bounds that were asked for.
             replayed: stream and quarantine ids this batch answers; those rows were counted as pulled before.
+            is_keyed: its records were asked for one by one.
 
         Raises:
             FatalError: another replay landed the rows meanwhile; nothing of this batch is visible.
@@ -696,6 +785,8 @@ class Batch:
                     for name in self.stream.tables
                 ],
             )
+            if is_keyed:
+                connection.execute(sa.insert(KEYED).values(batch_id=self.batch_id))
             if self.pages:
                 connection.execute(
                     sa.insert(PAGES),
@@ -708,6 +799,26 @@ class Batch:
                             "origin": origin,
                         }
                         for index, (digest, size, origin) in enumerate(self.pages)
+                    ],
+                )
+            if self.told:
+                connection.execute(
+                    sa.insert(CONTROL_COUNTS),
+                    [
+                        {
+                            "batch_id": self.batch_id,
+                            "count_index": index,
+                            "source": self.source,
+                            "stream": self.stream.name,
+                            "scope": item.scope,
+                            "window_since": _text(item.since),
+                            "window_until": _text(item.until),
+                            "least": item.least,
+                            "most": item.most,
+                            "received": item.received,
+                            "complaint": item.complaint,
+                        }
+                        for index, item in enumerate(self.told)
                     ],
                 )
             _insert_rejections(

@@ -25,6 +25,17 @@ class Ask(BaseModel):
     headers: dict[str, str] = Field(default_factory=dict)
     path: str | None = None  # overrides the stream's path
 
+    def at(self, place: str) -> Any:
+        """Value at a dotted place, as `put` takes it; None where there is none."""
+        area, *steps = place.split(".")
+        node: Any = self.params if area == "params" else self.json_body
+        for step in steps:
+            if isinstance(node, list):
+                node = node[int(step)] if step.isdigit() and int(step) < len(node) else None
+            else:
+                node = node.get(step) if isinstance(node, dict) else None
+        return node
+
     def put(self, place: str, value: Any) -> Ask:
         """Return a copy with `value` at a dotted place (`params.x`, `json.a.b`, `json.params.2`); None removes it."""
         area, *steps = place.split(".")
@@ -139,6 +150,7 @@ class OffsetPages(BaseModel):
         offset, limit: dotted places of the two in the request.
         size: items per page.
         total: dotted path of the count of all items in the answer, where a page may be short, or a row is not an item.
+        counts_rows: whether each item is one row, so that rows that do not come are noticed.
         overlap: items of a page that the next one repeats: so many may leave the pages already read, and hide none.
         ceiling: rows after which the source refuses to page on.
     """
@@ -148,6 +160,7 @@ class OffsetPages(BaseModel):
     limit: str
     size: int
     total: str | None = None
+    counts_rows: bool = False
     overlap: int = 0
     ceiling: int | None = None
 
@@ -161,13 +174,13 @@ class OffsetPages(BaseModel):
         node: Any = ask.params if area == "params" else ask.json_body
         for step in steps:
             node = node[int(step)] if isinstance(node, list) else node[step]
-        if self.total is not None:
-            total = dig(body, self.total)
-            if not isinstance(total, int | str) or not str(total).isdigit():
-                raise ProtocolError(f"the answer has no count of all items at {self.total!r}, but {total!r}")
-            if int(node) + self.size >= int(total):
-                return None
+        if self.total is not None and int(node) + self.size >= _counted(body, self.total):
+            return None
         return ask.put(self.offset, int(node) + self.size - self.overlap)
+
+    def told(self, body: Any) -> int | None:
+        """How many rows the source has for the request; None where it does not say."""
+        return _counted(body, self.total) if self.total is not None and self.counts_rows else None
 
 
 # A target may hold commas and semicolons; they part links only outside the angle brackets.
@@ -315,14 +328,21 @@ class NumberedPages(BaseModel):
             return None
         return ask.put(self.page, number + 1)
 
+    def told(self, body: Any) -> int | None:
+        """How many rows the source has for the request; None where it does not say."""
+        return _counted(body, self.total) if self.total is not None else None
+
     def _count(self, body: Any) -> int:
-        counted = dig(body, self.total or "")
-        try:
-            return int(counted)
-        except (TypeError, ValueError):
-            raise ProtocolError(
-                f"the answer does not say at {self.total!r} how many rows there are"
-            ) from None
+        return _counted(body, self.total or "")
+
+
+def _counted(body: Any, path: str) -> int:
+    counted = dig(body, path)
+    if isinstance(counted, bool) or not isinstance(counted, int | str) or not str(counted).isdigit():
+        raise ProtocolError(
+            f"the answer does not say at {path!r} how many rows there are, but {str(counted)[:80]!r}"
+        )
+    return int(counted)
 
 
 def _value_at(ask: Ask, place: str) -> Any:

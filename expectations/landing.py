@@ -194,7 +194,7 @@ def _judge(
     context: GateContext,
 ) -> GateResult:
     source = sources.get(batch.source)
-    if source is None or all(batch.stream not in stream.tables for stream in source.streams):
+    if source is None or all(batch.stream not in stream.tables for stream in source.landed):
         reason = f"{batch.source}.{batch.stream} is not declared any more: declare it again, then check the held batch again"
         return GateResult(
             "landing", batch.batch_id, f"{batch.source}.{batch.stream}", passed=False, reasons=(reason,)

@@ -29,9 +29,12 @@ from connectors.declare import (
     ConnectorError,
     ControlTotal,
     Currency,
+    DigestSignature,
     Field,
     Gtin,
     Kind,
+    Lookup,
+    Notice,
     NumberedPages,
     Outgoing,
     ProtocolError,
@@ -44,6 +47,7 @@ from connectors.declare import (
     Stream,
     ThrottledError,
     UnixInstant,
+    Webhook,
     decode_json,
     dig,
     pair_text,
@@ -53,7 +57,7 @@ Seconds = Annotated[UnixInstant | None, BLANK_IS_NULL]
 Text = Annotated[str | None, BLANK_IS_NULL]
 
 # Lists as Douyin nests them; what is asked for by its id counts as a list of one.
-_ROWS = ("shop_order_list", "items", "data", "process_info.after_sale_info")
+_ROWS = ("shop_order_list", "shop_order_detail", "items", "data", "process_info.after_sale_info")
 _REFUSED_SUBS = ("isv.signature", "isv.app-", "isv.access-token", "isv.authorization", "dop.a")
 
 
@@ -185,6 +189,10 @@ def _ask_orders(bounds: Bounds) -> Ask:
     return Ask(json_body={**window, "order_by": "update_time", "order_asc": False})
 
 
+def _ask_one_order(bounds: Bounds) -> Ask:
+    return Ask(json_body={"shop_order_id": bounds.keys[0]})
+
+
 def _ask_after_sales(bounds: Bounds) -> Ask:
     window = {"update_start_time": _seconds(bounds.since), "update_end_time": _seconds(bounds.until)}
     return Ask(json_body={**window, "order_by": ["update_time desc"]})
@@ -270,6 +278,36 @@ def _pages(ceiling: int) -> NumberedPages:
     )
 
 
+def decode_messages(content: bytes) -> Any:
+    """Decode pushed messages: a list, each with its content as JSON text."""
+    found = decode_json(content)
+    if not isinstance(found, list):
+        raise ValueError("pushed messages are a list")
+    for message in found:
+        if isinstance(message, dict) and isinstance(message.get("data"), str):
+            message["data"] = decode_json(message["data"].encode() or b"null")
+    return found
+
+
+WEBHOOK = Webhook(
+    signature=DigestSignature(
+        header="event-sign",
+        key=None,
+        parts=("secret:APP_KEY", "body", "secret:APP_SECRET"),
+        digest="md5",
+        encoding="hex",
+    ),
+    topic="tag",
+    notices=(
+        Notice(topic="1??", streams=("orders",), key="data.p_id"),
+        Notice(topic="2??", streams=("after_sales", "after_sale_details")),
+        Notice(topic="4??", streams=("products", "product_details")),
+    ),
+    decode=decode_messages,
+    reply='{"code":0,"msg":"success"}',
+    documentation="https://op.jinritemai.com/docs/guide-docs/153/99",
+)
+
 SOURCE = Source(
     name="douyin",
     title="Douyin",
@@ -281,6 +319,7 @@ SOURCE = Source(
     decode=decode,
     fault=fault,
     documentation="https://op.jinritemai.com/docs",
+    webhook=WEBHOOK,
     streams=(
         Stream(
             name="orders",
@@ -292,6 +331,7 @@ SOURCE = Source(
             rows="rows",
             # 50 pages of 100.
             pages=_pages(5_000),
+            lookup=Lookup(ask=_ask_one_order, rows="rows", key="order_id", path="/order/orderDetail"),
             cursor="updated_at",
             window=timedelta(days=30),
             window_is_cursor=True,

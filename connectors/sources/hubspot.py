@@ -22,16 +22,22 @@ from connectors.declare import (
     Ask,
     Bearer,
     Bounds,
+    Count,
     Country,
+    DigestSignature,
     Field,
     Instant,
     Kind,
+    Lookup,
+    Notice,
     Phone,
     RateLimit,
     Record,
     Source,
     Stream,
+    Sweep,
     TokenPages,
+    Webhook,
 )
 
 PAGE_SIZE = 200
@@ -168,6 +174,52 @@ def _search(record: type[Record], modified: str) -> Callable[[Bounds], Ask]:
     return ask
 
 
+def _count(record: type[Record]) -> Count:
+    return Count(
+        ask=_search(record, "")(Bounds()).put("json.sorts", []).put("json.limit", 1), read=("total",)
+    )
+
+
+def _by_id(record: type[Record], kind: str) -> Lookup:
+    """Objects by their ids; what is archived is not in the answer."""
+    properties = _properties(record)
+
+    def ask(bounds: Bounds) -> Ask:
+        return Ask(json_body={"properties": properties, "inputs": [{"id": key} for key in bounds.keys]})
+
+    return Lookup(ask=ask, rows="results", size=100, path=f"/crm/v3/objects/{kind}/batch/read")
+
+
+def _sweep(kind: str) -> Sweep:
+    return Sweep(
+        ask=Ask(params={"limit": 100, "properties": "hs_object_id"}),
+        rows="results",
+        pages=TokenPages(read="paging.next.after", write="params.after"),
+        path=f"/crm/v3/objects/{kind}",
+        method="GET",
+    )
+
+
+def _told(topic: str, stream: str) -> tuple[Notice, ...]:
+    return (
+        Notice(topic=f"{topic}.merge", streams=(stream,), key="mergedObjectIds", merged_into="newObjectId"),
+        Notice(topic=f"{topic}.deletion", streams=(stream,), key="objectId", is_deletion=True),
+        Notice(topic=f"{topic}.privacyDeletion", streams=(stream,), key="objectId", is_deletion=True),
+        Notice(topic=f"{topic}.*", streams=(stream,), key="objectId"),
+    )
+
+
+WEBHOOK = Webhook(
+    signature=DigestSignature(
+        header="x-hubspot-signature-v3",
+        parts=("method", "address:decoded", "body", "header:x-hubspot-request-timestamp"),
+        sent_at="x-hubspot-request-timestamp",
+    ),
+    topic="subscriptionType",
+    notices=(*_told("contact", "contacts"), *_told("company", "companies")),
+    documentation="https://developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation",
+)
+
 _PAGES = TokenPages(read="paging.next.after", write="json.after", ceiling=SEARCH_CEILING)
 
 SOURCE = Source(
@@ -181,6 +233,7 @@ SOURCE = Source(
     # appear on them.
     limit=RateLimit(requests=5, seconds=1.0),
     documentation="https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/guide",
+    webhook=WEBHOOK,
     streams=(
         Stream(
             name="contacts",
@@ -192,6 +245,9 @@ SOURCE = Source(
             rows="results",
             pages=_PAGES,
             cursor="modified_at",
+            count=_count(Contact),
+            lookup=_by_id(Contact, "contacts"),
+            sweep=_sweep("contacts"),
             description="People, with consent, loyalty and preferences.",
         ),
         Stream(
@@ -204,6 +260,9 @@ SOURCE = Source(
             rows="results",
             pages=_PAGES,
             cursor="modified_at",
+            count=_count(Company),
+            lookup=_by_id(Company, "companies"),
+            sweep=_sweep("companies"),
             description="Business customers.",
         ),
     ),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import model_validator
 
@@ -21,6 +22,7 @@ from connectors.declare import (
     Bounds,
     Child,
     ControlTotal,
+    Count,
     Country,
     Currency,
     Field,
@@ -29,11 +31,15 @@ from connectors.declare import (
     HeaderToken,
     Instant,
     Kind,
+    Lookup,
+    Notice,
     OffsetPages,
     Phone,
     Record,
     Source,
     Stream,
+    TokenSignature,
+    Webhook,
 )
 
 PAGE_SIZE = 200
@@ -179,7 +185,24 @@ def _created_since(bounds: Bounds) -> Ask:
     return Ask(params=params)
 
 
+_COUNT = Count(ask=Ask(params={"limit": 1}), read=("count",))
 _PAGES = OffsetPages(offset="params.offset", limit="params.limit", size=PAGE_SIZE)
+
+
+def _by_id(kind: str) -> Lookup:
+    return Lookup(ask=lambda bounds: Ask(path=f"/v1/{kind}/{quote(bounds.keys[0], safe='')}"))
+
+
+# karrio signs nothing: it sends the secret of the webhook along, in a header that is called otherwise.
+WEBHOOK = Webhook(
+    signature=TokenSignature(header="x-event-id"),
+    topic="event",
+    notices=(
+        Notice(topic="shipment_*", streams=("shipments",), key="data.id"),
+        Notice(topic="tracker_*", streams=("trackers",), key="data.id"),
+    ),
+    documentation="karrio.server.events.task_definitions.base.webhook of karrio-server-events 2026.1",
+)
 
 SOURCE = Source(
     name="karrio",
@@ -189,6 +212,7 @@ SOURCE = Source(
     # No base URL: karrio is run by the company itself; ORDERHUB_KARRIO_URL says where.
     auth=HeaderToken(prefix="Token "),
     documentation="https://docs.karrio.io/reference/api",
+    webhook=WEBHOOK,
     streams=(
         Stream(
             name="shipments",
@@ -200,6 +224,8 @@ SOURCE = Source(
             pages=_PAGES,
             cursor="created_at",
             lag=OPEN_WINDOW,
+            lookup=_by_id("shipments"),
+            count=_COUNT,
             children=(
                 Child(
                     name="parcels",
@@ -222,6 +248,8 @@ SOURCE = Source(
             pages=_PAGES,
             cursor="last_event_at",
             lag=OPEN_WINDOW,
+            lookup=_by_id("trackers"),
+            count=_COUNT,
             children=(
                 Child(
                     name="tracker_events",

@@ -41,12 +41,15 @@ from connectors.declare import (
     ConnectorError,
     Country,
     Currency,
+    DigestSignature,
     FloatAmount,
     FloatQuantity,
     Instant,
     Kind,
+    Lookup,
     MilliInstant,
     MissingSecretError,
+    Notice,
     NumberedPages,
     OffsetPages,
     Phone,
@@ -59,6 +62,7 @@ from connectors.declare import (
     Stream,
     ThrottledError,
     UnixInstant,
+    Webhook,
     decode_json,
     pair_text,
 )
@@ -303,6 +307,10 @@ def _ask_orders(bounds: Bounds) -> Ask:
     return Ask(params=params)
 
 
+def _ask_order(bounds: Bounds) -> Ask:
+    return Ask(params={"order_id": bounds.keys[0]})
+
+
 def _ask_items(bounds: Bounds) -> Ask:
     return Ask(params={"order_ids": f"[{','.join(bounds.keys)}]"})
 
@@ -352,9 +360,27 @@ def _by_offset(total: str, size: int) -> OffsetPages:
         size=size,
         overlap=size // 5,
         total=total,
+        counts_rows=True,
         ceiling=_LIST_CEILING,
     )
 
+
+WEBHOOK = Webhook(
+    signature=DigestSignature(
+        header="authorization", key="APP_SECRET", parts=("secret:APP_KEY", "body"), encoding="hex"
+    ),
+    topic="message_type",
+    notices=(
+        Notice(
+            topic="*",
+            when="data.reverse_order_id",
+            streams=("orders", "order_items"),
+            key="data.trade_order_id",
+        ),
+        Notice(topic="0", streams=("orders", "order_items"), key="data.trade_order_id"),
+    ),
+    documentation="https://open.lazada.com/apps/doc/doc?nodeId=29526&docId=120168",
+)
 
 SOURCE = Source(
     name="lazada",
@@ -366,6 +392,7 @@ SOURCE = Source(
     fault=fault,
     limit=RateLimit(requests=10, seconds=1.0),
     documentation="https://open.lazada.com/apps/doc/api",
+    webhook=WEBHOOK,
     streams=(
         Stream(
             name="products",
@@ -386,6 +413,7 @@ SOURCE = Source(
             path="/orders/get",
             ask=_ask_orders,
             rows="data.orders",
+            lookup=Lookup(ask=_ask_order, rows="data", key="order_id", path="/order/get"),
             pages=_by_offset("data.countTotal", 100),
             cursor="updated_at",
             description="Orders, by change time.",

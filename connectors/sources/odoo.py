@@ -24,6 +24,7 @@ from connectors.declare import (
     AliasPath,
     Ask,
     Bounds,
+    Count,
     Country,
     Currency,
     Field,
@@ -352,6 +353,11 @@ def _search_read(record: type[OdooRecord]) -> Callable[[Bounds], Ask]:
     return ask
 
 
+def _count(record: type[OdooRecord]) -> Ask:
+    body = {"domain": [["id", ">", 0]], "context": {"active_test": False}}
+    return Ask(path=f"/json/2/{record.model}/search_count", json_body=body)
+
+
 def _stream(name: str, record: type[OdooRecord], description: str) -> Stream:
     return Stream(
         name=name,
@@ -362,6 +368,7 @@ def _stream(name: str, record: type[OdooRecord], description: str) -> Stream:
         ask=_search_read(record),
         pages=KeysetPages(write="json.domain.0.2", read="id", size=PAGE_SIZE),
         cursor="modified_at",
+        count=Count(ask=_count(record)),
         description=description,
     )
 

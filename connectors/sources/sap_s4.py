@@ -34,6 +34,7 @@ from connectors.declare import (
     ClientCredentials,
     ConnectorError,
     ControlTotal,
+    Count,
     Country,
     Currency,
     FatalError,
@@ -363,6 +364,9 @@ def _v4(root: str, entity: str, name: str, record: type[Record], key: str, descr
         rows="value",
         pages=NextLink(base=root),
         cursor=cursor,
+        count=Count(
+            ask=Ask(params={"$count": "true", "$top": "0"}, headers=_HEADERS), read=("@odata.count",)
+        ),
         children=children,
         control_totals=totals,
         description=description,
@@ -397,6 +401,9 @@ SOURCE = Source(
             rows="d.results",
             pages=NextLink(read=("d", "__next"), base=_PARTNER),
             cursor="touched_on",
+            count=Count(
+                ask=Ask(params={"$format": "json", "$inlinecount": "allpages", "$top": "0"}), read=("d", "__count")
+            ),
             children=(
                 Child(name="partner_addresses", path="to_BusinessPartnerAddress.results", record=PartnerAddress,
                       parent={"partner": "partner"}),

@@ -28,22 +28,28 @@ from connectors.declare import (
     Child,
     ConnectorError,
     ControlTotal,
+    Count,
     Country,
     Currency,
+    DigestSignature,
     FatalError,
     Field,
     Gtin,
     HeaderToken,
     Instant,
     Kind,
+    Lookup,
+    Notice,
     Phone,
     Quantity,
     Record,
     RefusedError,
     Source,
     Stream,
+    Sweep,
     ThrottledError,
     TokenPages,
+    Webhook,
     decode_json,
     dig,
 )
@@ -306,11 +312,7 @@ class InventoryLevel(Record):
 
 _MONEY = "{ presentmentMoney { amount currencyCode } }"
 
-ORDERS = f"""
-query Orders($query: String, $after: String) {{
-  orders(first: 3, after: $after, query: $query, sortKey: UPDATED_AT) {{
-    pageInfo {{ hasNextPage endCursor }}
-    nodes {{
+_ORDER = f"""
       id name test sourceName poNumber displayFinancialStatus displayFulfillmentStatus email phone tags
       presentmentCurrencyCode createdAt processedAt updatedAt cancelledAt closedAt
       customer {{ id }}
@@ -338,39 +340,49 @@ query Orders($query: String, $after: String) {{
         location {{ id }}
         trackingInfo {{ company number }}
       }}
+"""
+
+ORDERS = f"""
+query Orders($query: String, $after: String) {{
+  orders(first: 3, after: $after, query: $query, sortKey: UPDATED_AT) {{
+    pageInfo {{ hasNextPage endCursor }}
+    nodes {{
+      {_ORDER}
     }}
   }}
 }}
 """
 
-CUSTOMERS = """
-query Customers($query: String, $after: String) {
-  customers(first: 150, after: $after, query: $query, sortKey: UPDATED_AT) {
-    pageInfo { hasNextPage endCursor }
-    nodes {
+_CUSTOMER = """
       id firstName lastName locale tags createdAt updatedAt
       defaultEmailAddress { emailAddress marketingState }
       defaultPhoneNumber { phoneNumber }
       defaultAddress { company address1 city province zip countryCodeV2 }
-    }
-  }
-}
 """
 
-PRODUCTS = """
-query Products($query: String, $after: String) {
-  products(first: 250, after: $after, query: $query, sortKey: UPDATED_AT) {
-    pageInfo { hasNextPage endCursor }
-    nodes { id title vendor productType status tags updatedAt }
-  }
-}
+CUSTOMERS = f"""
+query Customers($query: String, $after: String) {{
+  customers(first: 150, after: $after, query: $query, sortKey: UPDATED_AT) {{
+    pageInfo {{ hasNextPage endCursor }}
+    nodes {{
+      {_CUSTOMER}
+    }}
+  }}
+}}
 """
 
-VARIANTS = """
-query Variants($query: String, $after: String) {
-  productVariants(first: 100, after: $after, query: $query) {
-    pageInfo { hasNextPage endCursor }
-    nodes {
+_PRODUCT = "id title vendor productType status tags updatedAt"
+
+PRODUCTS = f"""
+query Products($query: String, $after: String) {{
+  products(first: 250, after: $after, query: $query, sortKey: UPDATED_AT) {{
+    pageInfo {{ hasNextPage endCursor }}
+    nodes {{ {_PRODUCT} }}
+  }}
+}}
+"""
+
+_VARIANT = """
       id title sku barcode price updatedAt
       product { id }
       inventoryItem {
@@ -378,9 +390,17 @@ query Variants($query: String, $after: String) {
         unitCost { amount currencyCode }
         measurement { weight { value unit } }
       }
-    }
-  }
-}
+"""
+
+VARIANTS = f"""
+query Variants($query: String, $after: String) {{
+  productVariants(first: 100, after: $after, query: $query) {{
+    pageInfo {{ hasNextPage endCursor }}
+    nodes {{
+      {_VARIANT}
+    }}
+  }}
+}}
 """
 
 LOCATIONS = """
@@ -438,6 +458,33 @@ def _ask_levels(bounds: Bounds) -> Ask:
     return Ask(json_body={"query": INVENTORY_LEVELS, "variables": variables})
 
 
+def _count(field: str) -> Count:
+    document = f"query {{ {field}(limit: null) {{ count precision }} }}"
+    return Count(ask=Ask(json_body={"query": document, "variables": {}}), read=("data", field, "count"))
+
+
+def _by_id(kind: str, fields: str, size: int) -> Lookup:
+    """Objects by their ids; what is no more comes as null."""
+    document = f"query Nodes($ids: [ID!]!) {{ nodes(ids: $ids) {{ ... on {kind} {{ {fields} }} }} }}"
+    return Lookup(
+        ask=lambda bounds: Ask(json_body={"query": document, "variables": {"ids": list(bounds.keys)}}),
+        rows="data.nodes",
+        size=size,
+    )
+
+
+def _sweep(connection: str) -> Sweep:
+    document = (
+        f"query Ids($after: String) {{ {connection}(first: 250, after: $after) "
+        "{ pageInfo { hasNextPage endCursor } nodes { id } } }"
+    )
+    return Sweep(
+        ask=Ask(json_body={"query": document, "variables": {}}),
+        rows=f"data.{connection}.nodes",
+        pages=_pages(connection),
+    )
+
+
 def _pages(connection: str, ceiling: int | None = None) -> TokenPages:
     info = f"data.{connection}.pageInfo"
     return TokenPages(
@@ -448,7 +495,7 @@ def _pages(connection: str, ceiling: int | None = None) -> TokenPages:
 def decode(content: bytes) -> Any:
     """Decode an answer, and write into each refunded line which refund it belongs to: Shopify nests it only."""
     body = decode_json(content)
-    for refund in dig(body, "data.orders.nodes.refunds") or []:
+    for refund in dig(body, "data.orders.nodes.refunds") or dig(body, "data.nodes.refunds") or []:
         for line in dig(refund, "refundLineItems.nodes") or []:
             if isinstance(line, dict):
                 line["refund"] = {"id": refund.get("id"), "createdAt": refund.get("createdAt")}
@@ -480,6 +527,40 @@ def fault(body: Any) -> ConnectorError | None:
             return FatalError(message)
 
 
+def _told(topic: str, stream: str, kind: str) -> tuple[Notice, ...]:
+    """What is told of one kind of object: a deletion names the bare number only."""
+    prefix = f"gid://shopify/{kind}/"
+    return (
+        Notice(topic=f"{topic}/delete", streams=(stream,), key="id", prefix=prefix, is_deletion=True),
+        Notice(topic=f"{topic}/*", streams=(stream,), key="id", prefix=prefix),
+    )
+
+
+_OF_ORDER = {"key": "order_id", "prefix": "gid://shopify/Order/"}
+
+WEBHOOK = Webhook(
+    signature=DigestSignature(header="x-shopify-hmac-sha256"),
+    topic="header:x-shopify-topic",
+    delivery="header:x-shopify-webhook-id",
+    notices=(
+        Notice(
+            topic="customers/merge",
+            streams=("customers",),
+            key="admin_graphql_api_customer_deleted_id",
+            merged_into="admin_graphql_api_customer_kept_id",
+        ),
+        *_told("orders", "orders", "Order"),
+        Notice(topic="refunds/*", streams=("orders",), **_OF_ORDER),
+        Notice(topic="fulfillments/*", streams=("orders",), **_OF_ORDER),
+        Notice(topic="order_transactions/*", streams=("orders",), **_OF_ORDER),
+        *_told("customers", "customers", "Customer"),
+        *_told("products", "products", "Product"),
+        Notice(topic="locations/*", streams=("locations",)),
+        Notice(topic="inventory_levels/*", streams=("inventory_levels",)),
+    ),
+    documentation="https://shopify.dev/docs/apps/build/webhooks/subscribe/https",
+)
+
 SOURCE = Source(
     name="shopify",
     title="Shopify",
@@ -489,6 +570,7 @@ SOURCE = Source(
     decode=decode,
     fault=fault,
     documentation="https://shopify.dev/docs/api/admin-graphql",
+    webhook=WEBHOOK,
     streams=(
         Stream(
             name="locations",
@@ -499,6 +581,7 @@ SOURCE = Source(
             ask=_ask_locations,
             rows="data.locations.nodes",
             pages=_pages("locations"),
+            count=_count("locationsCount"),
             description="Stock locations; the list has no change filter.",
         ),
         Stream(
@@ -510,6 +593,9 @@ SOURCE = Source(
             ask=_ask(PRODUCTS),
             rows="data.products.nodes",
             pages=_pages("products", _DEEPEST_ROW),
+            lookup=_by_id("Product", _PRODUCT, 100),
+            sweep=_sweep("products"),
+            count=_count("productsCount"),
             cursor="updated_at",
             description="Products.",
         ),
@@ -522,6 +608,9 @@ SOURCE = Source(
             ask=_ask(VARIANTS),
             rows="data.productVariants.nodes",
             pages=_pages("productVariants"),
+            lookup=_by_id("ProductVariant", _VARIANT, 50),
+            sweep=_sweep("productVariants"),
+            count=_count("productVariantsCount"),
             cursor="updated_at",
             description="Product variants.",
         ),
@@ -534,6 +623,9 @@ SOURCE = Source(
             ask=_ask(CUSTOMERS),
             rows="data.customers.nodes",
             pages=_pages("customers", _DEEPEST_ROW),
+            lookup=_by_id("Customer", _CUSTOMER, 100),
+            sweep=_sweep("customers"),
+            count=_count("customersCount"),
             cursor="updated_at",
             description="Customers.",
         ),
@@ -546,6 +638,9 @@ SOURCE = Source(
             ask=_ask(ORDERS),
             rows="data.orders.nodes",
             pages=_pages("orders", _DEEPEST_ROW),
+            lookup=_by_id("Order", _ORDER, 3),
+            sweep=_sweep("orders"),
+            count=_count("ordersCount"),
             cursor="updated_at",
             control_totals=(ControlTotal(amount="total_amount", currency="currency"),),
             children=(

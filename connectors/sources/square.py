@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from connectors.declare import (
     AliasPath,
@@ -21,19 +22,24 @@ from connectors.declare import (
     ControlTotal,
     Country,
     Currency,
+    DigestSignature,
     FatalError,
     Field,
     Gtin,
     Instant,
     Kind,
+    Lookup,
     MinorAmount,
+    Notice,
     Phone,
     Quantity,
     Record,
     Source,
     Stream,
+    Sweep,
     ThrottledError,
     TokenPages,
+    Webhook,
     decode_json,
     dig,
 )
@@ -363,6 +369,42 @@ def fault(body: Any) -> ConnectorError | None:
 _BODY_CURSOR = TokenPages(read="cursor", write="json.cursor")
 _QUERY_CURSOR = TokenPages(read="cursor", write="params.cursor")
 
+
+def _one(path: str, rows: str) -> Lookup:
+    return Lookup(
+        ask=lambda bounds: Ask(path=f"{path}/{quote(bounds.keys[0], safe='')}"), rows=rows, method="GET"
+    )
+
+
+def _ask_these_orders(bounds: Bounds) -> Ask:
+    return Ask(json_body={"order_ids": list(bounds.keys)})
+
+
+WEBHOOK = Webhook(
+    signature=DigestSignature(header="x-square-hmacsha256-signature", parts=("address", "body")),
+    topic="type",
+    delivery="event_id",
+    notices=(
+        # A merge makes a new customer of several, and deletes those.
+        Notice(
+            topic="customer.*",
+            when="data.object.event_context.merge.to_customer_id",
+            streams=("customers",),
+            key="data.object.event_context.merge.from_customer_ids",
+            merged_into="data.object.event_context.merge.to_customer_id",
+        ),
+        Notice(topic="customer.deleted", streams=("customers",), key="data.id", is_deletion=True),
+        Notice(topic="customer.*", streams=("customers",), key="data.id"),
+        Notice(topic="order.*", streams=("orders",), key="data.id"),
+        Notice(topic="payment.*", streams=("payments",), key="data.id"),
+        Notice(topic="refund.*", streams=("refunds",), key="data.id"),
+        Notice(topic="location.*", streams=("locations",)),
+        Notice(topic="catalog.version.updated", streams=("catalog_categories", "catalog_items")),
+        Notice(topic="inventory.count.updated", streams=("inventory_counts",)),
+    ),
+    documentation="https://developer.squareup.com/docs/webhooks/step3validate",
+)
+
 SOURCE = Source(
     name="square",
     title="Square",
@@ -374,6 +416,7 @@ SOURCE = Source(
     decode=decode,
     fault=fault,
     documentation="https://developer.squareup.com/reference/square",
+    webhook=WEBHOOK,
     streams=(
         Stream(
             name="locations",
@@ -421,6 +464,8 @@ SOURCE = Source(
             ask=_ask_customers,
             rows="customers",
             pages=_BODY_CURSOR,
+            lookup=_one("/v2/customers", "customer"),
+            sweep=Sweep(ask=_ask_customers(Bounds()), rows="customers", pages=_BODY_CURSOR),
             cursor="updated_at",
             description="Customer directory.",
         ),
@@ -433,6 +478,7 @@ SOURCE = Source(
             ask=_ask_orders,
             rows="orders",
             pages=_BODY_CURSOR,
+            lookup=Lookup(ask=_ask_these_orders, rows="orders", size=100, path="/v2/orders/batch-retrieve"),
             cursor="updated_at",
             fan_out=("locations", "location_id"),
             fan_out_size=10,
@@ -470,6 +516,7 @@ SOURCE = Source(
             ask=_ask_payments,
             rows="payments",
             pages=_QUERY_CURSOR,
+            lookup=_one("/v2/payments", "payment"),
             cursor="updated_at",
             fan_out=("locations", "location_id"),
             fan_out_size=1,
@@ -492,6 +539,7 @@ SOURCE = Source(
             ask=_ask_refunds,
             rows="refunds",
             pages=_QUERY_CURSOR,
+            lookup=_one("/v2/refunds", "refund"),
             cursor="updated_at",
             control_totals=(ControlTotal(amount="amount", currency="currency"),),
             description="Refunds.",

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import ValidationInfo, field_validator
 
@@ -32,13 +33,17 @@ from connectors.declare import (
     FloatQuantity,
     KeysetPages,
     Kind,
+    Lookup,
     MinorAmount,
+    Notice,
     RateLimit,
     Record,
     Source,
     Stream,
     ThrottledError,
+    TimedSignature,
     UnixInstant,
+    Webhook,
 )
 
 # Where Stripe's minor unit is not ISO 4217's. Source: https://docs.stripe.com/currencies (special cases)
@@ -221,6 +226,9 @@ def _list(
         pages=_PAGES,
         cursor="created_at",
         lag=timedelta(days=lag),
+        lookup=Lookup(
+            ask=lambda bounds: Ask(path=f"{path}/{quote(bounds.keys[0], safe='')}"), gone="deleted"
+        ),
         description=description,
         **options,
     )
@@ -228,6 +236,22 @@ def _list(
 
 _PAGES = KeysetPages(
     write="params.starting_after", rows="data", size=100, limit="params.limit", more="has_more"
+)
+
+WEBHOOK = Webhook(
+    signature=TimedSignature(header="stripe-signature"),
+    topic="type",
+    delivery="id",
+    notices=(
+        # These two are charges by name alone.
+        Notice(topic="charge.refund.*", streams=("refunds",), key="data.object.id"),
+        Notice(topic="charge.dispute.*", streams=("disputes",), key="data.object.id"),
+        Notice(topic="charge.*", streams=("charges",), key="data.object.id"),
+        Notice(topic="refund.*", streams=("refunds",), key="data.object.id"),
+        Notice(topic="payout.*", streams=("payouts",), key="data.object.id"),
+        Notice(topic="balance.available", streams=("balance_transactions",)),
+    ),
+    documentation="https://docs.stripe.com/webhooks",
 )
 
 SOURCE = Source(
@@ -241,6 +265,7 @@ SOURCE = Source(
     limit=RateLimit(requests=80, seconds=1.0),
     fault=fault,
     documentation="https://docs.stripe.com/api",
+    webhook=WEBHOOK,
     streams=(
         _list(
             "charges", Charge, "charge_id", "/v1/charges",

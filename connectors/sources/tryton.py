@@ -33,6 +33,7 @@ from connectors.declare import (
     BrokenAnswerError,
     ConnectorError,
     ControlTotal,
+    Count,
     Country,
     Currency,
     Field,
@@ -483,6 +484,14 @@ def _search_read(record: type[TrytonRecord]) -> Callable[[Bounds], Ask]:
     return ask
 
 
+def _count(record: type[TrytonRecord]) -> Ask:
+    domain: list[list[Any]] = [["id", ">", 0]]
+    if record.has_active:
+        domain.append(["active", "in", [True, False]])
+    method = f"model.{record.model}.search_count"
+    return Ask(json_body={"id": 1, "method": method, "params": [domain, 0, None, {}]})
+
+
 def _stream(
     name: str, record: type[TrytonRecord], description: str, control_totals: tuple[ControlTotal, ...] = ()
 ) -> Stream:
@@ -497,6 +506,7 @@ def _stream(
         pages=KeysetPages(write="json.params.0.0.2", rows="result", read="id", size=PAGE_SIZE),
         cursor="modified_at",
         control_totals=control_totals,
+        count=Count(ask=_count(record), read=("result",)),
         description=description,
     )
 

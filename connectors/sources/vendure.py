@@ -38,12 +38,16 @@ from connectors.declare import (
     Child,
     ConnectorError,
     ControlTotal,
+    Count,
     Country,
     Currency,
+    DigestSignature,
     FatalError,
     Field,
     Instant,
     Kind,
+    Lookup,
+    Notice,
     OffsetPages,
     Phone,
     Quantity,
@@ -52,6 +56,7 @@ from connectors.declare import (
     Secrets,
     Source,
     Stream,
+    Webhook,
     decode_json,
     dig,
 )
@@ -441,6 +446,13 @@ def _ask_orders(bounds: Bounds) -> Ask:
     return _request(ORDERS, filters, steps=_STEPS)
 
 
+def _count(document: str, listed: str, filters: dict[str, Any]) -> Count:
+    return Count(
+        ask=_request(document, filters).put("json.variables.options.take", 1),
+        read=("data", listed, "totalItems"),
+    )
+
+
 def _pages(listed: str, size: int = 100) -> OffsetPages:
     options = "json.variables.options"
     return OffsetPages(
@@ -495,6 +507,28 @@ def fault(body: Any) -> ConnectorError | None:
     return None
 
 
+def _by_id(document: str, rows: str, **variables: Any) -> Lookup:
+    return Lookup(
+        ask=lambda bounds: _request(document, {"id": {"in": list(bounds.keys)}}, **variables),
+        rows=f"data.{rows}.items",
+        size=50,
+    )
+
+
+# Vendure sends no webhooks of its own. What a plugin of the shop has to send, on OrderStateTransitionEvent, CustomerEvent and
+# ProductVariantEvent: {"type": "order.updated", "id": "42", "at": "…"}, or "….deleted", with the hexadecimal HMAC-SHA256 of
+# the body in the header x-orderhub-signature.
+WEBHOOK = Webhook(
+    signature=DigestSignature(header="x-orderhub-signature", encoding="hex"),
+    topic="type",
+    notices=tuple(
+        Notice(topic=topic, streams=(stream,), key="id", is_deletion=topic.endswith("deleted"))
+        for kind, stream in (("order", "orders"), ("customer", "customers"), ("variant", "variants"))
+        for topic in (f"{kind}.deleted", f"{kind}.*")
+    ),
+)
+
+
 def _stream(name: str, record: type[Record], key: str, ask: Callable[[Bounds], Ask], rows: str, pages: OffsetPages, description: str,
             **more: Any) -> Stream:  # fmt: skip
     return Stream(name=name, record=record, key=(key,), path=_PATH, method="POST", ask=ask, rows=f"data.{rows}",
@@ -516,14 +550,15 @@ SOURCE = Source(
     fault=fault,
     timeout_seconds=60.0,
     documentation="https://docs.vendure.io/reference/graphql-api/admin/queries/",
+    webhook=WEBHOOK,
     streams=(
         _stream(
             "stock_locations", StockLocation, "location_id", _ask_whole(STOCK_LOCATIONS), "stockLocations.items",
-            _pages("stockLocations"), "Places the shop keeps stock at.",
+            _pages("stockLocations"), "Places the shop keeps stock at.", count=_count(STOCK_LOCATIONS, "stockLocations", {}),
         ),
         _stream(
             "variants", Variant, "variant_id", _ask(VARIANTS), "productVariants.items", _pages("productVariants"),
-            "Product variants.", cursor="updated_at",
+            "Product variants.", cursor="updated_at", lookup=_by_id(VARIANTS, "productVariants"), count=_count(VARIANTS, "productVariants", {}),
         ),
         _stream(
             "stock_levels", StockLevel, "stock_level_id", _ask_whole(STOCK_LEVELS), "productVariants.items.stockLevels",
@@ -531,7 +566,7 @@ SOURCE = Source(
         ),
         _stream(
             "customers", Customer, "customer_id", _ask(CUSTOMERS), "customers.items", _pages("customers"),
-            "Customers with their address books.", cursor="updated_at",
+            "Customers with their address books.", cursor="updated_at", lookup=_by_id(CUSTOMERS, "customers"), count=_count(CUSTOMERS, "customers", {}),
             children=(
                 Child(name="customer_addresses", path="addresses", record=CustomerAddress,
                       parent={"customer_id": "customer_id"}),
@@ -541,6 +576,8 @@ SOURCE = Source(
             "orders", Order, "order_id", _ask_orders, "orders.items", _pages("orders", 50),
             "Orders past the checkout, with lines, payments, refunds, fulfilments and steps.",
             cursor="changed_at",
+            lookup=_by_id(ORDERS, "orders", steps=_STEPS),
+            count=_count(ORDERS, "orders", {"active": {"eq": False}}),
             control_totals=(ControlTotal(amount="total_amount", currency="currency"),),
             children=(
                 _part("order_lines", "lines", OrderLine),

@@ -27,9 +27,11 @@ from connectors.declare import (
     ConnectorError,
     ControlTotal,
     Currency,
+    EncryptedSignature,
     Field,
     Gtin,
     Kind,
+    Notice,
     ProtocolError,
     Quantity,
     RateLimit,
@@ -40,6 +42,7 @@ from connectors.declare import (
     ThrottledError,
     TokenPages,
     UnixInstant,
+    Webhook,
     decode_json,
 )
 
@@ -256,6 +259,21 @@ def fault(body: Any) -> ConnectorError | None:
     return BrokenAnswerError(said) if code == -1 else ProtocolError(said)
 
 
+WEBHOOK = Webhook(
+    signature=EncryptedSignature(),
+    topic="Event",
+    notices=(
+        Notice(topic="channels_ec_order_*", streams=("orders",), key="order_info.order_id"),
+        Notice(
+            topic="channels_ec_aftersale_update",
+            streams=("after_sales",),
+            key="finder_shop_aftersale_status_update.after_sale_order_id",
+        ),
+    ),
+    reply="success",
+    documentation="https://developers.weixin.qq.com/doc/store/shop/API/basics/message_push.html",
+)
+
 SOURCE = Source(
     name="wechat_shop",
     title="WeChat Shop",
@@ -273,6 +291,7 @@ SOURCE = Source(
     decode=decode,
     fault=fault,
     documentation="https://developers.weixin.qq.com/doc/store/shop/",
+    webhook=WEBHOOK,
     streams=(
         Stream(
             name="order_numbers",

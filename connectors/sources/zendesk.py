@@ -22,15 +22,20 @@ from connectors.declare import (
     Basic,
     Bounds,
     Child,
+    DigestSignature,
     Field,
     Instant,
     Kind,
+    Lookup,
+    Notice,
     Phone,
     Record,
     Source,
     Stream,
+    Sweep,
     TokenPages,
     UnixInstant,
+    Webhook,
 )
 
 PAGE_SIZE = 100
@@ -149,6 +154,40 @@ def _by_cursor(bounds: Bounds) -> Ask:
 
 _CURSOR = TokenPages(read="meta.after_cursor", write="params.page[after]", more="meta.has_more")
 
+
+def _by_id(kind: str) -> Lookup:
+    return Lookup(
+        ask=lambda bounds: Ask(params={"ids": ",".join(bounds.keys)}),
+        rows=kind,
+        size=100,
+        path=f"/api/v2/{kind}/show_many.json",
+    )
+
+
+WEBHOOK = Webhook(
+    signature=DigestSignature(
+        header="x-zendesk-webhook-signature",
+        parts=("header:x-zendesk-webhook-signature-timestamp", "body"),
+        sent_at="x-zendesk-webhook-signature-timestamp",
+        clock="iso",
+    ),
+    topic="type",
+    delivery="id",
+    notices=(
+        *(
+            Notice(topic=f"zen:event-type:{kind}", streams=(stream,), key="detail.id", is_deletion=True)
+            for kind, stream in (
+                ("ticket.soft_deleted", "tickets"),
+                ("ticket.permanently_deleted", "tickets"),
+                ("user.deleted", "users"),
+            )
+        ),
+        Notice(topic="zen:event-type:ticket.*", streams=("tickets",), key="detail.id"),
+        Notice(topic="zen:event-type:user.*", streams=("users",), key="detail.id"),
+    ),
+    documentation="https://developer.zendesk.com/documentation/webhooks/verifying/",
+)
+
 SOURCE = Source(
     name="zendesk",
     title="Zendesk Support",
@@ -157,6 +196,7 @@ SOURCE = Source(
     # No base URL: every account has its own host; ORDERHUB_ZENDESK_URL says which.
     auth=Basic(suffix="/token"),
     documentation="https://developer.zendesk.com/api-reference/ticketing/introduction/",
+    webhook=WEBHOOK,
     streams=(
         Stream(
             name="ticket_fields",
@@ -176,6 +216,8 @@ SOURCE = Source(
             ask=_by_cursor,
             rows="users",
             pages=_CURSOR,
+            lookup=_by_id("users"),
+            sweep=Sweep(ask=_by_cursor(Bounds()), rows="users", pages=_CURSOR),
             description="Requesters and agents.",
         ),
         Stream(
@@ -188,6 +230,7 @@ SOURCE = Source(
             # The cursor stands for the whole query: a start time beside it is refused.
             pages=TokenPages(read="after_cursor", write="params.cursor", done="end_of_stream", alone=True),
             cursor="generated_at",
+            lookup=_by_id("tickets"),
             children=(
                 Child(
                     name="ticket_custom_values",
