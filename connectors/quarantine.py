@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import sqlalchemy as sa
-from pydantic import TypeAdapter
+from pydantic import AliasPath, TypeAdapter, ValidationError
 
 from connectors.declare import Child, Source, Stream, decode_json
 from connectors.errors import FatalError
@@ -155,6 +155,33 @@ def _replay_stream(
         return Replay(source.name, name, len(rows), len(landed), None, still_wrong)
     batch.commit(replayed=(name, landed))
     return Replay(source.name, name, len(rows), len(landed), batch.batch_id, still_wrong)
+
+
+def waiting_records(landing: Landing, source: str, stream: Stream) -> int:
+    """How many records of a stream are in quarantine and nowhere else; children apart.
+
+    A row whose key cannot be read is a record of its own.
+    """
+    rows = [row for row in list_rows(landing, source, stream.name) if row.child_index is None]
+    if not rows:
+        return 0
+    name = stream.key[0]
+    landed = set(landing.values(source, stream.name, name))
+    field = stream.record.model_fields[name]
+    aliases = field.validation_alias or field.alias or name
+    path = [str(step) for step in aliases.path] if isinstance(aliases, AliasPath) else [str(aliases)]
+    kind: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, *field.metadata])  # type: ignore[arg-type]
+    found: set[str] = set()
+    for row in rows:
+        value = decode_json(row.payload.encode())
+        for step in path:
+            value = value.get(step) if isinstance(value, dict) else None
+        try:
+            key = str(kind.validate_python(value))
+        except ValidationError:
+            key = f"row {row.quarantine_id}"
+        found.add(key)
+    return len(found - landed)
 
 
 def _origin(row: QuarantinedRow, raw: object, stream: Stream) -> RowOrigin:

@@ -447,6 +447,10 @@ class Twin:
             as_text = "ieee754compatible=true" in request.headers.get("accept", "").lower()
             page = [_shown(row, expanded, as_text) for row in rows[start : start + size]]
             body: Json = {"@odata.context": "$metadata#" + entity, "value": page}
+            if asked.get("$count") == "true":
+                body["@odata.count"] = str(len(rows)) if as_text else len(rows)
+            if asked.get("$top") == "0":
+                return JSONResponse(body | {"value": []}, headers={"OData-Version": "4.0"})
             if start + size < len(rows):
                 following = {**asked, "$skiptoken": str(start + size)}
                 body["@odata.nextLink"] = f"{entity}?{urlencode(following, safe='$,', quote_via=quote)}"
@@ -466,6 +470,10 @@ class Twin:
         rows.sort(key=lambda row: str(row["BusinessPartner"]))
         start = int(asked.get("$skiptoken", "0"))
         body: Json = {"results": rows[start : start + _DEFAULT_PAGE]}
+        if asked.get("$inlinecount") == "allpages":
+            body["__count"] = str(len(rows))
+        if asked.get("$top") == "0":
+            return JSONResponse({"d": body | {"results": []}})
         if start + _DEFAULT_PAGE < len(rows):
             following = {**asked, "$skiptoken": str(start + _DEFAULT_PAGE)}
             body["__next"] = (

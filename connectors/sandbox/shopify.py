@@ -454,6 +454,11 @@ class Twin:
             "productVariants": lambda arguments: Connection(_changed(self._variants, arguments.get("query"))),
             "customers": lambda arguments: Connection(_changed(self._customers, arguments.get("query"))),
             "orders": lambda arguments: Connection(_changed(self._orders, arguments.get("query"))),
+            "locationsCount": _counted(self._locations),
+            "productsCount": _counted(self._products),
+            "productVariantsCount": _counted(self._variants),
+            "customersCount": _counted(self._customers),
+            "ordersCount": _counted(self._orders),
         }
 
     async def _answer(self, request: Request) -> Response:
@@ -498,6 +503,10 @@ class Twin:
                 "restoreRate": self.points_per_second,
             },
         }
+
+
+def _counted(rows: Sequence[Json]) -> Json:
+    return {"count": len(rows), "precision": "EXACT"}
 
 
 def _quantities(counted: Mapping[str, Decimal]) -> Any:

@@ -50,6 +50,7 @@ INBOUND_KINDS = ("purchase", "transfer")
 MOVEMENT_KINDS = (
     "receipt", "issue", "adjustment", "count", "announcement", "transfer_shipped", "transfer_received",
 )  # fmt: skip
+SOURCING_DOCUMENTS = ("policy", "facts")
 RESERVATION_STATES = ("held", "allocated", "fulfilled", "released")
 
 metadata = MetaData(schema=STATE_SCHEMA)
@@ -566,6 +567,48 @@ stock_inbound = Table(
     Index("stock_inbound_of_pool", "sku_id", "location_id"),
 )
 
+conservation_runs = Table(
+    "conservation_runs",
+    metadata,
+    Column("run_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("measured_at", _INSTANT, nullable=False, server_default=text("now()")),
+    Column("holds", Boolean, nullable=False),
+    Column("faults", ARRAY(Text), nullable=False, comment="where the law is broken, with the rows; such a run released nothing"),
+    Column("warnings", ARRAY(Text), nullable=False, comment="rows deleted at a source, and counts that could not be compared"),
+)  # fmt: skip
+
+conservation_streams = Table(
+    "conservation_streams",
+    metadata,
+    Column("run_id", BigInteger, ForeignKey(conservation_runs.c.run_id), primary_key=True),
+    Column("source_system", Text, primary_key=True),
+    Column("stream", Text, primary_key=True),
+    Column("pulled_count", BigInteger, nullable=False),
+    Column("landed_count", BigInteger, nullable=False),
+    Column("quarantined_count", BigInteger, nullable=False),
+    Column("passed_count", BigInteger, nullable=False),
+    Column("loaded_count", BigInteger, nullable=False),
+    Column("distinct_count", BigInteger, nullable=False),
+    Column("staged_count", BigInteger, comment="null: no staging model reads the stream"),
+)
+
+conservation_counts = Table(
+    "conservation_counts",
+    metadata,
+    Column("run_id", BigInteger, ForeignKey(conservation_runs.c.run_id), primary_key=True),
+    Column("count_index", Integer, primary_key=True),
+    Column("source_system", Text, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("window_since", _INSTANT),
+    Column("window_until", _INSTANT),
+    Column("told_count", BigInteger, comment="by the source; null: it would not say"),
+    Column("held_count", BigInteger),
+    Column("difference_count", BigInteger, nullable=False, comment="missing here; negative: deleted at the source"),
+    Column("state", Text, nullable=False),
+    CheckConstraint("state IN ('complete', 'missing', 'deleted', 'not_compared')", name="state_is_known"),
+)  # fmt: skip
+
 stock_movements = Table(
     "stock_movements",
     metadata,
@@ -651,3 +694,158 @@ reservation_holds = Table(
         postgresql_where=text("expires_at IS NOT NULL"),
     ),
 )  # fmt: skip
+
+flow_versions = Table(
+    "flow_versions",
+    metadata,
+    Column("flow", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("document", Text, nullable=False, comment="JSON, what the hash is over"),
+    Column("sha256", Text, nullable=False),
+)
+
+flow_activations = Table(
+    "flow_activations",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("flow", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("activated_at", _INSTANT, nullable=False, server_default=text("now()")),
+    Column("activated_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    ForeignKeyConstraint(["flow", "version"], [flow_versions.c.flow, flow_versions.c.version]),
+    comment="the last one of a flow is in force",
+)
+
+flow_orders = Table(
+    "flow_orders",
+    metadata,
+    Column("order_id", Text, primary_key=True),
+    Column("flow", Text, nullable=False),
+    Column("first_version", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("facts", JSONB, nullable=False, comment="as known when it began; amounts as text"),
+    Column("state", Text, nullable=False),
+    Column("entered_at", _INSTANT, comment="since when it is in its state; null: nothing happened yet"),
+    Column("due_at", _INSTANT, comment="when its timeout happens; null: none will"),
+    Column("is_done", Boolean, nullable=False),
+    Column("revision", BigInteger, nullable=False, comment="changes so far"),
+    Column("merged_into", Text, comment="the order that it turned out to be; null: it is one of its own"),
+    ForeignKeyConstraint(["flow", "first_version"], [flow_versions.c.flow, flow_versions.c.version]),
+    ForeignKeyConstraint(["flow", "version"], [flow_versions.c.flow, flow_versions.c.version]),
+    Index("flow_orders_due", "due_at", postgresql_where=text("due_at IS NOT NULL AND merged_into IS NULL")),
+    Index("flow_orders_by_state", "flow", "version", "state"),
+)
+
+flow_events = Table(
+    "flow_events",
+    metadata,
+    Column("order_id", Text, ForeignKey(flow_orders.c.order_id), primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("occurred_at", _INSTANT, nullable=False),
+    Column("source_system", Text, nullable=False),
+    Column("told_by", Text),
+    Column("reason", Text),
+    Column("due_from", Text, comment="of a timeout: the state whose time was up"),
+    Column("data", JSONB, nullable=False),
+    Column(
+        "body_sha256",
+        LargeBinary,
+        comment="of all it said: the same id means the same; null: a release tells it",
+    ),
+    Column(
+        "is_released",
+        Boolean,
+        nullable=False,
+        comment="follows the current release, and goes when that tells it no longer",
+    ),
+    Column("told_at", _INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    CheckConstraint("(body_sha256 IS NULL) = is_released", name="released_ones_have_no_body"),
+)
+
+flow_changes = Table(
+    "flow_changes",
+    metadata,
+    Column("order_id", Text, ForeignKey(flow_orders.c.order_id), primary_key=True),
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", Text, nullable=False),
+    Column("from_state", Text, comment="null: its flow began"),
+    Column("to_state", Text, nullable=False),
+    Column("event_id", Text, comment="that led to to_state; null: none did yet"),
+    Column("entered_at", _INSTANT),
+    Column("changed_by", Text, nullable=False),
+    Column("changed_at", _INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("reason", Text, nullable=False),
+)
+
+outbox_events = Table(
+    "outbox_events",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    Column("event_id", Text, nullable=False, comment="of the CloudEvent: the same is told once"),
+    Column("type", Text, nullable=False),
+    Column("subject", Text, nullable=False, comment="golden order id"),
+    Column("occurred_at", _INSTANT, nullable=False),
+    Column("recorded_at", _INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("data", JSONB, nullable=False),
+    Column(
+        "written_by",
+        BigInteger,
+        nullable=False,
+        server_default=text("txid_current()"),
+        comment="transaction: readers wait until no older one is open",
+    ),
+    Index("outbox_events_once", "event_id", unique=True),
+)
+
+sourcing_documents = Table(
+    "sourcing_documents",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True, comment="the newest of a kind is in force"),
+    Column("kind", Text, nullable=False, comment="policy: weights and constraints; facts: what no source tells"),
+    Column("version", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("document", Text, nullable=False, comment="JSON"),
+    Column("activated_at", _INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("activated_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _one_of("kind", SOURCING_DOCUMENTS),
+    Index("sourcing_documents_of_kind", "kind", "id"),
+)
+
+sourcing_decisions = Table(
+    "sourcing_decisions",
+    metadata,
+    Column("decision_id", Text, primary_key=True),
+    Column("order_id", Text, nullable=False),
+    Column("tenant", Text, comment="whose reservation carries it out; null: a dry run of nobody's"),
+    Column("key", Text, comment="the tenant's own name for the request; null: a dry run"),
+    Column("body_sha256", LargeBinary),
+    Column("decided_at", _INSTANT, nullable=False),
+    Column("decided_by", Text, nullable=False),
+    Column("release_id", BigInteger, ForeignKey(releases.c.id), nullable=False),
+    Column("policy_version", Text, nullable=False),
+    Column("policy_sha256", Text, nullable=False),
+    Column("facts_version", Text, comment="null: there were none"),
+    Column("inputs", Text, nullable=False, comment="JSON: policy, order, nodes, shelves; all that it rests on"),
+    Column("decision", Text, nullable=False, comment="JSON: plan, scores, counterfactuals"),
+    Column("unknown", ARRAY(Text), nullable=False, comment="in words, what nobody knew"),
+    Column("reservation_id", Text, ForeignKey(reservations.c.reservation_id), comment="null: a dry run, or unfilled"),
+    Column("replaces", Text, ForeignKey("sourcing_decisions.decision_id"), comment="which it took the place of"),
+    CheckConstraint("(key IS NULL) = (body_sha256 IS NULL)", name="request_is_whole"),
+    Index("sourcing_decisions_of_order", "order_id", "decided_at"),
+    Index("sourcing_decisions_by_time", "decided_at"),
+    Index("sourcing_decisions_by_key", "tenant", "key", unique=True, postgresql_where=text("key IS NOT NULL")),
+)  # fmt: skip
+
+sourcing_refusals = Table(
+    "sourcing_refusals",
+    metadata,
+    Column("decision_id", Text, ForeignKey(sourcing_decisions.c.decision_id), primary_key=True),
+    Column("location_id", Text, ForeignKey(stock_nodes.c.location_id), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("refused_at", _INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("refused_by", Text, nullable=False),
+    Index("sourcing_refusals_of_node", "location_id"),
+)

@@ -137,5 +137,5 @@ def test_a_total_ends_the_offset_where_rows_are_not_items(count: int, size: int)
 
     pages = OffsetPages(offset="params.skip", limit="params.take", size=size, total="total")
     assert walk(pages, Ask(), answer) == [row for item in items for row in item]
-    with pytest.raises(ProtocolError, match="no count of all items at 'total'"):
+    with pytest.raises(ProtocolError, match="does not say at 'total' how many rows there are"):
         pages.after(pages.first(Ask()), {"total": None}, 0, {})
