@@ -381,15 +381,23 @@ class Twin:
             ),
         ]
         if cause is Cause.DUPLICATE:
-            self._differences.plant("settlement", order, cause, -sales)
-            return [row, row | {"transactionId": self._dirt.token(f"{key}/again", 43)}]
-        if at <= self._world.now and _is_lost(row):
-            self._differences.plant("settlement", order, Cause.MISSING, sales)
+            again = row | {"transactionId": self._dirt.token(f"{key}/again", 43)}
+            if _is_lost(row):
+                self._lose(order, sales, row, again)
+            else:
+                self._differences.plant("settlement", order, cause, -sales)
+            return [row, again]
         if not self._dirt.chance(f"{key}/deferred", 0.1):
+            if at <= self._world.now and _is_lost(row):
+                self._lose(order, sales, row)
             return [row]
         if at + _RELEASED_AFTER > self._world.now:
+            if at <= self._world.now and _is_lost(row):
+                self._lose(order, sales)
             return [row | {"transactionStatus": "DEFERRED"}]
         released = self._dirt.token(f"{key}/released", 43)
+        if _is_lost(row):
+            self._lose(order, sales, row | {"transactionId": released})
         link = {
             "relatedIdentifierName": "DEFERRED_TRANSACTION_ID",
             "relatedIdentifierValue": row["transactionId"],
@@ -403,6 +411,15 @@ class Twin:
                 "relatedIdentifiers": [*row["relatedIdentifiers"], link],
             },
         ]
+
+    def _lose(self, order: Order, sales: Decimal, *rows: Json) -> None:
+        """Plant what transactions that reach no order leave behind: an order without its money, and money without an order."""
+        self._differences.plant("settlement", order, Cause.MISSING, sales)
+        for row in rows:
+            if row["totalAmount"]["currencyCode"] == order.currency:  # any other cannot even be read
+                self._differences.astray(
+                    "settlement", f"amazon:transactions:{row['transactionId']}", order, sales
+                )
 
     def _refund(self, order: Order, taken: Return) -> Json:
         key = f"refund/{taken.return_id}"

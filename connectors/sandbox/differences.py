@@ -1,5 +1,8 @@
 """Differences between the company's systems, planted one document at a time: what a reconciliation has to find.
 
+What dirt does to documents makes differences, too: one that names no order, or an order that cannot be read, a promise that
+nobody kept. They are as true as the planted ones, and stand on the same list.
+
 Orders stay what they truly are. What others hold of them (payment, settlement, invoice, credit note, receipt of goods)
 is at times late, doubled, missing or wrong. Each document draws for itself from (seed, system, document, key), so that
 nothing changes when time passes or another system looks. A twin asks `draw`, changes what it shows and keeps what it
@@ -39,7 +42,7 @@ class Planted:
     """One difference that a system shows against the order.
 
     Attributes:
-        order_id: truth id of the order.
+        order_id: truth id of the order; of a document that reaches none, its own record id.
         system: whose document is late, doubled, missing or wrong.
         document: payment, settlement, refund, invoice, credit_note or receipt.
         amount: what the document shows too little, in `currency`; negative where it shows too much. For timing it is what is
@@ -131,6 +134,18 @@ class Differences:
         if cause is Cause.MISSING and (due_from or order.placed_at) + OVERDUE > self.world.now:
             return
         self.listed.append(Planted(order.order_id, self.dirt.system, document, cause, amount, order.currency))
+
+    def astray(self, document: str, record_id: str, order: Order, amount: Decimal) -> None:
+        """Keep a document that reaches no order, since it names none or one that cannot be read: its order is missing.
+
+        Args:
+            document, order: as in `Planted`.
+            record_id: of the document.
+            amount: what it states.
+        """
+        self.listed.append(
+            Planted(record_id, self.dirt.system, document, Cause.MISSING, -amount, order.currency)
+        )
 
     def billed(
         self, order: Order, posted_at: datetime, cause: Cause | None, fee: Decimal | None

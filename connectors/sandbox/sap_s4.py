@@ -322,7 +322,8 @@ class Twin:
         number, amounts = 90_000_000 + _number(order.order_id), (order.net_amount, order.tax_amount)
         # Of what nobody else states a total of, nobody can tell that it differs.
         is_told = order.channel not in (Channel.B2B, Channel.DEALER, Channel.PINDUODUO)
-        cause = self._differences.draw("invoice", order) if is_told else None
+        is_astray = self._dirt.is_invalid(f"order/{order.order_id}")
+        cause = self._differences.draw("invoice", order) if is_told and not is_astray else None
         bill = self._differences.billed(order, due_at, cause, None)
         if bill is not None and self._dirt.chance(
             f"billing/{order.order_id}/again", 0.02
@@ -339,6 +340,10 @@ class Twin:
             for copy in range(bill.copies):
                 document, told = str(number + 3_000_000 * copy), (bill.net, bill.tax)
                 self._bill(order, document, "F2", "M", bill.posted_at, account, told, booked)
+                if is_astray:
+                    self._differences.astray(
+                        "invoice", f"sap_s4:billing_documents:{document}", order, sum(told, Decimal(0))
+                    )
         for place, returned in enumerate(order.returns):
             memo = str(95_000_000 + _number(order.order_id) * 10 + place)
             split = self._split(order, returned)
@@ -350,6 +355,10 @@ class Twin:
                 "TaxAmount": split[1],
             }
             self._bill(order, memo, "G2", "O", returned.refunded_at, account, split, [item])
+            if is_astray:
+                self._differences.astray(
+                    "credit_note", f"sap_s4:billing_documents:{memo}", order, sum(split, Decimal(0))
+                )
 
     def _split(self, order: Order, returned: Return) -> tuple[Decimal, Decimal]:
         """Net and tax of what was given back."""

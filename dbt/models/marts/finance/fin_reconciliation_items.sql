@@ -225,6 +225,10 @@ missed as (
             rated.*,
             case
                 when right_count < left_count and after_fx = unmatched_amount then after_fx
+                -- Of several, one may be missing and another doubled.
+                when leg in ('credit', 'receipt', 'promise') and unmatched_amount > 0 and doubled_amount > 0
+                    and after_fx = unmatched_amount - doubled_amount
+                    then unmatched_amount
                 -- Of one order there is one total; refunds and returns may be missing where they are first told, too.
                 when leg in ('credit', 'receipt', 'promise') and right_count > left_count and doubled_amount = 0
                     and after_fx = -unmatched_right_amount
