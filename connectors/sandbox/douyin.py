@@ -25,6 +25,7 @@ from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
 from connectors.sandbox.marketplace import CARRIERS, REASONS, Shop, fen, seconds
+from connectors.sandbox.notify import Change
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import Channel, Order, Product, Return, World
 
@@ -69,6 +70,10 @@ class Twin:
 
     def routes(self) -> Sequence[BaseRoute]:
         return [Route("/doudian/{place:path}", self._answer, methods=["POST"])]
+
+    def changed(self, since: datetime) -> Iterable[Change]:
+        """Orders that were placed or moved on since then."""
+        return [("101", row["order_id"]) for row in self._orders if int(row["update_time"]) >= seconds(since)]
 
     def truth(self) -> Iterable[Truth]:
         yield from self._shop.truth("orders", ("skus",))
@@ -299,6 +304,9 @@ class Twin:
                 low, high = asked["update_time_start"], asked["update_time_end"]
                 rows = _within(self._orders, low, high, lambda row: int(row["update_time"]))
                 return _page(rows, asked, "shop_order_list", 5_000)
+            case "order.orderDetail":
+                wanted = str(asked["shop_order_id"])
+                return {"shop_order_detail": {row["order_id"]: row for row in self._orders}[wanted]}
             case "afterSale.List":
                 low, high = asked["update_start_time"], asked["update_end_time"]
                 rows = _within(

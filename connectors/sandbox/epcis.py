@@ -107,6 +107,7 @@ class Twin:
         self._raw_materials()
         self._plant()
         self._pallets()
+        self._sharing = {one for host, guest in world.guests.items() for one in (host, guest.order_id)}
         for order in world.orders.values():
             if not order.is_fulfilled_by_marketplace:
                 self._order(order)
@@ -380,9 +381,11 @@ class Twin:
         lots = {line.line_number: line.lot_id for line in order.lines}
         goods = [(lots[number], quantity) for number, quantity in shipment.lines]
         inside = [(self._world.lots[lot_id], quantity) for lot_id, quantity in goods if lot_id is not None]
-        documents = [_document("desadv", place, delivery_number(place, order, index))]
-        # No warehouse system knows what a store sends.
-        if place.kind == "store" or dirt.chance(f"{key}/names-order", 0.5):
+        host = self._world.orders[order.shipped_with] if order.shipped_with else order
+        documents = [_document("desadv", place, delivery_number(place, host, index))]
+        # No warehouse system knows what a store sends; of boxes that go as one delivery, each tells whose it is.
+        is_one_of_two = order.order_id in self._sharing
+        if place.kind == "store" or is_one_of_two or dirt.chance(f"{key}/names-order", 0.5):
             documents.append(_document("po", place, order.number))
         packing = {
             "action": "ADD",

@@ -23,6 +23,7 @@ from starlette.routing import BaseRoute, Route
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
+from connectors.sandbox.notify import Change
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import MARKETPLACES, Channel, Customer, World
 
@@ -89,13 +90,26 @@ class Twin:
     def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
         self._world, self._dirt, self._credentials = world, dirt, credentials
         self._objects: dict[str, list[_Stored]] = {"contacts": [], "companies": []}
+        self.deleted: set[str] = set()
         for customer, seen_at in self._known().items():
             self._enter(world.customers[customer], seen_at)
         for stored in self._objects.values():
             stored.sort(key=lambda item: (item.modified_at, item.id))
 
     def routes(self) -> Sequence[BaseRoute]:
-        return [Route("/crm/v3/objects/{kind}/search", self._search, methods=["POST"])]
+        return [
+            Route("/crm/v3/objects/{kind}/search", self._search, methods=["POST"]),
+            Route("/crm/v3/objects/{kind}/batch/read", self._batch_read, methods=["POST"]),
+            Route("/crm/v3/objects/{kind}", self._list),
+        ]
+
+    def changed(self, since: datetime) -> Iterable[Change]:
+        """Contacts that were made or touched since then."""
+        return [
+            ("contact.propertyChange", item.id)
+            for item in self._objects["contacts"]
+            if item.modified_at >= since
+        ]
 
     def truth(self) -> Iterable[Truth]:
         for kind, stored in self._objects.items():
@@ -216,10 +230,45 @@ class Twin:
     # --- the protocol
     # ---------------------------------------------------------------------------------------------
 
-    async def _search(self, request: Request) -> Response:
+    def _kept(self, kind: str) -> list[_Stored]:
+        return [item for item in self._objects[kind] if item.id not in self.deleted]
+
+    async def _batch_read(self, request: Request) -> Response:
+        if not self._knows(request):
+            return _refuse(401, "INVALID_AUTHENTICATION", "Authentication credentials not found.")
+        kind, asked = request.path_params["kind"], json.loads(await request.body())
+        wanted = {str(item["id"]) for item in asked["inputs"]}
+        names = [*asked.get("properties", ()), *_ALWAYS_SHOWN[kind]]
+        found = [_shown(item, names) for item in self._kept(kind) if item.id in wanted]
+        body: dict[str, Any] = {"status": "COMPLETE", "results": found}
+        if len(found) < len(wanted):
+            error = {
+                "category": "OBJECT_NOT_FOUND",
+                "message": "Could not get some objects",
+                "status": "error",
+            }
+            body |= {"numErrors": 1, "errors": [error]}
+        return JSONResponse(body, status_code=207 if "errors" in body else 200)
+
+    async def _list(self, request: Request) -> Response:
+        if not self._knows(request):
+            return _refuse(401, "INVALID_AUTHENTICATION", "Authentication credentials not found.")
+        kind, asked = request.path_params["kind"], request.query_params
+        limit, after = int(asked.get("limit", 10)), str(asked.get("after", ""))
+        rows = sorted((item for item in self._kept(kind) if item.id > after), key=lambda item: item.id)
+        page = rows[:limit]
+        body: dict[str, Any] = {"results": [_shown(item, _ALWAYS_SHOWN[kind]) for item in page]}
+        if len(rows) > limit:
+            body["paging"] = {"next": {"after": page[-1].id}}
+        return JSONResponse(body)
+
+    def _knows(self, request: Request) -> bool:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         is_known = self._credentials.accepts("hubspot", "token", token.removeprefix("pat-eu1-"))
-        if scheme != "Bearer" or not token.startswith("pat-eu1-") or not is_known:
+        return scheme == "Bearer" and token.startswith("pat-eu1-") and is_known
+
+    async def _search(self, request: Request) -> Response:
+        if not self._knows(request):
             return _refuse(
                 401,
                 "INVALID_AUTHENTICATION",
@@ -231,9 +280,7 @@ class Twin:
             return _refuse(400, "VALIDATION_ERROR", f"Unable to infer object type from: {kind}")
         try:
             asked = json.loads(await request.body())
-            matching = [
-                item for item in self._objects[kind] if _passes(item, asked.get("filterGroups") or [])
-            ]
+            matching = [item for item in self._kept(kind) if _passes(item, asked.get("filterGroups") or [])]
             matching = _sorted(matching, asked.get("sorts") or [])
             limit, after = int(asked.get("limit", 10)), int(asked.get("after") or 0)
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
+from connectors.sandbox.notify import Change
 from connectors.sandbox.odoo import delivery_number
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import PREFIXES, Address, Channel, Order, Shipment, World
@@ -52,7 +53,7 @@ class Twin:
         self._world, self._dirt, self._credentials = world, dirt, credentials
         self._truth: list[Truth] = []
         self._tables: dict[str, list[tuple[datetime, Row]]] = {"shipments": [], "trackers": []}
-        self._guests = {o.shipped_with: o for o in world.orders.values() if o.shipped_with and o.shipments}
+        self._guests = world.guests
         for order in world.orders.values():
             if order.shipped_with is not None:  # in another order's parcel
                 continue
@@ -64,7 +65,14 @@ class Twin:
             rows.sort(key=lambda item: (item[0], item[1]["id"]), reverse=True)
 
     def routes(self) -> Sequence[BaseRoute]:
-        return [Route(f"/v1/{table}", self._list(table)) for table in self._tables]
+        lists = [Route(f"/v1/{table}", self._list(table)) for table in self._tables]
+        return lists + [Route(f"/v1/{table}/{{id}}", self._retrieve(table)) for table in self._tables]
+
+    def changed(self, since: datetime) -> Iterable[Change]:
+        """Trackers made since then."""
+        return [
+            ("tracker_updated", row["id"]) for made_at, row in self._tables["trackers"] if made_at >= since
+        ]
 
     def truth(self) -> Iterable[Truth]:
         return self._truth
@@ -88,9 +96,7 @@ class Twin:
         guest = self._guests.get(order.order_id)
         if guest is not None:
             shipment = _together(shipment, guest.shipments[0])
-        row = self._shipment(order, shipment, key, status, shipment.packed_at, tracker_id)
-        if guest is not None:
-            self._truth.append(Truth("order", f"karrio:shipments:{row['id']}", guest.order_id))
+        self._shipment(order, shipment, key, status, shipment.packed_at, tracker_id)
         self._tracker(order, shipment, tracker_id)
 
     def _shipment(
@@ -150,7 +156,9 @@ class Twin:
             "meta": {"carrier": shipment.carrier},
         }
         self._tables["shipments"].append((made_at, row))
-        self._truth.append(Truth("order", f"karrio:shipments:{shipment_id}", order.order_id))
+        for one in (order, self._guests.get(order.order_id)):
+            if one is not None:
+                self._truth.append(Truth("order", f"karrio:shipments:{shipment_id}", one.order_id))
         return row
 
     def _carrier(self, shipment: Shipment) -> Row:
@@ -307,17 +315,28 @@ class Twin:
 
     # --- the protocol ---------------------------------------------------------------------------------------------
 
+    def _refusal(self, request: Request) -> Response | None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if not token:
+            return _refuse(401, "authentication_required", "Authentication credentials were not provided.")
+        if scheme != "Token" or not self._credentials.accepts("karrio", "token", token.removeprefix("key_")):
+            return _refuse(401, "invalid_token", "Given token not valid for any token type")
+        return None
+
+    def _retrieve(self, table: str) -> Callable[[Request], Any]:
+        async def answer(request: Request) -> Response:
+            if (refusal := self._refusal(request)) is not None:
+                return refusal
+            wanted = request.path_params["id"]
+            found = next((row for _, row in self._tables[table] if row["id"] == wanted), None)
+            return JSONResponse(found) if found else _refuse(404, "not_found", "Not found.")
+
+        return answer
+
     def _list(self, table: str) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
-            scheme, _, token = request.headers.get("authorization", "").partition(" ")
-            if not token:
-                return _refuse(
-                    401, "authentication_required", "Authentication credentials were not provided."
-                )
-            if scheme != "Token" or not self._credentials.accepts(
-                "karrio", "token", token.removeprefix("key_")
-            ):
-                return _refuse(401, "invalid_token", "Given token not valid for any token type")
+            if (refusal := self._refusal(request)) is not None:
+                return refusal
             asked = request.query_params
             try:
                 limit, offset = int(asked.get("limit", DEFAULT_PAGE)), int(asked.get("offset", 0))

@@ -27,6 +27,7 @@ from connectors.sandbox.catalog import price_in
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
+from connectors.sandbox.notify import Change
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import Channel, Customer, Order, OrderLine, Product, World
 
@@ -108,6 +109,7 @@ class Twin:
     def routes(self) -> Sequence[BaseRoute]:
         calls: dict[str, Callable[[Mapping[str, str]], Json]] = {
             "/orders/get": self._list_orders,
+            "/order/get": self._get_order,
             "/orders/items/get": self._list_items,
             "/products/get": self._list_products,
             "/reverse/getreverseordersforseller": self._list_reverse_orders,
@@ -324,6 +326,16 @@ class Twin:
         ]
         page, total = _page(rows, asked, most=100)
         return {"data": {"count": len(page), "countTotal": total, "orders": page}}
+
+    def _get_order(self, asked: Mapping[str, str]) -> Json:
+        order = self._by_number.get(asked.get("order_id", ""))
+        if order is None:
+            raise _CallError("16", "ISV", "Order not found")
+        return {"data": self._order(order)}
+
+    def changed(self, since: datetime) -> Iterable[Change]:
+        """Orders that were placed or moved on since then."""
+        return [("0", order.number) for order in self._placed if self._updated_at(order) >= since]
 
     def _list_items(self, asked: Mapping[str, str]) -> Json:
         try:

@@ -98,7 +98,7 @@ class Twin:
             if product.components:
                 self._enter_kit(product)
         self._enter_stock()
-        self._guests = {o.shipped_with: o for o in world.orders.values() if o.shipped_with and o.shipments}
+        self._guests = world.guests
         for order in world.orders.values():
             if order.channel not in _ELSEWHERE and not order.is_fulfilled_by_marketplace:
                 self._enter_order(order)

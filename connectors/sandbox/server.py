@@ -37,7 +37,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import connectors.sandbox
-from connectors.sandbox import differences, limit, trouble
+from connectors.sandbox import differences, limit, notify, trouble
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dealer_rebates import rebate_truths, write_rebates
 from connectors.sandbox.differences import Planted
@@ -89,6 +89,13 @@ class Differing(Protocol):
         ...
 
 
+@runtime_checkable
+class Deleting(Protocol):
+    """A twin of which records can be deleted: it shows none of these keys."""
+
+    deleted: set[str]
+
+
 class SandboxError(Exception):
     """The sandbox was asked for something it does not have, or a twin breaks its protocol."""
 
@@ -136,8 +143,10 @@ class _Gate:
         self.counts["requests"] += 1
         if self.faults:
             fault = self.faults.popleft()
-            if await self._misbehave(fault, scope, receive, send):
-                self.counts[f"fault_{fault}"] += 1
+            # Before it comes about, since whoever it happens to may not wait for its end.
+            self.counts[f"fault_{fault}"] += 1
+            if not await self._misbehave(fault, scope, receive, send):
+                self.counts[f"fault_{fault}"] -= 1
             return
         await self._behave(scope, receive, send)
 
@@ -183,9 +192,10 @@ class _Gate:
                 body = {"error": "this account may not read that"}
                 await JSONResponse(body, status_code=403)(scope, receive, counted)
             case "hang":
-                with contextlib.suppress(TimeoutError):
+                try:
                     await asyncio.wait_for(_until_gone(receive), HANG_SECONDS)
-                _hang_up(scope, reset=True)
+                except TimeoutError:
+                    _hang_up(scope, reset=True)
             case "reset":
                 _hang_up(scope, reset=True)
                 await _until_gone(receive)
@@ -308,6 +318,7 @@ class Sandbox:
         self.inbox = inbox
         self.credentials = Credentials(world.seed)
         self._classes = {name: known[name] for name in wanted}
+        self._deleted: dict[str, set[str]] = {name: set() for name in wanted}
         self._twins = self._make_twins()
         self._gates = {
             name: _Gate(
@@ -349,7 +360,10 @@ class Sandbox:
 
     def _make_twin(self, name: str, credentials: Credentials) -> Twin:
         dirt = Dirt(self.world.seed, name, self.level, self.differences == "planted")
-        return self._classes[name](self.world, dirt, credentials)
+        twin = self._classes[name](self.world, dirt, credentials)
+        if isinstance(twin, Deleting):
+            twin.deleted = self._deleted[name]
+        return twin
 
     def _forgetful(self, name: str) -> ASGIApp:
         forgotten = replace(self.credentials, tokens_are_known=False)
@@ -371,7 +385,7 @@ class Sandbox:
             key = f"ORDERHUB_{name.upper()}_URL"
             if not variables.get(key, "").startswith(base_url):
                 raise SandboxError(f"sandbox twin {name}: env() must give {key} below {base_url}")
-            found.update(variables)
+            found.update(variables | notify.env(self.credentials, name))
         return found
 
     def truths(self) -> Iterator[Truth]:
@@ -397,6 +411,28 @@ class Sandbox:
             self._gates[name].now = self.world.now
         if self.inbox is not None:
             self._write_files(self.inbox)
+
+    def delete(self, source: str, *keys: str) -> None:
+        """Let a system forget records; it shows them no more.
+
+        Raises:
+            SandboxError: no such system, or it never deletes.
+        """
+        if not isinstance(self._twins.get(source), Deleting):
+            raise SandboxError(f"{source!r} deletes nothing in the sandbox")
+        self._deleted[source].update(keys)
+
+    def notifications(
+        self, source: str, address: str, changes: Iterable[notify.Change]
+    ) -> Iterator[notify.Notification]:
+        """Yield what a system sends to an address about changes, signed as its vendor signs it."""
+        variables = self._twins[source].env("http://127.0.0.1/" + source)
+        yield from notify.notifications(self.credentials, source, changes, address, variables)
+
+    def changed(self, source: str, since: datetime) -> list[notify.Change]:
+        """What a system would tell of what changed since then; nothing where it tells nothing."""
+        twin = self._twins[source]
+        return list(twin.changed(since)) if isinstance(twin, notify.Telling) else []
 
     def misbehave(self, source: str, fault: str, times: int = 1) -> None:
         """Make the next `times` answers of a system go wrong; 0 times ends all its trouble.

@@ -25,6 +25,7 @@ from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.differences import Cause, Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.graphql import Connection, Execution, GraphQLError, parse, static_cost
+from connectors.sandbox.notify import Change
 from connectors.sandbox.stock import moved_at
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import (
@@ -94,6 +95,7 @@ class Twin:
             place for place in world.locations.values() if place.kind in ("warehouse", "dark_store")
         ]
         self._points = self.bucket_points
+        self.deleted: set[str] = set()
         self._filled_at = limit.clock()
 
     def env(self, base_url: str) -> dict[str, str]:
@@ -104,6 +106,12 @@ class Twin:
 
     def routes(self) -> Sequence[BaseRoute]:
         return [Route("/admin/api/{version}/graphql.json", self._answer, methods=["POST"])]
+
+    def changed(self, since: datetime) -> Iterable[Change]:
+        """Orders that were placed or moved on since then."""
+        return [
+            ("orders/updated", row["id"]) for row in self._orders if row["updatedAt"] >= str(_time(since))
+        ]
 
     def truth(self) -> Iterable[Truth]:
         for place in self._places:
@@ -443,6 +451,20 @@ class Twin:
             )
         return rows
 
+    def _kept(self, kind: str) -> list[Json]:
+        rows = {
+            "Product": self._products,
+            "ProductVariant": self._variants,
+            "Customer": self._customers,
+            "Order": self._orders,
+        }[kind]
+        return [row for row in rows if row["id"] not in self.deleted]
+
+    def _node(self, key: str) -> Json | None:
+        kind = key.removeprefix("gid://shopify/").partition("/")[0]
+        found = next((row for row in self._kept(kind) if row["id"] == key), None)
+        return None if found is None else {**found, "__typename": kind}
+
     # --- the protocol -------------------------------------------------------------------------------------------------
 
     def _root(self) -> Json:
@@ -450,10 +472,15 @@ class Twin:
         return {
             "locations": lambda arguments: Connection(self._locations),
             "location": lambda arguments: places.get(arguments.get("id")),
-            "products": lambda arguments: Connection(_changed(self._products, arguments.get("query"))),
-            "productVariants": lambda arguments: Connection(_changed(self._variants, arguments.get("query"))),
-            "customers": lambda arguments: Connection(_changed(self._customers, arguments.get("query"))),
-            "orders": lambda arguments: Connection(_changed(self._orders, arguments.get("query"))),
+            "products": lambda arguments: Connection(_changed(self._kept("Product"), arguments.get("query"))),
+            "productVariants": lambda arguments: Connection(
+                _changed(self._kept("ProductVariant"), arguments.get("query"))
+            ),
+            "customers": lambda arguments: Connection(
+                _changed(self._kept("Customer"), arguments.get("query"))
+            ),
+            "orders": lambda arguments: Connection(_changed(self._kept("Order"), arguments.get("query"))),
+            "nodes": lambda arguments: [self._node(key) for key in arguments.get("ids") or ()],
             "locationsCount": _counted(self._locations),
             "productsCount": _counted(self._products),
             "productVariantsCount": _counted(self._variants),

@@ -25,6 +25,7 @@ from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.differences import Cause, Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
+from connectors.sandbox.notify import Change
 from connectors.sandbox.stock import moved_at
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import Address, Channel, Customer, Order, OrderLine, Return, World
@@ -99,6 +100,7 @@ class Twin:
         self._dirt = dirt
         self._credentials = credentials
         self._differences = Differences(world, dirt)
+        self.deleted: set[str] = set()
         self._sales = [order for order in world.orders.values() if order.channel is Channel.POS]
         self._stores = [place for place in world.locations.values() if place.kind == "store"]
 
@@ -114,6 +116,12 @@ class Twin:
             Route("/v2/catalog/list", self._answer(self._list_catalog)),
             Route("/v2/customers/search", self._answer(self._search_customers), methods=["POST"]),
             Route("/v2/orders/search", self._answer(self._search_orders), methods=["POST"]),
+            Route(
+                "/v2/customers/{id}", self._answer(self._retrieve("customer", lambda: self._kept_customers))
+            ),
+            Route("/v2/orders/batch-retrieve", self._answer(self._retrieve_orders), methods=["POST"]),
+            Route("/v2/payments/{id}", self._answer(self._retrieve("payment", lambda: self._payments))),
+            Route("/v2/refunds/{id}", self._answer(self._retrieve("refund", lambda: self._refunds))),
             Route("/v2/payments", self._answer(self._list_payments)),
             Route("/v2/refunds", self._answer(self._list_refunds)),
             Route(
@@ -139,6 +147,14 @@ class Twin:
             for taken in order.returns:
                 key = self._id(f"return/{taken.return_id}", 29)
                 yield Truth("order", f"square:orders:{key}", order.order_id)
+
+    def changed(self, since: datetime) -> Iterable[Change]:
+        """Orders that were rung up or moved on since then."""
+        return [
+            ("order.updated", row["id"])
+            for row in self._orders
+            if _is_time(row["updated_at"]) and _instant(row["updated_at"], "") >= since
+        ]
 
     def differences(self) -> Iterable[Planted]:
         """What the tills' payments differ in; those pages are made with it."""
@@ -491,6 +507,8 @@ class Twin:
                 row["processing_fee"] = [fee]
             if self._dirt.is_invalid(key):
                 row["created_at"] = row["created_at"].replace("T", "T2")
+                if cause is None:
+                    self._differences.plant("payment", order, Cause.MISSING, taken_amount)
             rows.append(row)
             if cause is Cause.DUPLICATE:
                 self._differences.plant("payment", order, cause, -taken_amount)
@@ -562,7 +580,7 @@ class Twin:
                 detail = "This request could not be authorized."
                 return JSONResponse(_errors("AUTHENTICATION_ERROR", "UNAUTHORIZED", detail), status_code=401)
             try:
-                asked: Any = dict(request.query_params)
+                asked: Any = dict(request.query_params) | request.path_params
                 if request.method == "POST":
                     try:
                         asked = json.loads(await request.body())
@@ -571,6 +589,9 @@ class Twin:
                 return JSONResponse(handle(asked))
             except _BadRequestError as error:
                 return JSONResponse(error.body, status_code=400)
+            except LookupError as error:
+                detail = f"No record with the id {error} was found."
+                return JSONResponse(_errors("INVALID_REQUEST_ERROR", "NOT_FOUND", detail), status_code=404)
 
         return answer
 
@@ -596,6 +617,23 @@ class Twin:
             page["cursor"] = base64.urlsafe_b64encode(json.dumps([query, start + limit]).encode()).decode()
         return page
 
+    @property
+    def _kept_customers(self) -> list[Json]:
+        return [row for row in self._customers if row["id"] not in self.deleted]
+
+    def _retrieve(self, name: str, rows: Callable[[], list[Json]]) -> Callable[[Json], Json]:
+        def one(asked: Json) -> Json:
+            found = next((row for row in rows() if row["id"] == asked["id"]), None)
+            if found is None:
+                raise LookupError(asked["id"])
+            return {name: found}
+
+        return one
+
+    def _retrieve_orders(self, asked: Json) -> Json:
+        wanted = set(asked.get("order_ids") or ())
+        return {"orders": [row for row in self._orders if row["id"] in wanted]}
+
     def _list_locations(self, asked: Json) -> Json:
         return {"locations": self._locations}
 
@@ -612,7 +650,7 @@ class Twin:
         if (query.get("sort") or {}).get("field", "DEFAULT") not in ("DEFAULT", "CREATED_AT"):
             raise _BadRequestError("INVALID_ENUM_VALUE", "Sort by DEFAULT or CREATED_AT.", "query.sort.field")
         window = (query.get("filter") or {}).get("updated_at") or {}
-        return self._page("customers", _between(self._customers, window, "updated_at"), asked, 100, 100)
+        return self._page("customers", _between(self._kept_customers, window, "updated_at"), asked, 100, 100)
 
     def _search_orders(self, asked: Json) -> Json:
         places = asked.get("location_ids")

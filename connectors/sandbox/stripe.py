@@ -24,9 +24,11 @@ from starlette.routing import BaseRoute, Route
 
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
+from connectors.sandbox.differences import Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.ecb_fx import is_business_day, reference_rates
 from connectors.sandbox.limit import RateLimit
+from connectors.sandbox.notify import Change
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import Channel, Order, World
 
@@ -118,13 +120,44 @@ class Twin:
             Route("/v1/balance_transactions", self._list(self._movements)),
             Route("/v1/payouts", self._list(lambda asked: self._payouts)),
             Route("/v1/disputes", self._list(lambda asked: self._disputes)),
+            *(
+                Route(f"/v1/{name}/{{id}}", self._retrieve(rows))
+                for name, rows in (
+                    ("charges", lambda: self._charges),
+                    ("refunds", lambda: self._refunds),
+                    ("payouts", lambda: self._payouts),
+                    ("disputes", lambda: self._disputes),
+                    ("balance_transactions", lambda: self._movements({})),
+                )
+            ),
         ]
+
+    def differences(self) -> Iterable[Planted]:
+        """Charges that name no order, and movements of charges that do not, or that cannot be read."""
+        listed = Differences(self._world, self._dirt)
+        for order in self._paid:
+            key, amount = f"charge/{order.order_id}", order.net_amount + order.tax_amount
+            is_read = not self._dirt.is_invalid(key)
+            if is_read and self._is_nameless(key):
+                listed.astray("payment", f"stripe:charges:{self._charge_id(order)}", order, amount)
+            if not is_read or self._is_nameless(key):
+                listed.astray(
+                    "settlement",
+                    f"stripe:balance_transactions:{self._id('txn', order.order_id)}",
+                    order,
+                    amount,
+                )
+        return listed.listed
 
     def truth(self) -> Iterable[Truth]:
         for order in self._paid:
             yield Truth("order", f"stripe:charges:{self._charge_id(order)}", order.order_id)
             if self._has_failed_attempt(order):
                 yield Truth("order", f"stripe:charges:{self._failed_id(order)}", order.order_id)
+
+    def changed(self, since: datetime) -> Iterable[Change]:
+        """Charges that were made since then."""
+        return [("charge.succeeded", row["id"]) for row in self._charges if row["created"] >= _unix(since)]
 
     # --- ids ----------------------------------------------------------------------------------------------
 
@@ -190,10 +223,13 @@ class Twin:
             row["currency"] = "rmb"
         return row
 
+    def _is_nameless(self, key: str) -> bool:
+        return self._dirt.chance(f"{key}/nameless", 0.01)
+
     def _name_order(self, row: Json, order: Order, key: str) -> None:
         """Write the order's number as the shops' plug-ins do, or as they fail to."""
         number = self._dirt.order_number(order.number, key)
-        if self._dirt.chance(f"{key}/nameless", 0.01):
+        if self._is_nameless(key):
             row["description"] = f"{_SHOP} payment"
             return
         row["description"] = self._dirt.pick(
@@ -374,6 +410,23 @@ class Twin:
         )
 
     # --- the protocol -------------------------------------------------------------------------------------
+
+    def _retrieve(self, rows: Callable[[], list[Json]]) -> Handler:
+        async def answer(request: Request) -> Response:
+            if request.headers.get("authorization") != f"Bearer {self._key()}":
+                return JSONResponse(
+                    _error("invalid_request_error", "Invalid API Key provided"), status_code=401
+                )
+            wanted = request.path_params["id"]
+            found = next((row for row in rows() if row["id"] == wanted), None)
+            if found is None:
+                refused = _error(
+                    "invalid_request_error", f"No such object: '{wanted}'", code="resource_missing"
+                )
+                return JSONResponse(refused, status_code=404)
+            return JSONResponse(found)
+
+        return answer
 
     def _list(self, rows_of: Callable[[Json], list[Json]]) -> Handler:
         """Check the key, cut one page, and turn faults into Stripe's error object."""

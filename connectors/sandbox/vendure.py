@@ -23,6 +23,7 @@ from connectors.sandbox.catalog import price_in
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.graphql import Execution, GraphQLError, Scalar, parse
+from connectors.sandbox.notify import Change
 from connectors.sandbox.stock import moved_at
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import Address, Channel, Customer, Order, OrderLine, Product, Shipment, World
@@ -74,6 +75,14 @@ class Twin:
 
     def routes(self) -> Sequence[BaseRoute]:
         return [Route("/admin-api", self._answer, methods=["POST"])]
+
+    def changed(self, since: datetime) -> Iterable[Change]:
+        """Orders that were placed or moved on since then."""
+        return [
+            ("order.updated", str(_number(order.order_id)))
+            for order in self._placed
+            if order.updated_at >= since
+        ]
 
     def truth(self) -> Iterable[Truth]:
         for place in self._places:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,7 @@ from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
 from connectors.sandbox.marketplace import CARRIERS, REASONS, Shop, fen, seconds
+from connectors.sandbox.notify import Change
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import Channel, Order, Product, Return, World
 
@@ -65,6 +66,14 @@ class Twin:
 
     def routes(self) -> Sequence[BaseRoute]:
         return [Route("/wechat/{place:path}", self._answer, methods=["POST"])]
+
+    def changed(self, since: datetime) -> Iterable[Change]:
+        """Orders that were placed or moved on since then."""
+        return [
+            ("channels_ec_order_pay", number)
+            for number, row in self._orders.items()
+            if int(row["update_time"]) >= seconds(since)
+        ]
 
     def truth(self) -> Iterable[Truth]:
         yield from self._shop.truth("orders", ("skus",))

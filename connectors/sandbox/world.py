@@ -241,3 +241,8 @@ class World:
     locations: dict[str, Location] = field(repr=False)
     lots: dict[str, Lot] = field(repr=False)
     orders: dict[str, Order] = field(repr=False)
+
+    @property
+    def guests(self) -> dict[str, Order]:
+        """Orders in the parcel of another, by that other's id."""
+        return {o.shipped_with: o for o in self.orders.values() if o.shipped_with and o.shipments}

@@ -22,8 +22,10 @@ from starlette.routing import BaseRoute, Route
 
 from connectors.sandbox.catalog import minor_unit
 from connectors.sandbox.credentials import Credentials
+from connectors.sandbox.differences import Cause, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
+from connectors.sandbox.notify import Change
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import Channel, Order, Return, World
 
@@ -118,6 +120,7 @@ class Twin:
         self._field_ids = {name: int(dirt.token(f"field/{name}", 12, "123456789")) for name in _FIELDS}
         self.tickets: list[_Ticket] = []
         self._truth: list[Truth] = []
+        self._promised: dict[str, Decimal] = {}  # by return: what a ticket that names its order promises
         for order in world.orders.values():
             self._about(order)
         self.tickets = [ticket for ticket in self.tickets if ticket.opened_at <= world.now]
@@ -128,10 +131,25 @@ class Twin:
     def routes(self) -> Sequence[BaseRoute]:
         return [
             Route("/api/v2/users.json", self._guarded(self._list_users)),
+            Route("/api/v2/users/show_many.json", self._guarded(self._show_users)),
+            Route("/api/v2/tickets/show_many.json", self._guarded(self._show_tickets)),
             Route("/api/v2/ticket_fields.json", self._guarded(self._list_fields)),
             Route("/api/v2/incremental/tickets/cursor.json", self._guarded(self._export_tickets)),
             Route("/api/v2/incremental/ticket_events.json", self._guarded(self._export_events)),
         ]
+
+    def differences(self) -> Iterable[Planted]:
+        """What the desk promised otherwise than finance paid, and what was paid back while no ticket says so."""
+        for order in self._world.orders.values():
+            taken = {given.return_id: given.refund_amount for given in order.returns}
+            promised = {key: self._promised[key] for key in taken if key in self._promised}
+            if order.is_test or not promised:
+                continue
+            off = sum((promised[key] - taken[key] for key in promised), Decimal(0))
+            silent = sum((amount for key, amount in taken.items() if key not in promised), Decimal(0))
+            for cause, amount in ((Cause.AMOUNT_MISMATCH, off), (Cause.MISSING, -silent)):
+                if amount:
+                    yield Planted(order.order_id, "finance", "refund", cause, amount, order.currency)
 
     def truth(self) -> Iterable[Truth]:
         yield from self._truth
@@ -174,6 +192,9 @@ class Twin:
             "amount_promised": str(promised),
             "currency": order.currency.lower(),
         }
+        is_read = not dirt.is_invalid(key) and not dirt.is_invalid(f"{key}/status")
+        if "order_number" in ticket.values and is_read and ticket.opened_at <= self._world.now:
+            self._promised[key] = promised
         if dirt.chance(f"{key}/twice", 0.06):
             again_at = given.refunded_at + timedelta(minutes=dirt.number(f"{key}/twice", 5, 600))
             twin = self._open(
@@ -372,6 +393,19 @@ class Twin:
 
     def _list_users(self, request: Request) -> Response:
         return _page(request, "users", self._user_rows())
+
+    def _show_users(self, request: Request) -> Response:
+        wanted = request.query_params["ids"].split(",")
+        return JSONResponse({"users": [row for row in self._user_rows() if str(row["id"]) in wanted]})
+
+    def _show_tickets(self, request: Request) -> Response:
+        wanted = request.query_params["ids"].split(",")
+        rows = [self._ticket_row(ticket) for ticket in self.tickets if str(ticket.id) in wanted]
+        return JSONResponse({"tickets": rows})
+
+    def changed(self, since: datetime) -> Iterable[Change]:
+        """Tickets that were written or dealt with since then."""
+        return [("ticket.updated", str(ticket.id)) for ticket in self.tickets if ticket.updated_at >= since]
 
     def _list_fields(self, request: Request) -> Response:
         return _page(request, "ticket_fields", self._field_rows())
