@@ -65,12 +65,15 @@ def _exit_code(error: Exception) -> int | None:
     from oms_core.audit.log import AuditError
     from oms_core.export.project import ExportError
     from oms_core.finance.period import FinanceError, UnknownPeriodError
+    from oms_core.flows.errors import ConflictError, FlowError
     from oms_core.release.errors import ReleaseError
     from oms_core.store.errors import StoreError
     from oms_core.warehouse import WarehouseError
 
     if isinstance(error, pipeline.CallError | UnknownPeriodError):
         return 2
+    if isinstance(error, FlowError):
+        return 1 if isinstance(error, ConflictError) else 2
     known = (
         ConnectorError,
         pipeline.PipelineError,

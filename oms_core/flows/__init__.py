@@ -1,0 +1,1 @@
+"""Order flows as data: versioned documents, linted, folded over an order's events."""

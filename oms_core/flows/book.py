@@ -1,0 +1,786 @@
+"""Where orders are in their flows, kept: events go in, the fold of all of them comes out, in one transaction.
+
+A row of an order is locked while its events change, so of two writers the second folds what the first wrote, too. A caller
+that acted on what it saw says which revision that was, and gets a conflict when it is past.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from oms_core.audit import log
+from oms_core.flows import template
+from oms_core.flows.definition import MIGRATED, EventKind, Flow
+from oms_core.flows.errors import ConflictError, EventError, RoleError, UnknownError
+from oms_core.flows.fold import Event, Folded, Step, fold
+from oms_core.flows.lint import Finding, check
+from oms_core.store import outbox
+from oms_core.store.outbox import Telling
+
+MOST_AHEAD = timedelta(minutes=5)  # clocks of two systems differ by less
+_BY_RELEASE, _BY_TIMEOUT = "release", "timeout"
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where an order is.
+
+    Attributes:
+        revision: changes so far.
+        facts: of the order as known when its flow began.
+    """
+
+    order_id: str
+    flow: str
+    first_version: str
+    version: str
+    facts: Mapping[str, Any]
+    state: str
+    entered_at: datetime | None
+    due_at: datetime | None
+    is_done: bool
+    revision: int
+
+
+@dataclass(frozen=True)
+class Told:
+    """What became of an event.
+
+    Attributes:
+        steps: transitions it took; none where it changed nothing.
+        because: why it changed nothing; None: it did.
+        is_replayed: it was told before, and nothing happened now.
+    """
+
+    placed: Placed
+    steps: tuple[Step, ...]
+    because: str | None
+    is_replayed: bool
+
+
+@dataclass(frozen=True)
+class Active:
+    """A version in force."""
+
+    flow: Flow
+    activated_at: datetime
+    activated_by: str
+    reason: str
+
+
+# --- versions ---------------------------------------------------------------------------------------------------------------
+
+
+def activate(connection: Connection, flow: Flow, *, by: str, reason: str) -> list[Finding]:
+    """Put a version in force: new orders follow it, those under way stay on theirs.
+
+    Returns:
+        What the lint warns of.
+
+    Raises:
+        DocumentError: the lint refuses it.
+        ConflictError: the version is another document's already, or its precedence another active flow's.
+    """
+    warnings = check(flow)
+    connection.execute(text("SELECT pg_advisory_xact_lock(7301012)"))  # activations come one after the other
+    kept = connection.execute(
+        text("SELECT sha256 FROM orderhub.flow_versions WHERE flow = :flow AND version = :version"),
+        {"flow": flow.flow, "version": flow.version},
+    ).scalar()
+    if kept is not None and kept != flow.sha256:
+        raise ConflictError(
+            "version-reused",
+            f"flow {flow.flow} {flow.version} is another document already ({kept[:12]}…): give this one another version",
+        )
+    for other in active(connection).values():
+        if other.flow.flow != flow.flow and other.flow.precedence == flow.precedence:
+            raise ConflictError(
+                "precedence-taken",
+                f"flow {other.flow.flow} has the precedence {flow.precedence}, too: which of both an order follows "
+                "would not be said; choose another",
+            )
+    if kept is None:
+        connection.execute(
+            text("INSERT INTO orderhub.flow_versions VALUES (:flow, :version, :document, :sha256)"),
+            {
+                "flow": flow.flow,
+                "version": flow.version,
+                "document": flow.document,
+                "sha256": flow.sha256,
+            },
+        )
+    connection.execute(
+        text(
+            "INSERT INTO orderhub.flow_activations (flow, version, activated_by, reason) "
+            "VALUES (:flow, :version, :by, :reason)"
+        ),
+        {"flow": flow.flow, "version": flow.version, "by": by, "reason": reason},
+    )
+    told = {"sha256": flow.sha256, "reason": reason}
+    log.append(connection, [log.Happening("flow.activated", by, f"flow/{flow.flow}/{flow.version}", told)])
+    return warnings
+
+
+def active(connection: Connection) -> dict[str, Active]:
+    """The flows in force by name, those that are asked first in front."""
+    rows = connection.execute(
+        text(
+            "SELECT DISTINCT ON (a.flow) v.document, a.activated_at, a.activated_by, a.reason "
+            "FROM orderhub.flow_activations AS a JOIN orderhub.flow_versions AS v USING (flow, version) "
+            "ORDER BY a.flow, a.id DESC"
+        )
+    )
+    found = [Active(_parsed(row.document), row.activated_at, row.activated_by, row.reason) for row in rows]
+    return {item.flow.flow: item for item in sorted(found, key=lambda item: item.flow.precedence)}
+
+
+def versions(connection: Connection, flow: str) -> dict[str, Flow]:
+    """Every version of a flow that was ever activated, by version.
+
+    Raises:
+        UnknownError: there is none.
+    """
+    rows = connection.execute(
+        text("SELECT version, document FROM orderhub.flow_versions WHERE flow = :flow ORDER BY version"),
+        {"flow": flow},
+    )
+    found = {row.version: _parsed(row.document) for row in rows}
+    if not found:
+        raise UnknownError(
+            "unknown-flow", f"no flow {flow!r} was ever activated: `orderhub flow list` says which"
+        )
+    return found
+
+
+def standing(connection: Connection, flow: str, version: str) -> dict[str, int]:
+    """How many orders of a version are in each state."""
+    rows = connection.execute(
+        text(
+            "SELECT state, count(*) AS orders FROM orderhub.flow_orders "
+            "WHERE flow = :flow AND version = :version AND merged_into IS NULL GROUP BY state ORDER BY state"
+        ),
+        {"flow": flow, "version": version},
+    )
+    return {row.state: row.orders for row in rows}
+
+
+# --- one order --------------------------------------------------------------------------------------------------------------
+
+
+def placed(connection: Connection, order_id: str) -> Placed:
+    """Where an order is.
+
+    Raises:
+        UnknownError: it is in no flow.
+    """
+    found = _rows(connection, [order_id], "")
+    if not found:
+        raise _in_no_flow(order_id)
+    return found[0]
+
+
+def history(connection: Connection, item: Placed) -> Folded:
+    """The way an order took, folded anew from its events."""
+    events = _events(connection, [item.order_id]).get(item.order_id, [])
+    return fold(versions(connection, item.flow), item.first_version, item.facts, events)
+
+
+def changes(connection: Connection, order_id: str) -> list[dict[str, Any]]:
+    """What was known when: each change of an order's state as it was made, oldest first."""
+    rows = connection.execute(
+        text(
+            "SELECT revision, version, from_state, to_state, event_id, entered_at, changed_by, changed_at, reason "
+            "FROM orderhub.flow_changes WHERE order_id = :order ORDER BY revision"
+        ),
+        {"order": order_id},
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+def tell(
+    connection: Connection, order_id: str, event: Event, *, by: str, revision: int | None = None
+) -> Told:
+    """Tell an event of an order.
+
+    Args:
+        connection: a writing transaction.
+        event: its id is the caller's own; told again with the same content, it changes nothing.
+        by: who tells it.
+        revision: what the caller saw; None: whatever there is.
+
+    Raises:
+        UnknownError: the order is in no flow.
+        EventError: its flow knows no such event, or not with this data; or it is from the future.
+        RoleError: only an approval tells it, or a timeout.
+        ConflictError: the id is another event's, or the order changed since.
+    """
+    item, flow = _locked(connection, order_id, revision)
+    replayed = _replayed(connection, item, event)
+    if replayed is not None:
+        return replayed
+    _sensible(connection, flow, event)
+    if event.kind in flow.deciders:
+        raise RoleError(
+            "approval-needed", f"{event.kind!r} is decided, not told: `orderhub flow approve` or `reject`"
+        )
+    if event.kind in flow.alarms:
+        raise RoleError(
+            "timeout-only", f"{event.kind!r} happens when time is up: `orderhub flow sweep` tells it"
+        )
+    return _keep(connection, item, event, by, f"told by {event.source}")
+
+
+def decide(
+    connection: Connection,
+    order_id: str,
+    *,
+    is_approved: bool,
+    by: str,
+    reason: str,
+    role: str | None,
+    key: str,
+    revision: int | None = None,
+) -> Told:
+    """Approve or reject an order that waits for it.
+
+    Args:
+        by, role: who decides, and as what; a role of None is the operator's, who may do what every role may.
+        key: of the request; the same key decides once.
+        revision: what the caller saw; None: whatever there is.
+
+    Raises:
+        UnknownError: the order is in no flow.
+        RoleError: another role decides here.
+        ConflictError: nothing waits for a decision, somebody decided first, or the order changed since.
+    """
+    item, flow = _locked(connection, order_id, revision)
+    now = _now(connection)
+    approval = flow.leaves[item.state].approval
+    event_id = f"decided:{by}:{key}"
+    before = _events(connection, [order_id]).get(order_id, [])
+    earlier = next((event for event in before if event.event_id == event_id), None)
+    if earlier is not None:
+        word = next(
+            state.approval.approve if is_approved else state.approval.reject
+            for state in flow.leaves.values()
+            if state.approval is not None and earlier.kind in (state.approval.approve, state.approval.reject)
+        )
+        if earlier.kind != word or earlier.reason != reason:
+            raise ConflictError("key-reused", f"the key {key!r} was used for another decision")
+        return Told(item, (), None, True)
+    if approval is None:
+        decided = [event for event in before if event.kind in flow.deciders]
+        last = max(decided, key=lambda event: event.occurred_at, default=None)
+        told = f"; {last.by} {last.kind} it at {last.occurred_at:%Y-%m-%d %H:%M}Z" if last else ""
+        raise ConflictError(
+            "nothing-to-approve", f"order {order_id} is in {item.state} and waits for nobody's decision{told}"
+        )
+    if role is not None and role != approval.role:
+        raise RoleError(
+            "other-role",
+            f"order {order_id} waits for {approval.role}: a key of the role {role} does not decide",
+        )
+    # A decision is later than what it was made on, even if a clock that told of that is fast.
+    at = max(now, item.entered_at or now)
+    kind = approval.approve if is_approved else approval.reject
+    event = Event(event_id, kind, at, "orderhub", by, reason)
+    return _keep(connection, item, event, by, reason)
+
+
+# --- many orders ------------------------------------------------------------------------------------------------------------
+
+
+def sweep(connection: Connection, *, by: str, limit: int = 500) -> list[str]:
+    """Let the timeouts happen whose time is up.
+
+    Args:
+        connection: a writing transaction.
+        limit: orders at most; those that another sweep works on are left to it.
+
+    Returns:
+        The orders; fewer than `limit` means there are no more for now.
+    """
+    due = _rows(
+        connection,
+        None,
+        "merged_into IS NULL AND due_at <= clock_timestamp() ORDER BY due_at, order_id LIMIT "
+        f"{int(limit)} FOR UPDATE SKIP LOCKED",
+    )
+    known: dict[str, dict[str, Flow]] = {}
+    events = {}
+    for item in due:
+        flow = known.setdefault(item.flow, versions(connection, item.flow))[item.version]
+        timeout = flow.leaves[item.state].timeout
+        assert timeout is not None
+        assert item.due_at is not None
+        event_id = f"timeout:{item.state}:{item.due_at.isoformat()}"
+        events[item.order_id] = Event(
+            event_id, timeout.event, item.due_at, "orderhub", due_from=item.state, reason="time was up"
+        )
+    if due:
+        _insert(connection, events, is_released=False)
+        refold(connection, due, by=by, reason=_BY_TIMEOUT)
+        log.append(connection, [log.Happening("flow.swept", by, "flow/timeouts", {"orders": len(due)})])
+    return [item.order_id for item in due]
+
+
+@dataclass(frozen=True)
+class Migrated:
+    """What a migration does: state -> (state in the new version, orders)."""
+
+    flow: str
+    from_version: str
+    to_version: str
+    states: Mapping[str, tuple[str, int]]
+    orders: int
+    is_done: bool
+
+
+def migrate(
+    connection: Connection,
+    flow: str,
+    from_version: str,
+    to_version: str,
+    states: Mapping[str, str],
+    *,
+    by: str,
+    reason: str,
+    dry_run: bool,
+) -> Migrated:
+    """Take orders under way from one version of their flow to another; done ones stay.
+
+    Args:
+        connection: a writing transaction.
+        states: where an order goes from each state; the same name by default, where the new version has it.
+        dry_run: say what would happen, and change nothing.
+
+    Raises:
+        UnknownError: no such flow, version or state.
+        ConflictError: a state has no mapping.
+    """
+    known = versions(connection, flow)
+    for version in (from_version, to_version):
+        if version not in known:
+            raise UnknownError(
+                "unknown-version", f"flow {flow} has no version {version!r}: there are {', '.join(known)}"
+            )
+    old, new = known[from_version], known[to_version]
+    for name, leaves in ((list(states), old.leaves), (list(states.values()), new.leaves)):
+        for state in name:
+            if state not in leaves:
+                which = from_version if leaves is old.leaves else to_version
+                raise UnknownError(
+                    "unknown-state",
+                    f"version {which} of {flow} has no state {state!r}: there are {', '.join(leaves)}",
+                )
+    # Every state, not only those in use: a late event may still show that an order had been in another one.
+    mapping = {leaf: states.get(leaf, leaf) for leaf in old.leaves}
+    counts = standing(connection, flow, from_version)
+    missing = [leaf for leaf, target in mapping.items() if target not in new.leaves]
+    if missing:
+        told = ", ".join(f"{leaf} ({counts.get(leaf, 0)} orders)" for leaf in missing)
+        raise ConflictError(
+            "no-mapping",
+            f"version {to_version} of {flow} has no state for {told}: say where orders go from there, "
+            f"`--map {missing[0]}=…`",
+            {"states": missing},
+        )
+    moving = _rows(
+        connection,
+        None,
+        "flow = :flow AND version = :version AND NOT is_done AND merged_into IS NULL ORDER BY order_id FOR UPDATE",
+        {"flow": flow, "version": from_version},
+    )
+    count: dict[str, int] = {}
+    for item in moving:
+        count[item.state] = count.get(item.state, 0) + 1
+    if not dry_run and moving and from_version != to_version:
+        at = _now(connection)
+        data = {"from_version": from_version, "to_version": to_version, "states": mapping}
+        event_id = f"migrated:{from_version}:{to_version}:{at.isoformat()}"
+        events = {
+            item.order_id: Event(event_id, MIGRATED, at, "orderhub", by, reason, data=data) for item in moving
+        }
+        _insert(connection, events, is_released=False)
+        refold(connection, moving, by=by, reason=reason)
+        log.append(
+            connection,
+            [
+                log.Happening(
+                    "flow.migrated",
+                    by,
+                    f"flow/{flow}/{to_version}",
+                    {"from": from_version, "orders": len(moving), "states": mapping, "reason": reason},
+                )
+            ],
+        )
+    return Migrated(
+        flow,
+        from_version,
+        to_version,
+        {leaf: (mapping[leaf], count[leaf]) for leaf in sorted(count)},
+        len(moving),
+        not dry_run,
+    )
+
+
+def refold(
+    connection: Connection, items: Sequence[Placed], *, by: str, reason: str
+) -> dict[str, tuple[Placed, Folded]]:
+    """Fold orders anew whose events changed, and write down what came of it.
+
+    Args:
+        connection: a writing transaction that holds their rows.
+        reason: why they are folded, for the changes' record.
+
+    Returns:
+        Where each is, and its way.
+    """
+    known: dict[str, dict[str, Flow]] = {}
+    now = _now(connection)
+    events = _events(connection, [item.order_id for item in items])
+    found, updates, changed, tellings = {}, [], [], []
+    for item in items:
+        flows = known.setdefault(item.flow, versions(connection, item.flow))
+        told = events.get(item.order_id, [])
+        folded = fold(flows, item.first_version, item.facts, told)
+        flow = flows[folded.version]
+        # A timeout that happened and led nowhere does not happen again.
+        due_at = folded.due_at
+        if due_at is not None and any(
+            each.due_from == folded.state and each.occurred_at == due_at for each in told
+        ):
+            due_at = None
+        is_changed = (folded.state, folded.version, folded.entered_at) != (
+            item.state,
+            item.version,
+            item.entered_at,
+        ) or item.revision == 0
+        after = Placed(
+            item.order_id,
+            item.flow,
+            item.first_version,
+            folded.version,
+            item.facts,
+            folded.state,
+            folded.entered_at,
+            due_at,
+            flow.leaves[folded.state].done,
+            item.revision + is_changed,
+        )
+        found[item.order_id] = (after, folded)
+        updates.append(
+            {
+                "order_id": item.order_id, "version": after.version, "state": after.state, "entered_at": after.entered_at,
+                "due_at": after.due_at, "is_done": after.is_done, "revision": after.revision,
+            }
+        )  # fmt: skip
+        if is_changed:
+            last = folded.steps[-1].event.event_id if folded.steps else None
+            changed.append(
+                {
+                    "order_id": item.order_id, "revision": after.revision, "version": after.version,
+                    "from_state": item.state if item.revision else None, "to_state": after.state, "event_id": last,
+                    "entered_at": after.entered_at, "by": by, "reason": reason,
+                }
+            )  # fmt: skip
+            if item.revision or _is_fresh(flow, after.entered_at, now):
+                tellings.append(_moved(item, after, after.entered_at or now, reason))
+        tellings += [
+            telling
+            for step in folded.steps
+            for telling in _consequences(flows[step.version], item, step, now)
+        ]
+    if updates:
+        connection.execute(
+            text(
+                "UPDATE orderhub.flow_orders SET version = :version, state = :state, entered_at = :entered_at, "
+                "due_at = :due_at, is_done = :is_done, revision = :revision WHERE order_id = :order_id"
+            ),
+            updates,
+        )
+    if changed:
+        connection.execute(
+            text(
+                "INSERT INTO orderhub.flow_changes (order_id, revision, version, from_state, to_state, event_id, "
+                "entered_at, changed_by, reason) VALUES (:order_id, :revision, :version, :from_state, :to_state, "
+                ":event_id, :entered_at, :by, :reason)"
+            ),
+            changed,
+        )
+    outbox.append(connection, tellings)
+    return found
+
+
+def begin(connection: Connection, flow: Flow, orders: Mapping[str, Mapping[str, Any]]) -> None:
+    """Let orders begin their flow.
+
+    Args:
+        orders: order id -> its facts; amounts as text.
+    """
+    if orders:
+        connection.execute(
+            text(
+                "INSERT INTO orderhub.flow_orders (order_id, flow, first_version, version, facts, state, is_done, "
+                "revision) SELECT id, :flow, :version, :version, facts, :state, :done, 0 "
+                "FROM unnest(CAST(:ids AS text[]), CAST(:facts AS jsonb[])) AS new (id, facts) "
+                "ON CONFLICT (order_id) DO NOTHING"
+            ),
+            {
+                "flow": flow.flow,
+                "version": flow.version,
+                "state": flow.enters(flow.initial),
+                "done": flow.leaves[flow.enters(flow.initial)].done,
+                "ids": list(orders),
+                "facts": [json.dumps(facts, ensure_ascii=False) for facts in orders.values()],
+            },
+        )
+
+
+def locked(connection: Connection, order_ids: Sequence[str]) -> list[Placed]:
+    """Where orders are, their rows locked for this transaction; those in no flow are left out."""
+    return _rows(connection, order_ids, "ORDER BY order_id FOR UPDATE")
+
+
+# --- within -----------------------------------------------------------------------------------------------------------------
+
+
+def _rows(
+    connection: Connection,
+    order_ids: Sequence[str] | None,
+    rest: str,
+    values: Mapping[str, Any] | None = None,
+) -> list[Placed]:
+    asked = "order_id = ANY (:ids) " if order_ids is not None else ""
+    rows = connection.execute(
+        text(
+            "SELECT order_id, flow, first_version, version, facts, state, entered_at, due_at, is_done, revision "
+            f"FROM orderhub.flow_orders WHERE {asked}{rest}"
+        ),
+        {**(values or {}), **({} if order_ids is None else {"ids": list(order_ids)})},
+    )
+    return [Placed(**row) for row in rows.mappings()]
+
+
+def _locked(connection: Connection, order_id: str, revision: int | None) -> tuple[Placed, Flow]:
+    found = locked(connection, [order_id])
+    if not found:
+        raise _in_no_flow(order_id)
+    item = found[0]
+    if revision is not None and revision != item.revision:
+        raise ConflictError(
+            "revision-past",
+            f"order {order_id} is at revision {item.revision}, in {item.state}, and was seen at {revision}: look again",
+            {"revision": item.revision, "state": item.state},
+        )
+    return item, versions(connection, item.flow)[item.version]
+
+
+def _in_no_flow(order_id: str) -> UnknownError:
+    return UnknownError(
+        "no-flow",
+        f"order {order_id} is in no flow: no active one applied when it was released; see `orderhub flow list`",
+    )
+
+
+def _sensible(connection: Connection, flow: Flow, event: Event) -> None:
+    declared = flow.events.get(event.kind)
+    if declared is None:
+        raise EventError(
+            "unknown-event",
+            f"flow {flow.flow} {flow.version} knows no event {event.kind!r}: there are {', '.join(flow.events)}",
+        )
+    _data_fits(event, declared)
+    now = _now(connection)
+    if event.occurred_at > now + MOST_AHEAD:
+        raise EventError(
+            "event-from-the-future",
+            f"{event.kind} is said to happen at {event.occurred_at.isoformat()}, and it is {now.isoformat()}: "
+            "tell it when it has happened",
+        )
+
+
+def _data_fits(event: Event, declared: EventKind) -> None:
+    for name, value in event.data.items():
+        kind = declared.data.get(name)
+        fits = {
+            "text": isinstance(value, str),
+            "flag": isinstance(value, bool),
+            "whole": isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63,
+            "number": isinstance(value, int | float) and not isinstance(value, bool),
+            None: False,
+        }[kind]
+        if not fits:
+            known = ", ".join(f"{key} ({form})" for key, form in declared.data.items()) or "none"
+            raise EventError("bad-data", f"{event.kind} carries {name} = {value!r}: it may carry {known}")
+
+
+def _replayed(connection: Connection, item: Placed, event: Event) -> Told | None:
+    kept = connection.execute(
+        text("SELECT body_sha256 FROM orderhub.flow_events WHERE order_id = :order AND event_id = :event"),
+        {"order": item.order_id, "event": event.event_id},
+    ).one_or_none()
+    if kept is None:
+        return None
+    if kept.body_sha256 is None or bytes(kept.body_sha256) != _digest(event):
+        raise ConflictError(
+            "key-reused", f"{event.event_id!r} is the id of another event of order {item.order_id}"
+        )
+    return Told(item, (), None, True)
+
+
+def _keep(connection: Connection, item: Placed, event: Event, by: str, reason: str) -> Told:
+    _insert(connection, {item.order_id: event}, is_released=False)
+    after, folded = refold(connection, [item], by=by, reason=reason)[item.order_id]
+    log.append(
+        connection,
+        [
+            log.Happening(
+                "flow.event",
+                by,
+                f"order/{item.order_id}",
+                {
+                    "event": event.kind, "event_id": event.event_id, "occurred_at": event.occurred_at.isoformat(),
+                    "from": item.state, "to": after.state, "reason": event.reason,
+                },
+            )
+        ],
+    )  # fmt: skip
+    steps = tuple(step for step in folded.steps if step.event.event_id == event.event_id)
+    because = next((each.because for each in folded.idle if each.event.event_id == event.event_id), None)
+    return Told(after, steps, because, False)
+
+
+def _insert(connection: Connection, events: Mapping[str, Event], *, is_released: bool) -> None:
+    connection.execute(
+        text(
+            "INSERT INTO orderhub.flow_events (order_id, event_id, kind, occurred_at, source_system, told_by, reason, "
+            "due_from, data, body_sha256, is_released) VALUES (:order_id, :event_id, :kind, :occurred_at, :source, "
+            ":by, :reason, :due_from, CAST(:data AS jsonb), :body, :is_released) ON CONFLICT DO NOTHING"
+        ),
+        [
+            {
+                "order_id": order_id, "event_id": event.event_id, "kind": event.kind, "occurred_at": event.occurred_at,
+                "source": event.source, "by": event.by, "reason": event.reason, "due_from": event.due_from,
+                "data": json.dumps(dict(event.data), ensure_ascii=False), "body": _digest(event),
+                "is_released": is_released,
+            }
+            for order_id, event in events.items()
+        ],
+    )  # fmt: skip
+
+
+def _events(connection: Connection, order_ids: Sequence[str]) -> dict[str, list[Event]]:
+    rows = connection.execute(
+        text(
+            "SELECT order_id, event_id, kind, occurred_at, source_system, told_by, reason, due_from, data "
+            "FROM orderhub.flow_events WHERE order_id = ANY (:ids)"
+        ),
+        {"ids": list(order_ids)},
+    )
+    found: dict[str, list[Event]] = {}
+    for row in rows:
+        event = Event(
+            row.event_id,
+            row.kind,
+            row.occurred_at,
+            row.source_system,
+            row.told_by,
+            row.reason,
+            row.due_from,
+            row.data,
+        )
+        found.setdefault(row.order_id, []).append(event)
+    return found
+
+
+def _moved(before: Placed, after: Placed, at: datetime, reason: str) -> Telling:
+    return Telling(
+        f"flow/{after.order_id}/{after.revision}",
+        "orderhub.flow.moved",
+        after.order_id,
+        at,
+        {
+            "order_id": after.order_id,
+            "flow": after.flow,
+            "version": after.version,
+            "from_state": before.state if before.revision else None,
+            "to_state": after.state,
+            "is_done": after.is_done,
+            "revision": after.revision,
+            "reason": reason,
+        },
+    )
+
+
+def _consequences(flow: Flow, item: Placed, step: Step, now: datetime) -> list[Telling]:
+    """What a step asks of others. Its ids come from the event alone, so that folded again it is told once."""
+    if step.index is None or not _is_fresh(flow, step.event.occurred_at, now):
+        return []
+    transition = flow.transitions[step.index]
+    about = {
+        "order_id": item.order_id,
+        "flow": flow.flow,
+        "version": flow.version,
+        "event": step.event.kind,
+        "event_id": step.event.event_id,
+        "to_state": step.to_state,
+    }
+    found = []
+    for kind, names in (("action", transition.actions), ("notification", transition.notify)):
+        for name in names:
+            key = hashlib.sha256(
+                json.dumps([item.order_id, step.event.event_id, step.index, kind, name]).encode()
+            ).hexdigest()[:32]
+            said: dict[str, Any] = {**about, kind: name}
+            if kind == "notification":
+                text_ = template.render(flow.notifications[name], item.facts, step.event.data)
+                said |= {"channel": text_.channel, "subject": text_.subject, "body": text_.body}
+                if text_.missing:
+                    kind, said = (
+                        "notification_held",
+                        about | {"notification": name, "missing": list(text_.missing)},
+                    )
+            found.append(
+                Telling(
+                    f"flow/{item.order_id}/{key}",
+                    f"orderhub.flow.{kind}",
+                    item.order_id,
+                    step.event.occurred_at,
+                    said,
+                )
+            )
+    return found
+
+
+def _is_fresh(flow: Flow, at: datetime | None, now: datetime) -> bool:
+    return at is not None and at >= now - flow.acts_within
+
+
+@lru_cache(maxsize=64)
+def _parsed(document: str) -> Flow:
+    return Flow.model_validate_json(document)
+
+
+def _digest(event: Event) -> bytes:
+    said = [
+        event.kind,
+        event.occurred_at.astimezone(UTC).isoformat(),
+        event.source,
+        event.reason,
+        dict(event.data),
+    ]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest()
+
+
+def _now(connection: Connection) -> datetime:
+    at: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return at
