@@ -122,7 +122,7 @@ def erase(
     """
     values = {canonical(value) for value in person.values if _is_telling(value)}
     own = {canonical(value) for value in person.own if _is_telling(value)}
-    files = _files(landing, sources, only_batches)
+    files = landed_files(landing, sources, only_batches)
     theirs = _keys(files, person.records)
     keys = _keys(files, person.documents)
     for place, found in (*theirs.items(), *person.keys.items()):
@@ -133,7 +133,9 @@ def erase(
         table = pq.read_table(file.path)
         rows = _rows_of(table, file, keys, theirs, own)
         named = (file.source, file.table) in {*theirs, *person.keys}
-        changed, count = _without(table, rows, values, file.key_columns, _OWN_NAMES if named else frozenset())
+        changed, count = without_texts(
+            table, rows, values, file.key_columns, _OWN_NAMES if named else frozenset()
+        )
         if count == 0:
             continue
         place = (file.source, file.table)
@@ -146,11 +148,11 @@ def erase(
                 table.column("_row_index")[at].as_py()
             )
         if not dry_run:
-            _replace_file(file.path, changed)
+            replace_file(file.path, changed)
     for page, (stream, indices) in sorted(touched_pages.items()):
-        erased.pages[page] = _erase_page(landing, page, stream, indices, values, dry_run)
+        erased.pages[page] = erase_page(landing, page, stream, indices, values, dry_run)
     for page in _told_by(landing, erased.batches) - set(erased.pages):
-        erased.pages[page] = _put_page(landing, page, None, dry_run)
+        erased.pages[page] = put_page(landing, page, None, dry_run)
     erased.quarantined = _erase_quarantined(landing, values, own, dry_run)
     return erased
 
@@ -168,7 +170,9 @@ def _is_telling(value: str) -> bool:
 
 
 @dataclass(frozen=True)
-class _File:
+class LandedFile:
+    """One Parquet file of a batch: the rows of a stream or of one of its children."""
+
     batch_id: str
     source: str
     table: str
@@ -190,7 +194,10 @@ class _File:
         ]
 
 
-def _files(landing: Landing, sources: Mapping[str, Source], only: Collection[str] | None) -> list[_File]:
+def landed_files(
+    landing: Landing, sources: Mapping[str, Source], only: Collection[str] | None = None
+) -> list[LandedFile]:
+    """Files of declared streams, oldest batch first; of some batches alone."""
     found = []
     with landing.transaction() as connection:
         rows = connection.execute(
@@ -203,11 +210,15 @@ def _files(landing: Landing, sources: Mapping[str, Source], only: Collection[str
             continue
         for stream in sources[row.source].landed:
             if row.stream in stream.tables and (landing.root / row.path).exists():
-                found.append(_File(row.batch_id, row.source, row.stream, stream, landing.root / row.path))
+                found.append(
+                    LandedFile(row.batch_id, row.source, row.stream, stream, landing.root / row.path)
+                )
     return found
 
 
-def _keys(files: Iterable[_File], records: Iterable[tuple[str, str, int]]) -> dict[tuple[str, str], set[Key]]:
+def _keys(
+    files: Iterable[LandedFile], records: Iterable[tuple[str, str, int]]
+) -> dict[tuple[str, str], set[Key]]:
     """Keys of the records named, by (source, stream)."""
     keys: dict[tuple[str, str], set[Key]] = defaultdict(set)
     wanted: dict[str, set[tuple[str, int]]] = defaultdict(set)
@@ -228,7 +239,7 @@ def _keys(files: Iterable[_File], records: Iterable[tuple[str, str, int]]) -> di
 
 def _rows_of(
     table: pa.Table,
-    file: _File,
+    file: LandedFile,
     keys: Mapping[tuple[str, str], set[Key]],
     theirs: Mapping[tuple[str, str], set[Key]],
     own: set[str],
@@ -267,7 +278,7 @@ def _texts(table: pa.Table) -> list[str]:
     ]
 
 
-def _without(
+def without_texts(
     table: pa.Table, rows: Sequence[int], values: set[str], keep: Collection[str], names: Collection[str]
 ) -> tuple[pa.Table, int]:
     """The table without the personal texts of some rows, and how many rows that changed."""
@@ -289,7 +300,8 @@ def _without(
     return table, len(changed)
 
 
-def _replace_file(path: Path, table: pa.Table) -> None:
+def replace_file(path: Path, table: pa.Table) -> None:
+    """Put a table in the place of a file, in one step."""
     temporary = path.with_suffix(".erasing")
     pq.write_table(table, temporary, compression="zstd")
     _put(temporary, path)
@@ -301,16 +313,16 @@ def _put(temporary: Path, path: Path) -> None:
     temporary.replace(path)
 
 
-def _erase_page(
+def erase_page(
     landing: Landing, page: str, stream: Stream, rows: set[int], values: set[str], dry_run: bool
 ) -> str | None:
     """Erase rows from an archived page; a page that is no JSON goes whole. Gives what lies there now."""
     path = landing.page_path(page)
     content = zstandard.ZstdDecompressor().decompress(path.read_bytes())
-    return _put_page(landing, page, _redacted(content, stream, rows, values), dry_run)
+    return put_page(landing, page, _redacted(content, stream, rows, values), dry_run)
 
 
-def _put_page(landing: Landing, page: str, redacted: bytes | None, dry_run: bool) -> str | None:
+def put_page(landing: Landing, page: str, redacted: bytes | None, dry_run: bool) -> str | None:
     """Leave what is left of a page in its place, and note it; gives its SHA-256, None where nothing is left."""
     path = landing.page_path(page)
     now = None if redacted is None else hashlib.sha256(redacted).hexdigest()
@@ -344,15 +356,16 @@ def _redacted(content: bytes, stream: Stream, rows: set[int], values: set[str]) 
         return None
     for at in rows:
         if at < len(records):
-            _redact(records[at], values)
+            redact(records[at], values)
     return _MARKED.sub(r"\1", json.dumps(body, ensure_ascii=True)).encode()
 
 
-def _redact(node: Any, values: set[str]) -> None:
+def redact(node: Any, values: Collection[str]) -> None:
+    """Take out of a decoded row the texts that are among some values, or whose name tells of a person."""
     items: Iterable[tuple[Any, Any]] = node.items() if isinstance(node, dict) else enumerate(node)
     for name, value in list(items):
         if isinstance(value, dict | list):
-            _redact(value, values)
+            redact(value, values)
         elif isinstance(value, str) and not value.startswith(_NUMBER):
             told = isinstance(name, str) and tells_of_a_person(name)
             if value and (told or canonical(value) in values):
@@ -369,7 +382,7 @@ def _erase_quarantined(landing: Landing, values: set[str], own: set[str], dry_ru
                 continue
             count += 1
             if not dry_run:
-                _redact(payload, values)
+                redact(payload, values)
                 text = _MARKED.sub(r"\1", json.dumps(payload))
                 connection.execute(
                     sa.update(QUARANTINE)

@@ -317,7 +317,7 @@ class Landing:
                 erased_at = connection.scalar(erased)
             if erased_at is not None:
                 raise FatalError(
-                    f"page {page_sha256} is not as received since {erased_at}: a person was erased from it"
+                    f"page {page_sha256} is not as received since {erased_at}: a person was erased from it, or retention let it go"
                 )
             raise FatalError(f"page {page_sha256} was changed after it was archived: its SHA-256 differs")
         return content

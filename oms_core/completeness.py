@@ -108,7 +108,7 @@ def _whole(item: Told, held: Held) -> Comparison:
         return Comparison(
             *asked, item.most, here, item.most - here, "deleted",
             f"{name}: {here:,} rows are here, the source counts {item.most:,}: {here - item.most:,} were deleted there without "
-            f"a word",
+            f"a word; see which: orderhub pull {item.source} --stream {item.stream} --sweep",
         )  # fmt: skip
     return Comparison(*asked, here, here, 0, "complete")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -22,11 +23,15 @@ from oms_core.audit import merkle
 from oms_core.store.pipelined import Result, together
 from oms_core.store.tables import audit_entries, audit_log, audit_nodes
 
+# The request that is being carried out, where there is one; what happens in it says so.
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 KEPT_LEVEL = 4  # nodes over 2**4 leaves and more are stored; smaller ones are hashed from the leaves again
 _TILE = 1 << KEPT_LEVEL
 RELEASE_PUBLISHED = "release.published"
 PERSON_ERASING, PERSON_ERASED, PERSON_KEPT_ERASED = "person.erasing", "person.erased", "person.kept_erased"
-OF_ERASURE = (PERSON_ERASING, PERSON_ERASED, PERSON_KEPT_ERASED)
+RETENTION_BEGUN, RETENTION_APPLIED = "retention.begun", "retention.applied"
+# What the landing holds otherwise since, and why.
+OF_ERASURE = (PERSON_ERASING, PERSON_ERASED, PERSON_KEPT_ERASED, RETENTION_BEGUN, RETENTION_APPLIED)
 _LOG_LOCK = 0x6F68_6C6F67  # "ohlog"
 _CLOCK = "SELECT clock_timestamp() AT TIME ZONE 'UTC' AS at"
 # What a log ends with, by (level, position, hash): its size (level -1), the leaves of the tile that is not full yet
@@ -62,13 +67,14 @@ class Happening:
     """Something that changed something.
 
     kind: `<subject>.<verb>`, such as release.published; actor: who; subject: what, such as release/7; data: JSON values
-    without floats (amounts and hashes as text).
+    without floats (amounts and hashes as text); request_id: of the request it happened in.
     """
 
     kind: str
     actor: str
     subject: str
     data: Mapping[str, Any] = field(default_factory=dict)
+    request_id: str | None = field(default_factory=request_id.get)
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,8 @@ def append(
             "subject": happening.subject,
             "data": happening.data,
         }
+        if happening.request_id is not None:
+            entry["request_id"] = happening.request_id
         try:
             entries.append(rfc8785.dumps(entry))
         except rfc8785.CanonicalizationError as error:

@@ -80,7 +80,7 @@ class _Erased:
         pages, batches = data.get("pages", []), data.get("batches", [])
         if not isinstance(pages, list) or not isinstance(batches, list):
             return False
-        if entry["kind"] == log.PERSON_ERASING:
+        if entry["kind"] in (log.PERSON_ERASING, log.RETENTION_BEGUN):
             self.begun[subject] = set(map(str, batches))
             return True
         if not all(isinstance(pair, list) and len(pair) == 2 for pair in (*pages, *batches)):
@@ -212,7 +212,7 @@ def _check_log(
             )
     _check_nodes(connection, bytes(leaves), verdict)
     verdict.faults += [
-        f"the erasure of {subject} was begun and not finished: erase it again"
+        f"the erasure of {subject} was begun and not finished: run it again"
         for subject in sorted(erased.begun)
     ]
     return published, erased
