@@ -7,8 +7,15 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
+
+# Whether a test passes must not hang on how busy the machine is.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -18,6 +25,26 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("ORDERHUB_"):
             monkeypatch.delenv(name)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, so that no process still works on one when the others are done."""
+    long = {item.path for item in items if any(map(item.get_closest_marker, ("slow", "live")))}
+    items.sort(key=lambda item: item.path not in long)
+
+
+class _Together(LoadFileScheduling):
+    """A file stays in one process, as do the files that look at one finished demonstration, which takes a minute to make."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope: str = super()._split_scope(nodeid)
+        return "demo" if scope.startswith("tests/oms_core/test_demo") else scope
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Distribute tests over processes (`pytest -n`)."""
+    return _Together(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
