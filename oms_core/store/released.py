@@ -12,7 +12,7 @@ from oms_core.store.errors import AmbiguousError, NotReleasedError
 
 # record_id is "<source>:<stream>:<source_key>"; a source key may hold colons itself. Indexed as written here.
 SOURCE_KEY = "substring(record_id, '^[^:]*:[^:]*:(.*)$')"
-_MOST_CANDIDATES = 20
+MOST_CANDIDATES = 20
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class Released:
                 f"SELECT ways.id, min(ways.rank) FROM ({ways}) AS ways "
                 f"JOIN {entity.table} AS shown ON shown.{key} = ways.id GROUP BY ways.id ORDER BY ways.id LIMIT :limit"
             ),
-            {"number": number, "limit": _MOST_CANDIDATES},
+            {"number": number, "limit": MOST_CANDIDATES},
         )
         found = [tuple[str, int](row) for row in rows]
         return [Found(golden_id, entity.ways[rank][0]) for golden_id, rank in found]

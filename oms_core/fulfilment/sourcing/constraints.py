@@ -19,7 +19,7 @@ class Situation:
         opening, leaving: (n,) minutes until the node opens, and until the carrier takes the parcel.
         is_open: (n,) whether it opens soon enough.
         travel_hours, transit_hours: (n,) from collection to door, and from decision to door.
-        promised_hours: from the decision.
+        promised_hours: from the decision; NaN where nothing was promised.
         customs_territory: countries that send to the customer without customs, with commas between.
     """
 
@@ -54,7 +54,7 @@ def _hours(at: Situation) -> Flags | None:
 def _cut_off(at: Situation) -> Flags | None:
     missed = at.network.never_collected
     if at.order.is_promise_firm:
-        missed = missed | (at.transit_hours > at.promised_hours)
+        missed = missed | ~(at.transit_hours <= at.promised_hours)  # unknown is not in time
     return missed if missed.any() else None
 
 
@@ -66,7 +66,7 @@ def _capacity(at: Situation) -> Flags | None:
 def _cold_chain(at: Situation) -> Flags | None:
     if all(line.temperature_class == AMBIENT for line in at.order.lines):
         return None
-    too_long = at.travel_hours > at.network.fixed["cold_chain_hours"]
+    too_long = ~(at.travel_hours <= at.network.fixed["cold_chain_hours"])  # unknown is not kept
     return np.stack(
         [
             ~at.network.flag("temperature_classes", line.temperature_class)
@@ -99,7 +99,7 @@ def _customs(at: Situation) -> Flags | None:
 
 
 def _shelf_life(at: Situation) -> Flags | None:
-    promised = at.order.promised_at.date().toordinal()
+    promised = at.order.needed_on.toordinal()
     short = []
     for line, column in zip(at.order.lines, at.columns, strict=True):
         days = line.min_shelf_life_days
@@ -113,6 +113,8 @@ def _why_cold(at: Situation, node: int, line: int) -> str:
     needed = at.order.lines[line]
     if needed.temperature_class not in at.network.nodes[node].temperature_classes:
         return f"{needed.sku_id} is {needed.temperature_class}, which the node cannot keep"
+    if at.network.nodes[node].cold_chain_hours is None or np.isnan(at.travel_hours[node]):
+        return f"nobody knows how long {needed.sku_id} travels, or how long the packing keeps it {needed.temperature_class}"
     return (
         f"{needed.sku_id} travels {at.travel_hours[node]:.1f} h, "
         f"and the packing keeps it {needed.temperature_class} for {at.network.nodes[node].cold_chain_hours:g} h"
@@ -123,11 +125,15 @@ def _why_cut_off(at: Situation, node: int, _line: int) -> str:
     if at.network.never_collected[node]:
         return "no carrier collects there"
     late = at.transit_hours[node] - at.promised_hours
+    if np.isnan(late):
+        return "the promise is firm, and nobody knows whether the node keeps it"
     return f"the next collection it can make is in {at.leaving[node] / 60:.1f} h: {late:.1f} h late on a firm promise"
 
 
 def _why_customs(at: Situation, node: int, line: int) -> str:
     own = at.network.nodes[node].country
+    if own is None:
+        return "nobody knows in which country the node is"
     if at.order.country not in at.network.nodes[node].clears_customs_to:
         return f"the node in {own} clears no customs to {at.order.country}"
     return f"{at.order.lines[line].sku_id} has no HS code, and crosses from {own} to {at.order.country}"
@@ -138,7 +144,7 @@ def _why_shelf_life(at: Situation, node: int, line: int) -> str:
     expires = int(at.columns[line].expires[node])
     if expires == NO_DATE:
         return f"nobody knows until when {asked.sku_id} is good there"
-    days = expires - at.order.promised_at.date().toordinal()
+    days = expires - at.order.needed_on.toordinal()
     return f"{asked.sku_id} is good for {days} days after the promised date, {asked.min_shelf_life_days or 0} are asked"
 
 

@@ -22,9 +22,9 @@ from oms_core.fulfilment.unit import plain_quantity
 
 @dataclass(frozen=True)
 class Value:
-    """A parameter's input, in its unit, and what it adds to the score. An input of None is infinite."""
+    """A parameter's input, in its unit, and what it adds to the score; NaN is unknown, and may be infinite."""
 
-    input: float | None
+    input: float
     score: float
 
 
@@ -48,7 +48,8 @@ class Counterfactual:
         instead_of: node whose parcel it would have sent; None: there was none it could have.
         decided_by: the constraint, "stock", or the parameter that speaks most against it.
         score_gap: how much worse the whole plan would score; None where it could not be.
-        input_gap: the deciding parameter's input less that of the chosen node; or the quantity it is short of.
+        input_gap: the deciding parameter's input less that of the chosen node, None where either is unknown or infinite; or
+            the quantity it is short of.
         unit: of input_gap.
         because: in words.
     """
@@ -112,6 +113,18 @@ class Decision:
         network = self.weighed.situation.network
         return tuple(self._why_not(node, shares) for node in range(len(network.nodes)) if node not in chosen)
 
+    @cached_property
+    def unknown(self) -> tuple[str, ...]:
+        """Parameters that are not known of any node, and so told none from another."""
+        return tuple(
+            name
+            for name in PARAMETERS
+            if any(
+                name in values and np.isnan(values[name]).all()
+                for values in (self.weighed.values, self.weighed.line_values)
+            )
+        )
+
     def document(self) -> dict[str, Any]:
         """All of it as JSON values, to be stored."""
         return {
@@ -123,6 +136,7 @@ class Decision:
             "score": None if self.plan is None else self.plan.score,
             "bound": self.bound if self.bound is not None and math.isfinite(self.bound) else None,
             "is_best": self.is_best,
+            "unknown": list(self.unknown),
             "split_score": None
             if self.plan is None
             else self.weighed.split * split_count(len(self.plan.nodes)),
@@ -132,13 +146,26 @@ class Decision:
                     "takes": {sku: plain_quantity(qty) for sku, qty in parcel.takes.items()},
                     "score": parcel.score,
                     "values": {
-                        name: {"input": value.input, "unit": PARAMETERS[name].unit, "score": value.score}
+                        name: {
+                            "input": _said(value.input),
+                            "unit": PARAMETERS[name].unit,
+                            "score": value.score,
+                        }
                         for name, value in parcel.values.items()
                     },
                 }
                 for parcel in self.parcels
             ],
             "counterfactuals": [dict(item.__dict__) for item in self.counterfactuals],
+            "unfillable": [
+                {
+                    **item.__dict__,
+                    "qty": plain_quantity(item.qty),
+                    "sendable_qty": plain_quantity(item.sendable_qty),
+                    "forbidden": {name: list(nodes) for name, nodes in item.forbidden.items()},
+                }
+                for item in unfillable(self)
+            ],
         }
 
     def _shares(self) -> list[Floats]:
@@ -188,7 +215,7 @@ class Decision:
                 return Counterfactual(node_id, "kept", nodes[other].node_id, "batch", gap, None, None, words)
             name = max(against, key=lambda key: against[key])
             mine, theirs = _input(weighed, name, node, share), _input(weighed, name, other, share)
-            apart = None if mine is None or theirs is None else mine - theirs
+            apart = mine - theirs if math.isfinite(mine) and math.isfinite(theirs) else None
             unit = PARAMETERS[name].unit
             if gap <= TIE:
                 words = f"scores the same as {nodes[other].node_id}; ties go to the id that comes first"
@@ -240,6 +267,63 @@ def decision(
 
 
 @dataclass(frozen=True)
+class Unfillable:
+    """A line that keeps its order from being sent whole.
+
+    Attributes:
+        sendable_qty: what all nodes together could send of it; at least `qty` where only the number of parcels stands
+            against it.
+        reason: in words.
+        forbidden: constraint -> nodes that hold some of it and may not send it.
+    """
+
+    sku_id: str
+    qty: Decimal
+    sendable_qty: Decimal
+    reason: str
+    forbidden: Mapping[str, tuple[str, ...]]
+
+
+def unfillable(decided: Decision) -> tuple[Unfillable, ...]:
+    """Why an order cannot be sent whole, line by line; nothing where it can."""
+    if decided.plan is not None:
+        return ()
+    weighed = decided.weighed
+    nodes = weighed.situation.network.nodes
+    found = []
+    for line, asked in enumerate(decided.order.lines):
+        sendable = int(weighed.stock[:, line].sum())
+        if sendable >= weighed.need[line]:
+            continue
+        forbidden: dict[str, list[str]] = {}
+        for node in np.flatnonzero((weighed.free[:, line] > 0) & (weighed.stock[:, line] == 0)):
+            for name, flags in weighed.forbidden.items():
+                if flags[node] if flags.ndim == 1 else flags[node, line]:
+                    forbidden.setdefault(name, []).append(nodes[node].node_id)
+        uom = weighed.situation.columns[line].uom
+        reason = f"{plain_quantity(quantity(sendable))} of {plain_quantity(asked.qty)} {uom} of {asked.sku_id} can be sent"
+        reason += "".join(f"; forbidden by {name} at {', '.join(ids)}" for name, ids in forbidden.items())
+        found.append(
+            Unfillable(
+                asked.sku_id,
+                asked.qty,
+                quantity(sendable),
+                reason,
+                {name: tuple(ids) for name, ids in forbidden.items()},
+            )
+        )
+    if found:
+        return tuple(found)
+    reason = (
+        f"no {decided.most_parcels} nodes together hold the whole order, and it is split into no more parcels"
+    )
+    return tuple(
+        Unfillable(asked.sku_id, asked.qty, quantity(int(weighed.stock[:, line].sum())), reason, {})
+        for line, asked in enumerate(decided.order.lines)
+    )
+
+
+@dataclass(frozen=True)
 class Review:
     """What became of a decision when it was looked at again before picking.
 
@@ -284,7 +368,7 @@ def _score(weighed: Weighed, name: str, node: int, share: Floats) -> float:
     return total
 
 
-def _input(weighed: Weighed, name: str, node: int, share: Floats) -> float | None:
+def _input(weighed: Weighed, name: str, node: int, share: Floats) -> float:
     if name in MEANS:
         sent = share > 0
         value = float((weighed.line_values[name][node][sent] * share[sent]).sum() / share[sent].sum())
@@ -292,8 +376,13 @@ def _input(weighed: Weighed, name: str, node: int, share: Floats) -> float | Non
         value = float(weighed.values[name][node])
         if name in weighed.line_values:
             value += float((weighed.line_values[name][node] * share).sum())
-    return value if math.isfinite(value) else None
+    return value
 
 
-def _plain(value: float | None) -> str:
-    return "without end" if value is None else f"{value:.4g}"
+def _said(value: float) -> float | str | None:
+    """As JSON: null is unknown, and "infinite" what has no end, such as the cover of goods nobody buys."""
+    return None if math.isnan(value) else value if math.isfinite(value) else "infinite"
+
+
+def _plain(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"{value:.4g}" if math.isfinite(value) else "without end"

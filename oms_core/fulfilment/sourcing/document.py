@@ -47,6 +47,11 @@ def load_day(text: str | bytes) -> Day:
         raise RequestError("bad-document", f"day: {shown}") from error
 
 
+def dump_day(day: Day) -> str:
+    """The day as JSON, as `load_day` reads it."""
+    return _DAY.dump_json(day, exclude_defaults=True).decode()
+
+
 def example() -> str:
     """A small day to start from, as text."""
     return resources.files("oms_core.fulfilment.sourcing").joinpath("example_day.json").read_text("utf-8")

@@ -1,11 +1,13 @@
 """What sourcing looks at: an order, the nodes that could ship it, and what lies on their shelves.
 
 Nodes are kept column by column, in the order of their ids, so that one order is weighed against all of them at once and
-the answer does not depend on the order in which they were named.
+the answer does not depend on the order in which they were named. What nobody knows is None here and NaN in a column: a
+parameter that needs it is unknown of the node, and is said to be.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -30,6 +32,8 @@ WEEK_MINUTES = 7 * 24 * 60
 NO_DATE = -1  # of a shelf whose goods carry no expiry date; ordinals of dates start at 1
 MOST_LINES = 200
 _DAY_MINUTES = 24 * 60
+_ALWAYS = ((0, 0, WEEK_MINUTES),)
+_NO_ZONE = "UTC"  # of nodes of which no time is known that would need one
 _STRICT = {"extra": "forbid"}  # a document with a field nobody knows is refused
 
 
@@ -38,7 +42,7 @@ class Carrier:
     """How a node's parcels travel, by the carrier's contract.
 
     Attributes:
-        parcel_cost, cost_per_kg, cost_per_100_km: money in the node's currency.
+        parcel_cost, cost_per_kg, cost_per_100_km: money in the node's currency. None, here and below: not known.
         base_hours, km_per_hour: a parcel travels base_hours + distance / km_per_hour.
         co2e_kg_per_tkm: kg CO2e per tonne-kilometre, well to wheel.
         parcel_co2e_kg: kg CO2e of packing one parcel.
@@ -46,13 +50,13 @@ class Carrier:
 
     __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
 
-    parcel_cost: Decimal
-    cost_per_kg: Decimal
-    cost_per_100_km: Decimal
-    base_hours: float
-    km_per_hour: float
-    co2e_kg_per_tkm: float
-    parcel_co2e_kg: float
+    parcel_cost: Decimal | None
+    cost_per_kg: Decimal | None
+    cost_per_100_km: Decimal | None
+    base_hours: float | None
+    km_per_hour: float | None
+    co2e_kg_per_tkm: float | None
+    parcel_co2e_kg: float | None
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,10 @@ class Node:
         time_zone: IANA name; `hours` and `collections` are said in it.
         currency: ISO 4217, of its costs.
         hours: (weekday, opens, closes): Monday is 0, minutes after midnight; closes may be 1440, later is the next day's.
-        collections: (weekday, minute) by which a parcel must be ready for the carrier: the carrier's cut-off.
-        handling_hours: from the order reaching an open node to the parcel being ready.
+            None: not known; then what is waited for them is in handling_hours.
+        collections: (weekday, minute) by which a parcel must be ready for the carrier: the carrier's cut-off. None: as above.
+        handling_hours: from the order reaching an open node to the parcel being ready; where hours or collections are not
+            known, to the carrier having it.
         parcels_per_shift, parcels_taken: how many parcels it can send, and how many of them are spoken for.
         lines_per_shift, lines_waiting: how many lines it can pick, and how many wait to be picked.
         parcel_pick_cost, unit_pick_cost: money in `currency`, per parcel and per unit picked.
@@ -80,26 +86,26 @@ class Node:
     __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
 
     node_id: str
-    latitude: float
-    longitude: float
-    country: str
-    time_zone: str
+    latitude: float | None
+    longitude: float | None
+    country: str | None
+    time_zone: str | None
     currency: str
     carrier: Carrier
-    hours: tuple[tuple[int, int, int], ...]
-    collections: tuple[tuple[int, int], ...]
-    handling_hours: float
-    parcels_per_shift: int
+    hours: tuple[tuple[int, int, int], ...] | None
+    collections: tuple[tuple[int, int], ...] | None
+    handling_hours: float | None
+    parcels_per_shift: int | None
     parcels_taken: int
-    lines_per_shift: int
+    lines_per_shift: float | None
     lines_waiting: int
-    parcel_pick_cost: Decimal
-    unit_pick_cost: Decimal
+    parcel_pick_cost: Decimal | None
+    unit_pick_cost: Decimal | None
     offered: int
     refused: int
     late: int
     temperature_classes: frozenset[str] = frozenset({AMBIENT})
-    cold_chain_hours: float = 0.0
+    cold_chain_hours: float | None = 0.0
     hazard_classes: frozenset[str] = frozenset()
     clears_customs_to: frozenset[str] = frozenset()
     closed_reason: str | None = None
@@ -131,7 +137,7 @@ class OrderLine:
 
     Attributes:
         qty: in the unit the SKU is kept in.
-        kg_per_unit: gross mass of one unit.
+        kg_per_unit: gross mass of one unit; None: not known.
         temperature_class: what the goods need.
         hazard_class: UN class of hazardous goods; None: not hazardous.
         hs_code: of the Harmonised System; None: not classified, so it cannot cross a customs border.
@@ -142,7 +148,7 @@ class OrderLine:
 
     sku_id: str
     qty: Decimal
-    kg_per_unit: float
+    kg_per_unit: float | None
     temperature_class: str = AMBIENT
     hazard_class: str | None = None
     hs_code: str | None = None
@@ -155,7 +161,8 @@ class Order:
 
     Attributes:
         at: when it is decided, with its offset.
-        promised_at: when the customer was promised it, with its offset.
+        promised_at: when the customer was promised it, with its offset; None: nothing was promised.
+        latitude, longitude: degrees, WGS 84; None: nobody knows where it goes.
         tier: the customer's, one the policy knows.
         is_promise_firm: a node that would be late is not asked at all.
     """
@@ -164,13 +171,23 @@ class Order:
 
     order_id: str
     at: datetime
-    promised_at: datetime
-    latitude: float
-    longitude: float
+    promised_at: datetime | None
+    latitude: float | None
+    longitude: float | None
     country: str
     tier: str
     lines: tuple[OrderLine, ...]
     is_promise_firm: bool = False
+
+    @property
+    def promised_hours(self) -> float:
+        """Hours from the decision to the promise; NaN where nothing was promised."""
+        return math.nan if self.promised_at is None else (self.promised_at - self.at).total_seconds() / 3600
+
+    @property
+    def needed_on(self) -> date:
+        """The day on which the goods must be good: that of the promise, else today."""
+        return (self.promised_at or self.at).date()
 
 
 @dataclass(eq=False)
@@ -203,6 +220,7 @@ class Network:
     collected: Floats
     is_closed: Flags
     never_collected: Flags
+    collects_at_once: Flags
     flags: dict[tuple[str, str], Flags] = field(default_factory=dict)
 
     @classmethod
@@ -227,13 +245,17 @@ class Network:
                 "other-currency",
                 f"nodes count in {', '.join(currencies)}: convert their costs to one currency",
             )
-        names = sorted({node.time_zone for node in listed})
+        names = sorted({node.time_zone or _NO_ZONE for node in listed})
         zones = {name: number for number, name in enumerate(names)}
         windows = [
-            [(day * _DAY_MINUTES + start, end - start) for day, start, end in node.hours] for node in listed
+            [
+                (day * _DAY_MINUTES + start, end - start)
+                for day, start, end in (_ALWAYS if node.hours is None else node.hours)
+            ]
+            for node in listed
         ]
         wide = max(1, *(len(row) for row in windows))
-        pickups = [[day * _DAY_MINUTES + minute for day, minute in node.collections] for node in listed]
+        pickups = [[day * _DAY_MINUTES + minute for day, minute in node.collections or ()] for node in listed]
         # Rows are filled up with windows of no length, and with a repeated collection, which changes no minimum.
         opens = np.array([[start for start, _ in row] + [0] * (wide - len(row)) for row in windows], float)
         lasts = np.array([[long for _, long in row] + [0] * (wide - len(row)) for row in windows], float)
@@ -249,12 +271,13 @@ class Network:
             waiting=np.array([node.lines_waiting for node in listed], np.int64),
             fixed=_figures(listed),
             zones=tuple(ZoneInfo(name) for name in names),
-            zone_of=np.array([zones[node.time_zone] for node in listed], np.int64),
+            zone_of=np.array([zones[node.time_zone or _NO_ZONE] for node in listed], np.int64),
             opens=opens,
             open_minutes=lasts,
             collected=collected,
             is_closed=np.array([node.closed_reason is not None for node in listed]),
-            never_collected=np.array([not node.collections for node in listed]),
+            never_collected=np.array([node.collections == () for node in listed]),
+            collects_at_once=np.array([node.collections is None for node in listed]),
         )
 
     def flag(self, kind: str, value: str) -> Flags:
@@ -279,12 +302,12 @@ class Network:
             raise RequestError(
                 "bad-request", f"order {order.order_id} has {len(order.lines)} lines: 1 to {MOST_LINES}"
             )
-        if order.at.utcoffset() is None or order.promised_at.utcoffset() is None:
+        if any(moment is not None and moment.utcoffset() is None for moment in (order.at, order.promised_at)):
             raise RequestError(
                 "no-offset",
                 f"order {order.order_id}: times need their offset, such as 2026-11-02T10:00:00+01:00",
             )
-        _check_place(f"order {order.order_id}", order.latitude, order.longitude)
+        check_place(f"order {order.order_id}", order.latitude, order.longitude)
         found = []
         for line in order.lines:
             column = self.stock.get(line.sku_id)
@@ -293,7 +316,7 @@ class Network:
                     "unknown-sku", f"order {order.order_id}: no node knows SKU {line.sku_id!r}"
                 )
             check_quantity(line.qty, column.uom)
-            if not (np.isfinite(line.kg_per_unit) and line.kg_per_unit >= 0):
+            if line.kg_per_unit is not None and not 0 <= line.kg_per_unit < math.inf:
                 raise RequestError("bad-weight", f"SKU {line.sku_id}: {line.kg_per_unit} kg is no mass")
             found.append(column)
         if len({line.sku_id for line in order.lines}) < len(order.lines):
@@ -332,8 +355,8 @@ class Network:
         Local time is taken with the offset in force at `at`; handling that runs past closing time is not interrupted.
 
         Returns:
-            (n,) minutes until the node is open; (n,) minutes until the carrier takes the parcel; (n,) whether the node is
-            open within the longest wait.
+            (n,) minutes until the node is open; (n,) minutes until the carrier takes the parcel, NaN where nobody knows;
+            (n,) whether the node is open within the longest wait.
         """
         local = np.array([_minute_of_week(at.astimezone(zone)) for zone in self.zones])[self.zone_of][:, None]
         since = (local - self.opens) % WEEK_MINUTES
@@ -343,8 +366,8 @@ class Network:
         is_open = opening <= longest_wait_minutes
         opening = np.minimum(opening, WEEK_MINUTES)
         ready = opening + self.fixed["handling_minutes"]
-        leaving = ready + ((self.collected - (local[:, 0] + ready)[:, None]) % WEEK_MINUTES).min(axis=1)
-        return opening, leaving, is_open
+        waits = ((self.collected - (local[:, 0] + ready)[:, None]) % WEEK_MINUTES).min(axis=1)
+        return opening, ready + np.where(self.collects_at_once, 0.0, waits), is_open
 
 
 def micro(qty: Decimal) -> int:
@@ -363,7 +386,7 @@ def _minute_of_week(local: datetime) -> float:
 
 def _figures(nodes: tuple[Node, ...]) -> dict[str, Floats]:
     def column(values: Iterable[Any]) -> Floats:
-        return np.array([float(value) for value in values])
+        return np.array([math.nan if value is None else float(value) for value in values])
 
     latitude = np.radians(column(node.latitude for node in nodes))
     return {
@@ -417,20 +440,29 @@ def _columns(nodes: tuple[Node, ...], shelves: Iterable[Shelf]) -> dict[str, Col
     return columns
 
 
-def _check_place(what: str, latitude: float, longitude: float) -> None:
-    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+def check_place(what: str, latitude: float | None, longitude: float | None) -> None:
+    """Refuse a place that is none; one that nobody knows is not refused.
+
+    Raises:
+        RequestError: "bad-place".
+    """
+    if latitude is None and longitude is None:
+        return
+    if latitude is None or longitude is None or not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
         raise RequestError("bad-place", f"{what}: {latitude}, {longitude} is no place on earth, in degrees")
 
 
 def _check(node: Node) -> None:
     where = f"node {node.node_id!r}"
-    _check_place(where, node.latitude, node.longitude)
+    check_place(where, node.latitude, node.longitude)
+    if node.time_zone is None and (node.hours is not None or node.collections is not None):
+        raise RequestError("bad-node", f"{where}: hours and collections need its time zone")
     try:
-        ZoneInfo(node.time_zone)
+        ZoneInfo(node.time_zone or _NO_ZONE)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise RequestError("bad-node", f"{where}: {node.time_zone!r} is no IANA time zone") from error
     carrier = node.carrier
-    figures: dict[str, float | Decimal] = {
+    figures: dict[str, float | Decimal | None] = {
         "parcel_cost": carrier.parcel_cost,
         "cost_per_kg": carrier.cost_per_kg,
         "cost_per_100_km": carrier.cost_per_100_km,
@@ -451,15 +483,15 @@ def _check(node: Node) -> None:
         "cold_chain_hours": node.cold_chain_hours,
     }
     for name, value in figures.items():
-        if not (np.isfinite(float(value)) and value >= 0):
+        if value is not None and not (np.isfinite(float(value)) and value >= 0):
             raise RequestError("bad-node", f"{where}: {name} is {value}; it is a finite number, zero or more")
-    if not carrier.km_per_hour:
+    if carrier.km_per_hour == 0:
         raise RequestError("bad-node", f"{where}: its carrier's km_per_hour is zero, so nothing would arrive")
     if node.refused > node.offered or node.late > node.offered:
         raise RequestError("bad-node", f"{where}: more orders refused or late than offered")
-    for day, start, end in node.hours:
+    for day, start, end in node.hours or ():
         if not (0 <= day <= 6 and 0 <= start < end <= 2 * _DAY_MINUTES and start < _DAY_MINUTES):
             raise RequestError("bad-node", f"{where}: hours {(day, start, end)} are no weekday and minutes")
-    for day, minute in node.collections:
+    for day, minute in node.collections or ():
         if not (0 <= day <= 6 and 0 <= minute < _DAY_MINUTES):
             raise RequestError("bad-node", f"{where}: collection {(day, minute)} is no weekday and minute")

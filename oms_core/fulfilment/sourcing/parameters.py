@@ -104,11 +104,16 @@ def days_of_cover(left_qty: Floats, daily_qty: Floats) -> Floats:
 
 
 def expiry(expires: Integers, promised: int) -> Floats:
-    """Days the goods are good after the promised date; zero where they carry no date. Source: lots of the WMS.
+    """Days the goods are good after the promised date; zero where goods of the kind carry no date. Source: lots of the WMS.
 
-    Less is better: what expires first leaves first. Goods that expire too soon are a constraint, not a matter of weight.
+    Where some nodes tell a date and others do not, theirs is unknown. Less is better: what expires first leaves first.
+    Goods that expire too soon are a constraint, not a matter of weight.
     """
-    return np.where(expires == NO_DATE, 0.0, np.maximum(expires - promised, 0)).astype(float)
+    undated = expires == NO_DATE
+    days = np.where(undated, 0, np.maximum(expires - promised, 0)).astype(float)
+    if undated.any():
+        days[undated & ~undated.all(axis=0)] = np.nan
+    return days
 
 
 def split_count(parcels: int) -> int:

@@ -7,7 +7,7 @@ import json
 import math
 from functools import cached_property
 from importlib import resources
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -18,6 +18,7 @@ from oms_core.fulfilment.sourcing.parameters import PARAMETERS
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Country = Annotated[str, Field(pattern="^[A-Z]{2}$")]
+Model = TypeVar("Model", bound=BaseModel)
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -120,18 +121,30 @@ def load(text: str | bytes) -> Policy:
     Raises:
         RequestError: it is no JSON, names something twice, or is no policy; the message says which field and why.
     """
+    return parse(Policy, text, "policy")
+
+
+def parse(model: type[Model], text: str | bytes, what: str) -> Model:
+    """Read a document of people: JSON that names nothing twice and says only what the model knows.
+
+    Args:
+        what: "policy" or "facts", for the code ("bad-policy") and the message.
+
+    Raises:
+        RequestError: see `load`.
+    """
     try:
         document = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RequestError("bad-policy", f"policy: no JSON document: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"bad-{what}", f"{what}: no JSON document: {error}") from error
     try:
-        return Policy.model_validate(document)
+        return model.model_validate_json(json.dumps(document))
     except ValidationError as error:
         faults = [
             f"{'.'.join(str(part) for part in fault['loc']) or 'document'}: {fault['msg']}"
             for fault in error.errors()
         ]
-        raise RequestError("bad-policy", "policy: " + "; ".join(faults)) from error
+        raise RequestError(f"bad-{what}", f"{what}: " + "; ".join(faults)) from error
 
 
 def default() -> Policy:
@@ -145,10 +158,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise RequestError("bad-policy", f"policy: {name!r} is said twice")
+            raise ValueError(f"{name!r} is said twice")
         found[name] = value
     return found
 
 
 def _no_number(name: str) -> float:
-    raise RequestError("bad-policy", f"policy: {name} is not a number a weight can have")
+    raise ValueError(f"{name} is no number")

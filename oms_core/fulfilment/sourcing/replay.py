@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
 
 from oms_core.fulfilment.errors import RequestError
-from oms_core.fulfilment.sourcing.decide import Decision, source_order
+from oms_core.fulfilment.sourcing.decide import source_order
 from oms_core.fulfilment.sourcing.network import Network, Order
 from oms_core.fulfilment.sourcing.parameters import split_count
 from oms_core.fulfilment.sourcing.policy import Policy
@@ -26,8 +27,10 @@ class Outcome:
         lines_filled: lines of the filled orders, of `lines` in all.
         splits: parcels beyond the first of an order.
         cost_amount: shipping and picking, in `currency`, rounded to the cent at the end.
-        promises_kept: filled orders of which every parcel arrives by the promised time.
+        promises_kept: filled orders of which every parcel arrives by the promised time, as far as that is known.
+        promised: orders that were promised for a time.
         co2e_kg: kg CO2e of moving and packing, well to wheel.
+        unknown: parameter -> parcels of which it is not known; they are missing from the sums.
         shelves_emptied: SKUs at nodes of which the day took the last.
         stores_emptied: nodes with such a shelf.
     """
@@ -41,9 +44,11 @@ class Outcome:
     cost_amount: Decimal
     currency: str
     promises_kept: int
+    promised: int
     co2e_kg: float
     shelves_emptied: int
     stores_emptied: int
+    unknown: Mapping[str, int]
 
     @property
     def fill_rate(self) -> float:
@@ -52,8 +57,8 @@ class Outcome:
 
     @property
     def promise_rate(self) -> float:
-        """Share of all orders that arrive as promised; one that is not sent is not kept."""
-        return self.promises_kept / self.orders
+        """Share of the promised orders that arrive as promised; one that is not sent is not kept. One where none was."""
+        return self.promises_kept / self.promised if self.promised else 1.0
 
 
 def replay(day: Sequence[Order], policy: Policy, stock: Network) -> Outcome:
@@ -72,7 +77,8 @@ def replay(day: Sequence[Order], policy: Policy, stock: Network) -> Outcome:
         raise RequestError("order-twice", "an order stands in the day twice")
     left = stock.copy()
     filled = lines_filled = splits = kept = 0
-    cost = carbon = 0.0
+    sums = dict.fromkeys(("shipping_cost", "pick_cost", "carbon"), 0.0)
+    unknown = dict.fromkeys((*sums, "promise"), 0)
     for order in sorted(day, key=lambda order: (order.at, order.order_id)):
         decided = source_order(order, left, policy)
         if decided.plan is None:
@@ -80,8 +86,14 @@ def replay(day: Sequence[Order], policy: Policy, stock: Network) -> Outcome:
         filled += 1
         lines_filled += len(order.lines)
         splits += split_count(len(decided.plan.nodes))
-        cost += _sum(decided, ("shipping_cost", "pick_cost"))
-        carbon += _sum(decided, ("carbon",))
+        for parcel in decided.parcels:
+            for name in sums:
+                value = parcel.values[name].input
+                if math.isnan(value):
+                    unknown[name] += 1
+                else:
+                    sums[name] += value
+            unknown["promise"] += order.promised_at is not None and math.isnan(parcel.values["promise"].input)
         situation = decided.weighed.situation
         kept += bool((situation.transit_hours[list(decided.plan.nodes)] <= situation.promised_hours).all())
         for node, takes in zip(decided.plan.nodes, decided.plan.takes, strict=True):
@@ -99,12 +111,14 @@ def replay(day: Sequence[Order], policy: Policy, stock: Network) -> Outcome:
         sum(len(order.lines) for order in day),
         lines_filled,
         splits,
-        Decimal(cost).quantize(_CENT),
+        Decimal(sums["shipping_cost"] + sums["pick_cost"]).quantize(_CENT),
         stock.currency,
         kept,
-        carbon,
+        sum(order.promised_at is not None for order in day),
+        sums["carbon"],
         int(emptied.sum()),
         int(emptied.any(axis=1).sum()),
+        {name: count for name, count in unknown.items() if count},
     )
 
 
@@ -118,14 +132,3 @@ def compare(day: Sequence[Order], policies: Iterable[Policy], stock: Network) ->
     if len(listed) < 2:
         raise RequestError("bad-request", "a comparison needs two policies")
     return [replay(day, policy, stock) for policy in listed]
-
-
-def _sum(decided: Decision, names: tuple[str, ...]) -> float:
-    assert decided.plan is not None
-    weighed = decided.weighed
-    total = 0.0
-    for node, takes in zip(decided.plan.nodes, decided.plan.takes, strict=True):
-        share = takes / weighed.need
-        for name in names:
-            total += float(weighed.values[name][node] + (weighed.line_values[name][node] * share).sum())
-    return total

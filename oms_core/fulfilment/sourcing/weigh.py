@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -25,8 +26,11 @@ class Weighed:
         free: (n, l) what lies there, forbidden or not.
         fixed, line: (n,) and (n, l) score per parcel, and per whole line.
         split: score of each parcel beyond the first.
-        values, line_values: parameter -> inputs in the parameter's unit, (n,) per parcel and (n, l) per whole line.
-        scores, line_scores: parameter -> their worth under the policy.
+        values, line_values: parameter -> inputs in the parameter's unit, (n,) per parcel and (n, l) per whole line; NaN where
+            nobody knows them.
+        scores, line_scores: parameter -> their worth under the policy. What is unknown of a node counts as the worst that is
+            known of others, so that ignorance is no advantage; what is known of none tells no node from another, and
+            counts nothing.
         forbidden: constraint -> (n,) or (n, l).
     """
 
@@ -68,12 +72,17 @@ def weigh(order: Order, network: Network, policy: Policy) -> Weighed:
     figures = network.fixed
     need = np.array([micro(line.qty) for line in order.lines], np.int64)
     units = need / 1e6
-    kg = units * np.array([line.kg_per_unit for line in order.lines])
+    kg = units * np.array(
+        [math.nan if line.kg_per_unit is None else line.kg_per_unit for line in order.lines]
+    )
     free = np.stack([column.free for column in columns], axis=1)
     daily = np.stack([column.daily for column in columns], axis=1)
     expires = np.stack([column.expires for column in columns], axis=1)
     km = parameters.distance(
-        figures["latitude"], figures["longitude"], np.radians(order.latitude), np.radians(order.longitude)
+        figures["latitude"],
+        figures["longitude"],
+        math.nan if order.latitude is None else math.radians(order.latitude),
+        math.nan if order.longitude is None else math.radians(order.longitude),
     )
     opening, leaving, is_open = network.minutes(order.at, policy.longest_wait_hours * 60)
     travel = parameters.travel_time(figures["base_hours"], figures["km_per_hour"], km)
@@ -87,7 +96,7 @@ def weigh(order: Order, network: Network, policy: Policy) -> Weighed:
         is_open,
         travel,
         transit,
-        (order.promised_at - order.at).total_seconds() / 3600,
+        order.promised_hours,
         policy.customs_territory(order.country),
     )
     prior = policy.reliability_prior
@@ -109,7 +118,7 @@ def weigh(order: Order, network: Network, policy: Policy) -> Weighed:
     line_values = {
         "shipping_cost": parameters.shipping_cost_of_lines(figures["cost_per_kg"], kg),
         "days_of_cover": parameters.days_of_cover((free - np.minimum(free, need)) / 1e6, daily),
-        "expiry": parameters.expiry(expires, order.promised_at.date().toordinal()),
+        "expiry": parameters.expiry(expires, order.needed_on.toordinal()),
         "pick_cost": pick_line,
         "carbon": carbon_line,
     }
@@ -146,4 +155,9 @@ MEANS = ("days_of_cover", "expiry")  # said of each line, and a mean over them; 
 
 def _worth(name: str, value: Floats, policy: Policy) -> Floats:
     rule = policy.parameters[name]
-    return worth(value, PARAMETERS[name].better, rule.weight, rule.scale)
+    score = worth(value, PARAMETERS[name].better, rule.weight, rule.scale)
+    unknown = np.isnan(score)
+    if unknown.any():
+        worst = np.where(unknown, -np.inf, score).max(axis=0)
+        score = np.where(unknown, np.maximum(worst, 0.0), score)
+    return score

@@ -22,13 +22,13 @@ def _written(path: Path, command: str) -> Path:
 def test_the_example_is_sourced_and_explained(tmp_path: Path) -> None:
     day = _written(tmp_path / "day.json", "example")
     for order in json.loads(day.read_text("utf-8"))["orders"]:
-        shown = cli.invoke(app, ["sourcing", "order", str(day), order["order_id"], "--json"])
+        shown = cli.invoke(app, ["sourcing", "order", order["order_id"], "--day", str(day), "--json"])
         assert shown.exit_code == 0, shown.output
         told = json.loads(shown.stdout)
         assert told["is_filled"] and told["is_best"]
         assert len(told["parcels"]) + len(told["counterfactuals"]) == 3
-    shown = cli.invoke(app, ["sourcing", "order", str(day), "SO-1002"])
-    assert "DC-LEIPZIG sends" in shown.output and "not STORE-BERLIN: SER-30 is chilled" in shown.output
+    shown = cli.invoke(app, ["sourcing", "order", "SO-1002", "--day", str(day)])
+    assert "DC-LEIPZIG sends" in shown.output and "SER-30 is chilled" in shown.output
 
 
 def test_a_day_is_replayed_under_policies_and_stocks(tmp_path: Path) -> None:
@@ -57,10 +57,10 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(tmp_path: Path) -> None:
     mine.write_text(json.dumps(heavy), "utf-8")
     shown = cli.invoke(app, ["sourcing", "what-if", str(day), "--policy", str(mine)])
     assert shown.exit_code == 2 and "bad-weights" in shown.output
-    shown = cli.invoke(app, ["sourcing", "order", str(day), "NOPE"])
+    shown = cli.invoke(app, ["sourcing", "order", "NOPE", "--day", str(day)])
     assert shown.exit_code == 2 and "NOPE" in shown.output
     broken = json.loads(day.read_text("utf-8"))
     broken["nodes"][0]["closed_reson"] = "flood"
     day.write_text(json.dumps(broken), "utf-8")
-    shown = cli.invoke(app, ["sourcing", "order", str(day), "SO-1001"])
+    shown = cli.invoke(app, ["sourcing", "order", "SO-1001", "--day", str(day)])
     assert shown.exit_code == 2 and "closed_reson" in shown.output

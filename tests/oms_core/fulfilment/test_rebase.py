@@ -50,8 +50,8 @@ def release(database: Database, publish_small: Publish) -> Callable[..., Rebased
             database,
             fct_inventory_positions=list(positions),
             dim_skus=[
-                {"sku_id": "S1", "needs_cold_chain": "false"},
-                {"sku_id": "COLD", "needs_cold_chain": "true"},
+                {"sku_id": "S1", "needs_cold_chain": False},
+                {"sku_id": "COLD", "needs_cold_chain": True},
             ],
         )
         return rebase(database, RANKS, by="root")

@@ -171,7 +171,8 @@ def test_parameters_say_what_their_definitions_say() -> None:
     assert parameters.capacity_left(one * 10, np.array([4]))[0] == 0.5
     assert parameters.workload(np.array([30]), one * 40)[0] == 0.75
     assert parameters.days_of_cover(np.array([6.0, 6.0]), np.array([2.0, 0.0])).tolist() == [3, math.inf]
-    assert parameters.expiry(np.array([110, -1, 90]), 100).tolist() == [10, 0, 0]
+    told = parameters.expiry(np.array([[110, -1], [-1, -1], [90, -1]]), 100)
+    assert [str(days) for days in told.ravel()] == ["10.0", "0.0", "nan", "0.0", "0.0", "0.0"]
     assert [parameters.split_count(parcels) for parcels in (0, 1, 3)] == [0, 0, 2]
     pick, lines = parameters.pick_cost(one, one * 0.25, np.array([2.0, 4.0]))
     assert (pick.tolist(), lines.tolist()) == ([1], [[0.5, 1]])
