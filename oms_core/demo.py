@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from oms_core import pipeline
 from oms_core.identity.linking.accuracy import pairwise
 from oms_core.pipeline import PipelineError, Say
 from oms_core.settings import Settings
-from oms_core.warehouse import open_warehouse
+from oms_core.warehouse import Warehouse, open_warehouse
 
 
 @contextmanager
@@ -169,16 +169,28 @@ def _quarantine_reasons(settings: Settings) -> dict[str, int]:
 
 
 def scores(settings: Settings, truth: list[dict[str, str]]) -> dict[str, dict[str, float]]:
-    """Pairwise precision, recall and F1 of each entity's crosswalk against the truth, over the records both know."""
+    """Pairwise precision, recall and F1 of each entity's crosswalk against the truth, over the records both know.
+
+    Documents that stand for several orders are in no pair: `shared_order` scores their links to orders one by one.
+    """
     warehouse = open_warehouse(settings.home, settings.warehouse_url)
     found = {}
+    of_record: dict[str, set[str]] = defaultdict(set)
+    for item in truth:
+        if item["entity"] == "order":
+            of_record[item["record_id"]].add(item["truth_id"])
+    several = {record for record, orders in of_record.items() if len(orders) > 1}
     for entity in ("order", "customer", "sku", "location"):
         rows = warehouse.read(
             f"select record_id, {entity}_id as golden_id from identity.{entity}_xref where valid_to is null"
         ).to_pylist()
         score = pairwise(
             {row["record_id"]: row["golden_id"] for row in rows},
-            {item["record_id"]: item["truth_id"] for item in truth if item["entity"] == entity},
+            {
+                item["record_id"]: item["truth_id"]
+                for item in truth
+                if item["entity"] == entity and item["record_id"] not in several
+            },
         )
         found[entity] = {
             "precision": round(score.precision, 5),
@@ -186,7 +198,33 @@ def scores(settings: Settings, truth: list[dict[str, str]]) -> dict[str, dict[st
             "f1": round(score.f1, 5),
             "records": score.records,
         }
+    found["shared_order"] = _share_scores(warehouse, of_record, several)
     return found
+
+
+def _share_scores(
+    warehouse: Warehouse, of_record: Mapping[str, set[str]], several: Collection[str]
+) -> dict[str, float]:
+    """Precision, recall and F1 of the links from documents that stand for several orders to each of these orders."""
+    links = warehouse.read(
+        "select record_id, order_id, is_shared from marts.order_xref where is_current"
+    ).to_pylist()
+    votes: dict[str, Counter[str]] = defaultdict(Counter)
+    for link in links:
+        if not link["is_shared"] and link["record_id"] not in several:
+            votes[link["order_id"]].update(of_record.get(link["record_id"], ()))
+    meant = {order: counts.most_common(1)[0][0] for order, counts in votes.items() if counts}
+    told = {(link["record_id"], meant.get(link["order_id"])) for link in links if link["is_shared"]}
+    wanted = {(record, order) for record in several for order in of_record[record]}
+    right = len(told & wanted)
+    precision = right / len(told) if told else 1.0
+    recall = right / len(wanted) if wanted else 1.0
+    return {
+        "precision": round(precision, 5),
+        "recall": round(recall, 5),
+        "f1": round(2 * precision * recall / (precision + recall), 5) if right else float(told == wanted),
+        "records": len(several),
+    }
 
 
 def difference_scores(
@@ -200,15 +238,20 @@ def difference_scores(
     true_order = {item["record_id"]: item["truth_id"] for item in truth if item["entity"] == "order"}
     votes: dict[str, Counter[str]] = defaultdict(Counter)
     for row in warehouse.read(
-        "select record_id, order_id from marts.order_xref where valid_to is null"
+        "select record_id, order_id from marts.order_xref where is_current and not is_shared"
     ).to_pylist():
         if row["record_id"] in true_order:
             votes[row["order_id"]][true_order[row["record_id"]]] += 1
     named = {golden: counts.most_common(1)[0][0] for golden, counts in votes.items()}
     found: Counter[tuple[str | None, str, str]] = Counter(
-        (named.get(row["order_id"]), row["document"], row["cause"])
+        # A document that reaches no order stands for itself.
+        (
+            named.get(row["order_id"]) if row["order_id"] else json.loads(row["right_records"])[0],
+            row["document"],
+            row["cause"],
+        )
         for row in warehouse.read(
-            "select order_id, document, cause from marts.fin_reconciliation"
+            "select order_id, document, cause, right_records from marts.fin_reconciliation"
         ).to_pylist()
     )
     wanted: Counter[tuple[str | None, str, str]] = Counter(

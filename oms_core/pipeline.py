@@ -381,6 +381,7 @@ def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
         believed = rules.effective(connection)
     tables["survivorship_rules"] = rules.rule_table(believed)
     tables["order_orphans"] = state.orphan_table(outcome["order"].orphans)
+    tables["order_shares"] = state.share_table(outcome["order"].shares)
     tables["sku_relations"] = relation_table(
         relate(rows["int_sku_records"], outcome["sku"].assignment.members, rows["int_sku_recipes"])
     )

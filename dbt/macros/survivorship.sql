@@ -167,12 +167,14 @@ left join priorities on records.source_system = priorities.priority_source
 
   Several systems may each tell the whole story of an order's payments (or refunds, shipments, returns): the sets of two
   systems are never added up. Per order the best source by the entity's rules counts. The columns are the child's, then
-  order_id, source_kind and is_counted.
+  order_id, is_shared, source_kind and is_counted. A child of a document that stands for several orders belongs to none of
+  them alone; with_shared gives a row for each, with is_shared true.
 -#}
-{% macro counted_children(entity) %}
+{% macro counted_children(entity, with_shared=false) %}
 select
     children.*,
     xref.order_id,
+    coalesce(xref.is_shared, false) as is_shared,
     priorities.source_kind,
     case
         when xref.order_id is null then false
@@ -185,7 +187,8 @@ select
         )
     end as is_counted
 from {{ ref('int_' ~ entity) }} as children
-left join {{ ref('order_xref') }} as xref on children.order_record_id = xref.record_id and xref.is_current
+left join {{ ref('order_xref') }} as xref
+    on children.order_record_id = xref.record_id and xref.is_current{{ '' if with_shared else ' and not xref.is_shared' }}
 left join (
 {{ source_priorities('order', [entity]) }}
 ) as priorities on children.source_system = priorities.priority_source

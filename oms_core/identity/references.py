@@ -17,9 +17,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from enum import StrEnum
 from functools import cached_property
 from itertools import combinations, pairwise, product
-from typing import Any
+from typing import Any, NamedTuple
 
 from rapidfuzz.distance import OSA
 
@@ -45,9 +46,26 @@ _ABOUT = re.compile(
     r"|AUFTRAG|COMMANDE|PEDIDO|N°)\b|订单号?|訂單號?|单号|单|[#№:.]"
 )
 _PART_OF = re.compile(r"[-/._]\d{1,2}$|[-/._]?[A-D]$|\(\d{1,2}\)$")
-_PART = " (part)"
+_SENDS = ("fulfilment", "shipment")  # roles of documents that may be about goods of several orders
+_PART, _SHARED = " (part)", " (one of several)"
 _ALIKE = str.maketrans("OIL", "011")
 _RUN = re.compile(r"\d+|[A-Z]+")
+
+
+class OrphanReason(StrEnum):
+    """Why a document hangs on no order: the closed list."""
+
+    NO_REFERENCE = "no_reference"
+    UNKNOWN_REFERENCE = "unknown_reference"
+    AMBIGUOUS_REFERENCE = "ambiguous_reference"
+    STANDS_FOR_SEVERAL = "stands_for_several"
+
+
+class Orphan(NamedTuple):
+    """Why one document hangs on no order; `detail` is a sentence with the numbers met."""
+
+    reason: OrphanReason
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -55,13 +73,16 @@ class OrderLinks:
     """How order records hang together.
 
     `edges` join order documents; `hangers` put a fulfilment or shipment record on an order document; `orphans` names each
-    record that hangs on nothing, with the reason. `merged` are order documents that stand for several orders and so for
-    none of them; they are among the orphans.
+    record that hangs on nothing, with the reason. `shared` are records that name several orders: an order document that
+    several others add up to (these are `merged`: one of their orders is none of it alone), or a parcel for more than one.
     """
 
     edges: list[Edge]
     hangers: dict[str, tuple[str, str]]  # record id -> (record id it hangs on, rule)
-    orphans: dict[str, str]
+    orphans: dict[str, Orphan]
+    shared: Mapping[str, tuple[tuple[str, ...], str]] = field(
+        default_factory=dict
+    )  # -> (records named, rule)
     merged: frozenset[str] = frozenset()
 
     def with_more(self, more: Corroborated) -> OrderLinks:
@@ -69,7 +90,8 @@ class OrderLinks:
         return OrderLinks(
             sorted({*self.edges, *more.edges}),
             {**self.hangers, **more.hangers},
-            {record: reason for record, reason in self.orphans.items() if record not in more.hangers},
+            {record: orphan for record, orphan in self.orphans.items() if record not in more.hangers},
+            self.shared,
             self.merged,
         )
 
@@ -123,6 +145,11 @@ class _Numbers:
         """Numbers a candidate may be another form of, closest form first: (what happened to it, numbers)."""
         code = normalise.code(candidate) or ""
         yield "punctuation", self._codes.get(code, [])
+        # LZD410000565268290: the system's short name runs into a number that is too long to be met by chance.
+        glued = itertools.takewhile(
+            lambda at: candidate[:at].isalpha(), range(1, len(candidate) - _SHORTEST_KEY + 1)
+        )
+        yield "prefix", [candidate[at:] for at in glued if candidate[at:] in self.exact]
         if (base := _PART_OF.sub("", candidate)) != candidate and len(base) >= 4:
             yield "suffix", [base] if base in self.exact else []
         yield "look-alike", self._skeletons.get(_skeleton(candidate), [])
@@ -227,7 +254,7 @@ class _Chain:
             for value in sorted(filter(None, names)):
                 self.numbers.exact[value].append(row["record_id"])
         self.hits: dict[str, dict[str, _Hit]] = defaultdict(dict)
-        self.faults: dict[str, str] = {}
+        self.faults: dict[str, Orphan] = {}
 
     def is_order(self, record: str) -> bool:
         return bool(self.rows[record]["document_role"] == "order")
@@ -248,24 +275,33 @@ class _Chain:
             for hit in found:
                 self.add(origin, hit)
 
-    def _read(self, origin: str, reference: Row) -> tuple[list[_Hit], str | None]:
+    def _read(self, origin: str, reference: Row) -> tuple[list[_Hit], Orphan | None]:
         value, rule = reference["reference_value"], f"reference:{reference['reference_type']}"
         hint = reference["target_system"] or self._named(value)
         whole = normalise.order_number(value)
         if whole is None:
-            return [], f"no order has the number {value!r}"
+            return [], _unknown(value)
         target, fault = self._lookup(origin, self.numbers.exact.get(whole, ()), hint, value)
         if target is not None:
             return [_Hit(target, 1, 0, rule)], None
         chunks = reference_chunks(value)
         found: list[_Hit] = []
-        for nth, (wholes, _) in enumerate(chunks):
+        for nth, (wholes, words) in enumerate(chunks):
             for candidate in wholes:
                 target, why = self._lookup(origin, self.numbers.exact.get(candidate, ()), hint, value)
                 fault = fault or why
                 if target is not None:
                     found.append(_Hit(target, 1, nth, rule, value))
                     break
+            else:
+                # Among several, a number stands for itself behind its system's name, or where it is too long for chance.
+                named = self._named(wholes[0]) if len(chunks) > 1 else None
+                for candidate in words if len(chunks) > 1 else ():
+                    target, _ = self._lookup(origin, self.numbers.exact.get(candidate, ()), named, value)
+                    is_meant = target is not None and self.rows[target]["source_system"] == named
+                    if target is not None and (is_meant or len(candidate) >= _SHORTEST_TYPED):
+                        found.append(_Hit(target, 1, nth, rule, value))
+                        break
         if found:
             return found, None
         # A whole number in another form comes before a word of it: "SO26 1199" is not order 1199.
@@ -293,7 +329,7 @@ class _Chain:
                 hit = self._noisy(origin, hint, rule, value, forms)
                 if hit is not None:
                     return [hit], None
-        return [], f"no order has the number {value!r}"
+        return [], _unknown(value)
 
     def _noisy(
         self, origin: str, hint: str | None, rule: str, value: str, forms: Iterable[tuple[str, list[str]]]
@@ -325,7 +361,7 @@ class _Chain:
 
     def _lookup(
         self, origin: str, targets: Iterable[str], hint: str | None, value: str
-    ) -> tuple[str | None, str | None]:
+    ) -> tuple[str | None, Orphan | None]:
         """The one document meant, or why there is none; neither where no document has the number."""
         possible = self._possible(origin, targets)
         if hint is not None:
@@ -335,12 +371,12 @@ class _Chain:
         if len(possible) == 1:
             return possible[0], None
         if len({self.rows[record]["source_system"] for record in possible}) == 1:
-            return None, f"{value!r} names {len(possible)} orders of one system"
+            return None, _ambiguous(f"{value!r} names {len(possible)} orders of one system")
         if possible:
             orders = [record for record in possible if self.is_order(record)]
             if len(orders) == 1:
                 return orders[0], None
-            return None, f"{value!r} could be an order of {len(possible)} systems"
+            return None, _ambiguous(f"{value!r} could be an order of {len(possible)} systems")
         return None, None
 
     def _named(self, value: str | None) -> str | None:
@@ -387,26 +423,30 @@ class _Chain:
                     if self.is_order(hit.target) and hit.target not in merged
                 }
         hangers: dict[str, tuple[str, str]] = {}
-        orphans = {
-            record: f"it stands for {len(found)} orders: {', '.join(found)}"
-            for record, found in merged.items()
-        }
+        orphans: dict[str, Orphan] = {}
+        shared = {record: (found, self._rule(record, found)) for record, found in merged.items()}
         for record in sorted(self.rows):
             if self.is_order(record):
                 continue
             reached = self._reach(record, merged)
             if not reached:
                 met = [self.rows[target]["order_number"] for target in self.hits[record] if target in merged]
-                missing = f"{met[0]} stands for several orders" if met else "it refers to no order"
+                missing = (
+                    Orphan(OrphanReason.STANDS_FOR_SEVERAL, f"{met[0]} stands for several orders")
+                    if met
+                    else Orphan(OrphanReason.NO_REFERENCE, "it refers to no order")
+                )
                 orphans[record] = self.faults.get(record, missing)
                 continue
             hangers[record] = (reached[0].target, reached[0].rule)
+            if self.rows[record]["document_role"] in _SENDS and (several := self._several(record, merged)):
+                shared[record] = (several, self._rule(record, several))
             if not self._one_purchase(reached):
                 continue
             edges |= {
                 _edge(2, left.target, right.target, left.rule) for left, right in combinations(reached, 2)
             }
-        return OrderLinks(sorted(edges), hangers, orphans, frozenset(merged))
+        return OrderLinks(sorted(edges), hangers, orphans, shared, frozenset(merged))
 
     def _name_back(self) -> None:
         """A delivery that lost its reference hangs on the parcel that names it, if that parcel names the order, too."""
@@ -445,7 +485,33 @@ class _Chain:
             self._amounts_differ(one.target, other.target) for one, other in combinations(reached, 2)
         )
 
-    def _merged(self) -> dict[str, list[str]]:
+    def _several(
+        self, record: str, merged: Collection[str], seen: frozenset[str] = frozenset()
+    ) -> tuple[str, ...]:
+        """Order documents that one text of a record names word for word, or of the delivery it names; one is none."""
+        named: dict[str, list[str]] = defaultdict(list)
+        for hit in self.hits[record].values():
+            if self.is_order(hit.target) and hit.text and hit.target not in merged:
+                named[hit.text].append(hit.target)
+        for _, targets in sorted(named.items()):
+            if len(targets) > 1:
+                return tuple(sorted(targets))
+        if any(self.is_order(target) for target in self.hits[record]):
+            return ()
+        for hit in sorted(self.hits[record].values(), key=_directness):
+            if hit.target not in seen and (several := self._several(hit.target, merged, seen | {record})):
+                return several
+        return ()
+
+    def _rule(self, record: str, targets: Sequence[str]) -> str:
+        """The rule by which a record names the first of several orders, straight or through another record."""
+        hits = self.hits[record]
+        hit = next((hits[target] for target in targets if target in hits), None) or min(
+            hits.values(), key=_directness
+        )
+        return f"{hit.rule}{_SHARED}"
+
+    def _merged(self) -> dict[str, tuple[str, ...]]:
         """Order documents whose one reference names several orders of another system that add up to their amount."""
         merged = {}
         for origin, hits in self.hits.items():
@@ -457,7 +523,7 @@ class _Chain:
                     named[self.rows[hit.target]["source_system"], hit.text].append(hit.target)
             for targets in named.values():
                 if len(targets) > 1 and self._adds_up(origin, targets):
-                    merged[origin] = sorted(str(self.rows[target]["order_number"]) for target in targets)
+                    merged[origin] = tuple(sorted(targets))
         return merged
 
     def _adds_up(self, whole: str, parts: Sequence[str]) -> bool:
@@ -495,6 +561,14 @@ def exclusive(documents: Iterable[Row], edges: Iterable[Edge]) -> dict[str, str]
             parts[edge.right, system[edge.left]].add(edge.left)
     split = {record for found in parts.values() if len(found) > 1 for record in found}
     return {record: label for record, label in system.items() if record not in split}
+
+
+def _unknown(value: str | None) -> Orphan:
+    return Orphan(OrphanReason.UNKNOWN_REFERENCE, f"no order has the number {value!r}")
+
+
+def _ambiguous(detail: str) -> Orphan:
+    return Orphan(OrphanReason.AMBIGUOUS_REFERENCE, detail)
 
 
 def _directness(hit: _Hit) -> tuple[int, int, str]:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from oms_core.identity import match, references
 from oms_core.identity.cluster import SCORED, Clustering, Edge, Refusal, cluster
 from oms_core.identity.match import Row
-from oms_core.identity.references import LinesOf, OrderLinks
+from oms_core.identity.references import LinesOf, OrderLinks, Orphan
 from oms_core.identity.scoring.threshold import Thresholds
 from oms_core.identity.stable import Assignment, Memory, assign
 
@@ -99,14 +99,16 @@ class Scores:
 class Resolved:
     """One entity's outcome: ids, the rule behind each record's place, evidence refused, and records without an order.
 
-    `evidence` is every edge the run had, followed or not; stewards' own are not among it. `doubtful` are the pairs a score
-    neither joins nor leaves alone; `probabilities` those of every scored pair, by (left, right).
+    `shares` are the orders of records that stand for several: record id -> (golden ids, rule). `evidence` is every edge the run
+    had, followed or not; stewards' own are not among it. `doubtful` are the pairs a score neither joins nor leaves alone;
+    `probabilities` those of every scored pair, by (left, right).
     """
 
     assignment: Assignment
     rules: dict[str, str]
     refusals: list[Refusal]
-    orphans: dict[str, str] = field(default_factory=dict)
+    orphans: dict[str, Orphan] = field(default_factory=dict)
+    shares: Mapping[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
     evidence: Sequence[Edge] = ()
     doubtful: Sequence[ScoredPair] = ()
     probabilities: Mapping[tuple[str, str], float] = field(default_factory=dict)
@@ -336,8 +338,24 @@ def _group_orders(orders: Sequence[Row], links: OrderLinks, known: Known) -> dic
 def _resolve_orders(orders: Sequence[Row], links: OrderLinks, known: Known) -> Resolved:
     documents = _documents(orders, links)
     found = group("order", documents, links.edges, known.decisions.get("order", ()))
-    resolved = _with_ids("order", documents, found, known, links.hangers)
-    return replace(resolved, orphans=links.orphans, evidence=links.edges)
+    place = {record: number for number, records in enumerate(found.clusters) for record in records}
+    # What one purchase is called in several systems is one order after all.
+    several = {
+        record: targets
+        for record, (targets, _) in links.shared.items()
+        if len({place[target] for target in targets}) > 1
+    }
+    hangers = {record: hung for record, hung in links.hangers.items() if record not in several}
+    for record in links.merged - several.keys():
+        targets, rule = links.shared[record]
+        hangers[record] = (targets[0], rule)
+    resolved = _with_ids("order", documents, found, known, hangers)
+    ids = resolved.assignment.members
+    shares = {
+        record: (tuple(sorted({ids[target] for target in targets})), links.shared[record][1])
+        for record, targets in several.items()
+    }
+    return replace(resolved, orphans=links.orphans, shares=shares, evidence=links.edges)
 
 
 def _as_bought(orders: Sequence[Row], known: Known) -> list[Row]:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, select, text
 
 from oms_core.identity import rewrite
 from oms_core.identity.match import Row
+from oms_core.identity.references import Orphan
 from oms_core.identity.resolve import Decision, Known, Resolved
 from oms_core.identity.stable import REWRITTEN, GoldenId, Memory
 from oms_core.store.copy_text import copy_rows, read_rows
@@ -386,15 +387,25 @@ def former_links(connection: Connection) -> pa.Table:
     return found.cast(pa.schema([*list(kinds)[:3], *dated]))
 
 
-def orphan_table(orphans: Mapping[str, str]) -> pa.Table:
-    """Order records that hang on no order: record_id, reason."""
+def orphan_table(orphans: Mapping[str, Orphan]) -> pa.Table:
+    """Order records that hang on no order: record_id, reason (of the closed list), detail."""
     records = sorted(orphans)
     return pa.table(
         {
             "record_id": pa.array(records, pa.string()),
-            "reason": pa.array([orphans[r] for r in records], pa.string()),
+            "reason": pa.array([str(orphans[r].reason) for r in records], pa.string()),
+            "detail": pa.array([orphans[r].detail for r in records], pa.string()),
         }
     )
+
+
+def share_table(shares: Mapping[str, tuple[Sequence[str], str]]) -> pa.Table:
+    """Orders of the records that stand for several: record_id, order_id, match_rule; a row for each pair."""
+    rows = [
+        (record, order_id, rule) for record, (ids, rule) in sorted(shares.items()) for order_id in sorted(ids)
+    ]
+    names = ("record_id", "order_id", "match_rule")
+    return pa.table({name: pa.array([row[at] for row in rows], pa.string()) for at, name in enumerate(names)})
 
 
 def now() -> datetime:

@@ -48,8 +48,9 @@ create table marts.fct_orders as select 'ORD-' || n as order_id, '#' || n as ord
 from numbers;
 create table intermediate.int_orders_survived as
     select 'ORD-' || n as order_id, seller || ':orders:' || n as money_record_id from numbers;
-create table marts.order_xref as select seller || ':orders:' || n as record_id, 'ORD-' || n as order_id, true as is_current
-    from numbers union all select 'tryton:sales:' || n, 'ORD-' || n, true from numbers where is_billed;
+create table marts.order_xref as select seller || ':orders:' || n as record_id, 'ORD-' || n as order_id, true as is_current,
+    false as is_shared
+    from numbers union all select 'tryton:sales:' || n, 'ORD-' || n, true, false from numbers where is_billed;
 create table intermediate.int_order_records_linked as select order_id, split_part(record_id, ':', 1) as source_system
     from marts.order_xref union all select 'ORD-' || n, 'odoo' from numbers where is_returned;
 create table intermediate.int_order_records as

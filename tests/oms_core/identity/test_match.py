@@ -375,24 +375,26 @@ def test_one_order_number_in_two_systems_is_no_reference() -> None:
     assert len(set(found.assignment.members.values())) == 2
     hanging = [*orders, order("karrio:shipments:9", "x", "shipment")]
     found = run(orders=hanging, references=[reference("karrio:shipments:9", "1001")])["order"]
-    assert found.orphans == {"karrio:shipments:9": "'1001' could be an order of 2 systems"}
+    assert found.orphans == {
+        "karrio:shipments:9": ("ambiguous_reference", "'1001' could be an order of 2 systems")
+    }
     assert "karrio:shipments:9" not in found.assignment.members
     found = run(orders=hanging, references=[reference("karrio:shipments:9", "1001", "square")])["order"]
     assert found.assignment.members["karrio:shipments:9"] == found.assignment.members["square:orders:2"]
 
 
 @pytest.mark.parametrize(
-    ("references", "reason"),
+    ("references", "reason", "detail"),
     [
-        ([], "it refers to no order"),
-        ([("", None)], "no order has the number ''"),
-        ([("4711", None)], "no order has the number '4711'"),
-        ([("DUP", None)], "'DUP' names 2 orders of one system"),
-        ([("shp_9", None)], "no order has the number 'shp_9'"),
+        ([], "no_reference", "it refers to no order"),
+        ([("", None)], "unknown_reference", "no order has the number ''"),
+        ([("4711", None)], "unknown_reference", "no order has the number '4711'"),
+        ([("DUP", None)], "ambiguous_reference", "'DUP' names 2 orders of one system"),
+        ([("shp_9", None)], "unknown_reference", "no order has the number 'shp_9'"),
     ],
 )
 def test_what_hangs_on_nothing_is_an_orphan_with_a_reason(
-    references: list[tuple[str, str | None]], reason: str
+    references: list[tuple[str, str | None]], reason: str, detail: str
 ) -> None:
     orders = [
         order("tryton:sales:1", "DUP"), order("tryton:sales:2", "DUP"), order("karrio:shipments:9", "shp_9", "shipment"),
@@ -400,7 +402,7 @@ def test_what_hangs_on_nothing_is_an_orphan_with_a_reason(
     found = run(orders=orders, references=[reference("karrio:shipments:9", *item) for item in references])[
         "order"
     ]
-    assert found.orphans == {"karrio:shipments:9": reason}
+    assert found.orphans == {"karrio:shipments:9": (reason, detail)}
 
 
 def test_followers_that_only_refer_to_each_other_end() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oms_core.identity.references import order_links, reference_chunks
+from oms_core.identity.references import OrphanReason, order_links, reference_chunks
 from oms_core.identity.resolve import Known, Resolved, resolve
 
 AT = datetime(2026, 7, 1, tzinfo=UTC)
@@ -101,6 +101,7 @@ AMAZON = "112-2078904-1000262"
         ("SO26-1009", "so26 1009"), ("SO26-1009", "SO261009"), ("SO26-1009", "S026-1OO9"), ("WH-CN/OUT/000421", "WH-CN/OUT/421"),
         (AMAZON, "Amazon 2078904-1000262"), (AMAZON, "112-2078904-10002"), (AMAZON, "112-207894-1000262"),
         (AMAZON, "112-2078940-1000262"), ("#1001", "1001-2"), ("#1001", "1001-B"), ("PO-77812", "Your order no. PO-77812"),
+        ("410000565268290", "LZD410000565268290"), ("P700313919900000004", "小红书P700313919900000004"),
     ],
 )  # fmt: skip
 def test_a_number_in_the_forms_people_and_imports_turn_it_into(number: str, written: str) -> None:
@@ -117,7 +118,8 @@ def test_a_number_that_could_be_two_or_another_is_none(written: str) -> None:
         [*orders, order("wms:pickings:1", None, "fulfilment")],
         references=[reference("wms:pickings:1", written)],
     )
-    assert found.orphans == {"wms:pickings:1": f"no order has the number {written!r}"}
+    detail = f"no order has the number {written!r}"
+    assert found.orphans == {"wms:pickings:1": (OrphanReason.UNKNOWN_REFERENCE, detail)}
 
 
 def test_a_sign_short_of_a_number_in_a_dense_sequence_is_nobodys() -> None:
@@ -213,7 +215,7 @@ def test_one_order_entered_as_two_sales_whose_amounts_add_up() -> None:
     assert found.refusals
 
 
-def test_two_orders_entered_as_one_sale_stay_two_and_the_sale_says_why() -> None:
+def test_two_orders_entered_as_one_sale_stay_two_and_the_sale_is_linked_to_both() -> None:
     orders = [
         paid("shop:orders:a", "#1001", "10.00"), paid("shop:orders:b", "#1002", "20.00"), paid("erp:sales:1", "S1", "30.00"),
         order("wms:pickings:1", "WH/1", "fulfilment"),
@@ -221,11 +223,39 @@ def test_two_orders_entered_as_one_sale_stay_two_and_the_sale_says_why() -> None
     named = [reference("erp:sales:1", "#1001 + #1002"), reference("wms:pickings:1", "S1")]
     found = run(orders, references=named)
     assert not together(found, "shop:orders:a", "shop:orders:b")
+    members = found.assignment.members
+    both = tuple(sorted(members[record] for record in ("shop:orders:a", "shop:orders:b")))
+    assert found.shares == {"erp:sales:1": (both, "reference:external (one of several)")}
     assert found.orphans == {
-        "erp:sales:1": "it stands for 2 orders: #1001, #1002",
-        "wms:pickings:1": "S1 stands for several orders",
+        "wms:pickings:1": (OrphanReason.STANDS_FOR_SEVERAL, "S1 stands for several orders")
     }
-    assert "erp:sales:1" not in found.assignment.members
+    assert "erp:sales:1" not in members
+
+
+def test_two_orders_in_one_parcel_stay_two_and_what_carried_them_is_linked_to_both() -> None:
+    orders = [
+        paid("shop:orders:a", "#1001", "10.00"), paid("erp:sales:2", "S2", "20.00"),
+        order("wms:pickings:1", "WH/1", "fulfilment"), order("tms:shipments:1", None, "shipment"),
+        order("scan:events:1", None, "shipment"),
+    ]  # fmt: skip
+    named = [
+        reference("wms:pickings:1", "S2,Shopify #1001"), reference("tms:shipments:1", "WH/1"),
+        # A box that says whose goods it holds is one order's, though it went with the other.
+        reference("scan:events:1", "WH/1"), reference("scan:events:1", "#1001"),
+    ]  # fmt: skip
+    found = run(orders, references=named)
+    members = found.assignment.members
+    both = tuple(sorted((members["shop:orders:a"], members["erp:sales:2"])))
+    assert len(set(both)) == 2 and found.orphans == {}
+    assert {record: ids for record, (ids, _) in found.shares.items()} == {
+        "wms:pickings:1": both,
+        "tms:shipments:1": both,
+    }
+    assert members["scan:events:1"] == members["shop:orders:a"]
+    # Two numbers of one purchase are one order.
+    orders[1]["net_amount"] = Decimal("10.00")
+    found = run(orders, references=[*named, reference("erp:sales:2", "#1001")])
+    assert found.shares == {} and together(found, *(row["record_id"] for row in orders))
 
 
 BUYERS = [customer("shop:customers:1", "Anna Müller"), customer("erp:parties:1", "Mueller, Anna")]
@@ -302,7 +332,7 @@ def test_a_delivery_without_a_reference_hangs_on_the_one_order_that_holds_its_go
         customers=people,
         skus=SKUS,
     )
-    assert found.orphans == {"wms:pickings:1": "it refers to no order"}
+    assert found.orphans == {"wms:pickings:1": (OrphanReason.NO_REFERENCE, "it refers to no order")}
 
 
 @given(st.randoms(use_true_random=False))

@@ -1,4 +1,5 @@
--- Every micro-event that any system tells of, with its order. is_counted marks the one that sets the order's instant.
+-- Every micro-event that any system tells of, with its order; what happened to a delivery of two orders has a row for each.
+-- is_counted marks the one that sets the order's instant.
 with priorities as (
 {{ source_priorities('order', [
     'created', 'payment_verified', 'stock_reserved', 'picked', 'packed', 'dispatched', 'carrier_scanned', 'delivered',
@@ -10,6 +11,7 @@ events as (
     select
         events.*,
         documents.order_id,
+        documents.is_shared,
         locations.location_id,
         types.step_order,
         types.attribute,
@@ -54,7 +56,7 @@ ranked as (
 )
 
 select {{ contracted({
-    'event_id': 'record_id',
+    'event_id': "case when is_shared then record_id || '/' || order_id else record_id end",
     'biz_step': 'event_biz_step',
     'is_counted': 'can_count and event_rank = 1',
     'lag_seconds': seconds_between('occurred_at', '_extracted_at'),

@@ -21,7 +21,7 @@ select {{ contracted({
         'readings.lowest_c < bearable.min_temperature_c or readings.highest_c > bearable.max_temperature_c',
 }, 'readings') }}
 from {{ ref('int_temperature_readings') }} as readings
-left join {{ ref('order_xref') }} as orders on readings.order_record_id = orders.record_id and orders.is_current
+left join {{ ref('order_xref') }} as orders on readings.order_record_id = orders.record_id and orders.is_current and not orders.is_shared
 left join {{ ref('location_xref') }} as locations
     on readings.location_key = locations.record_id and locations.is_current
 left join bearable on orders.order_id = bearable.order_id

@@ -6,6 +6,6 @@ select {{ contracted({
     'is_open': "tickets.ticket_status in ('new', 'open', 'pending', 'hold')",
 }, 'tickets') }}
 from {{ ref('int_tickets') }} as tickets
-left join {{ ref('order_xref') }} as orders on tickets.order_record_id = orders.record_id and orders.is_current
+left join {{ ref('order_xref') }} as orders on tickets.order_record_id = orders.record_id and orders.is_current and not orders.is_shared
 left join {{ ref('customer_xref') }} as customers
     on tickets.customer_key = customers.record_id and customers.is_current

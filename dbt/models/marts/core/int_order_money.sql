@@ -81,7 +81,8 @@ told as (
         max(case when source_system in {{ sources_feeding('payments') }} then 1 else 0 end) as payments_told,
         max(case when source_system in {{ sources_feeding('refunds') }} then 1 else 0 end) as refunds_told,
         count(distinct case when document_role = 'order' then currency end) as currency_count,
-        count(distinct case when document_role = 'order' then net_amount end) as net_amount_count
+        count(distinct case when document_role = 'order' and not is_part and not is_shared then net_amount end)
+            as net_amount_count
     from {{ ref('int_order_records_linked') }}
     where order_id is not null
     group by order_id

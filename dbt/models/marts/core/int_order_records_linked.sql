@@ -1,6 +1,11 @@
 {{ config(schema='intermediate') }}
 -- Every order document with its golden order, parties and the number of its lines; unlinked documents stay. A customer
--- key that was given to somebody else since means who had it when the document came.
+-- key that was given to somebody else since means who had it when the document came. A document that stands for several
+-- orders has a row for each (is_shared); one of several that a system keeps of one order says so (is_part), and what all
+-- of them cost together.
+{% set of_one_system = '(partition by orders.order_id, records.source_system, records.document_role)' -%}
+{% set is_part = "(orders.match_rule is not null and orders.match_rule like '%(part)' and records.document_role = 'order'
+        and count(*) over " ~ of_one_system ~ ' > 1)' -%}
 with first_links as (
     {{ first_links() }}
 ),
@@ -14,6 +19,13 @@ line_counts as (
 select
     records.*,
     orders.order_id,
+    coalesce(orders.is_shared, false) as is_shared,
+    {{ is_part }} as is_part,
+    case
+        when not {{ is_part }} then records.cogs_amount
+        when count(records.cogs_amount) over {{ of_one_system }} = count(*) over {{ of_one_system }}
+            then sum(records.cogs_amount) over {{ of_one_system }}
+    end as whole_cogs_amount,
     {{ id_then('customer', 'customers') }} as customer_id,
     {{ id_then('customer', 'bill_to') }} as bill_to_party_id,
     locations.location_id as fulfilment_location_id,

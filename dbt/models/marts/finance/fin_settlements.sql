@@ -11,7 +11,7 @@ with linked as (
         settlements.net_amount as settlement_net_amount,
         settlements.bank_reference
     from {{ ref('int_settlement_lines') }} as lines
-    left join {{ ref('order_xref') }} as xref on lines.order_record_id = xref.record_id and xref.is_current
+    left join {{ ref('order_xref') }} as xref on lines.order_record_id = xref.record_id and xref.is_current and not xref.is_shared
     left join {{ ref('fct_orders') }} as orders on xref.order_id = orders.order_id
     left join {{ ref('int_settlements') }} as settlements on lines.settlement_record_id = settlements.record_id
 )

@@ -36,7 +36,7 @@ settled as (
         case when settlements.settlement_status = 'paid' then {{ date_of('settlements.paid_at') }} end as paid_on,
         systems.kind
     from {{ ref('int_settlement_lines') }} as lines
-    inner join {{ ref('order_xref') }} as xref on lines.order_record_id = xref.record_id and xref.is_current
+    inner join {{ ref('order_xref') }} as xref on lines.order_record_id = xref.record_id and xref.is_current and not xref.is_shared
     inner join orders on xref.order_id = orders.order_id
     inner join {{ ref('source_systems') }} as systems on lines.source_system = systems.source_system
     left join {{ ref('int_settlements') }} as settlements on lines.settlement_record_id = settlements.record_id

@@ -45,14 +45,14 @@ settled as (
         case when lines.charged_amount is null then lines.fee_amount end as fee_amount,
         {{ date_of('lines.booked_at') }} as document_on
     from {{ ref('int_settlement_lines') }} as lines
-    left join {{ ref('order_xref') }} as xref on lines.order_record_id = xref.record_id and xref.is_current
+    left join {{ ref('order_xref') }} as xref on lines.order_record_id = xref.record_id and xref.is_current and not xref.is_shared
     where lines.line_kind = 'charge'
 ),
 
 billed as (
     select documents.*, xref.order_id
     from {{ ref('int_billing_documents') }} as documents
-    left join {{ ref('order_xref') }} as xref on documents.order_record_id = xref.record_id and xref.is_current
+    left join {{ ref('order_xref') }} as xref on documents.order_record_id = xref.record_id and xref.is_current and not xref.is_shared
 ),
 
 refunds as (

@@ -13,6 +13,9 @@ documents as (
         records.document_role,
         records.net_amount,
         case when orders.order_id is not null then 1 else 0 end as is_linked,
+        -- A document that stands for several orders is one document.
+        case when records.is_shared then row_number() over (partition by records.record_id order by records.order_id) else 1 end
+            as told_times,
         case when orders.order_id is null and orphans.record_id is not null then 1 else 0 end as is_orphan,
         case when survived.money_record_id = records.record_id then 1 else 0 end as is_booked,
         case when survived.money_record_id = records.record_id then orders.net_amount end as booked_net_amount
@@ -35,6 +38,7 @@ sums as (
             as superseded_net_amount,
         coalesce(sum(case when document_role = 'order' and is_orphan = 1 then net_amount end), 0) as orphan_net_amount
     from documents
+    where told_times = 1
     group by source_system, currency
 )
 
