@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.middleware.base import RequestResponseEndpoint
 
-from oms_core.api import feed, fulfilment, history, identity, problems
+from oms_core.api import feed, flows, fulfilment, history, identity, problems
 from oms_core.api.access import Access, Reading
 from oms_core.api.models import Customer, Health, Order, Release, Releases, Sku
 from oms_core.release.read import current_release, list_releases, resolve
@@ -23,6 +23,7 @@ _MOST_ORDER_IDS = 1000
 # Requests that carry a body, and how long it may be.
 _BODIES = (
     ("POST", "/orders/lookup", feed.MOST_BODY),
+    ("POST", "/orders/", feed.MOST_BODY),
     ("POST", "/identity/", identity.MOST_BODY),
     ("POST", "/inventory/", fulfilment.MOST_BODY),
     ("PUT", "/inventory/", fulfilment.MOST_BODY),
@@ -89,6 +90,8 @@ def create_app(database: Database, api_key: str | None = None) -> FastAPI:
             )
             return problems.problem(request, 413, "invalid-request", told)
         return await call_next(request)
+
+    app.include_router(flows.router(database, access))
 
     @app.get(
         "/orders/{number:path}",

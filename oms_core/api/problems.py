@@ -15,6 +15,8 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
 
 from oms_core.api.models import Decision, Problem
+from oms_core.flows import errors as flows
+from oms_core.flows.errors import FlowError
 from oms_core.fulfilment.errors import ForeignError, FulfilmentError, RefusedError, RequestError, UnknownError
 from oms_core.identity.lookup import AmbiguousKeyError
 from oms_core.identity.scoring.model import ModelError
@@ -33,6 +35,9 @@ from oms_core.store.errors import AmbiguousError, DatabaseUnavailableError, NotR
 _log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 _STATUSES = {RequestError: 422, UnknownError: 404, ForeignError: 403, RefusedError: 409}
+_FLOW_STATUSES = {
+    flows.DocumentError: 422, flows.EventError: 422, flows.UnknownError: 404, flows.RoleError: 403, flows.ConflictError: 409,
+}  # fmt: skip
 _TITLES = {
     "not-released": "Not found in this release",
     "ambiguous-number": "The number belongs to several",
@@ -58,6 +63,16 @@ _TITLES = {
     "reservation-state": "The reservation is in another state",
     "cap-below-held": "The channel holds more already",
     "bad-request": "The request makes no sense",
+    "no-flow": "The order is in no flow",
+    "unknown-event": "The flow knows no such event",
+    "event-from-the-future": "The event is from the future",
+    "bad-instant": "The event is of no time there is",
+    "bad-data": "The event carries what it may not",
+    "approval-needed": "Only an approval tells this",
+    "timeout-only": "Only a timeout tells this",
+    "other-role": "Another role decides here",
+    "nothing-to-approve": "Nothing waits for a decision",
+    "revision-past": "The order has changed since",
     "bad-quantity": "The quantity makes no sense",
     "fractional-quantity": "What is counted comes whole",
     "other-unit": "The SKU is kept in another unit",
@@ -168,6 +183,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(FulfilmentError)
     def _fulfilment(request: Request, error: FulfilmentError) -> JSONResponse:
         status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
+        return problem(request, status, error.code, str(error), **error.details)
+
+    @app.exception_handler(FlowError)
+    def _flow(request: Request, error: FlowError) -> JSONResponse:
+        status = next(status for kind, status in _FLOW_STATUSES.items() if isinstance(error, kind))
         return problem(request, status, error.code, str(error), **error.details)
 
     @app.exception_handler(DatabaseUnavailableError)

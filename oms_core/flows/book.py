@@ -223,6 +223,10 @@ def tell(
         ConflictError: the id is another event's, or the order changed since.
     """
     item, flow = _locked(connection, order_id, revision)
+    if not 1990 <= event.occurred_at.year < 2200:
+        raise EventError(
+            "bad-instant", f"{event.occurred_at.isoformat()} is no time at which an order could be"
+        )
     replayed = _replayed(connection, item, event)
     if replayed is not None:
         return replayed

@@ -131,7 +131,7 @@ def fold(flows: Flows, version: str, facts: Mapping[str, Any], events: Iterable[
         if why is None:
             if event.kind not in seen:
                 seen.append(event.kind)
-            asked = scope(facts, seen, event.data, event.source)
+            asked = scope(facts, seen, flow.events[event.kind], event.data, event.source)
             taken, unknown = chart.tell(event.kind, asked)
             for index, reached in taken:
                 steps.append(Step(event, state, reached, flow.version, index))

@@ -87,6 +87,7 @@ class Guard:
 def scope(
     facts: Mapping[str, Any],
     seen: list[str],
+    event: EventKind | None = None,
     data: Mapping[str, Any] | None = None,
     source: str | None = None,
 ) -> dict[str, Any]:
@@ -95,13 +96,18 @@ def scope(
     Args:
         facts: of the order, by the names in `ORDER_FACTS`; what is unknown is None or left out.
         seen: kinds of the events so far, this one included.
-        data: what the event carries.
+        event, data: what may be told of the event, and what it carries.
         source: system that told it.
     """
     known = {name: value for name, value in facts.items() if value is not None and name in ORDER_FACTS}
     told = {name: value for name, value in (data or {}).items() if value is not None}
+    kinds = {} if event is None else event.data
     values = {f"order.{name}": _plain(value, ORDER_FACTS[name]) for name, value in known.items()}
-    values |= {f"event.{name}": value for name, value in told.items()}
+    # JSON does not tell 3.0 from 3: what a flow declares as a number may come as either.
+    values |= {
+        f"event.{name}": float(value) if kinds.get(name) == "number" else value
+        for name, value in told.items()
+    }
     values |= {"order.known": sorted(known), "event.known": sorted(told), "seen": seen}
     return values if source is None else values | {"event.source": source}
 

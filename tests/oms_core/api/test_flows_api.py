@@ -1,0 +1,113 @@
+"""Order flows over HTTP: look-up, events, approvals, and a code for everything that cannot be."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from oms_core.api import keys, models
+from oms_core.api.app import create_app
+from oms_core.flows import book, definition
+from oms_core.store.postgres import Database
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+def problem(answer: httpx.Response, status: int, kind: str) -> None:
+    """Check that an answer is a problem of a kind."""
+    assert answer.status_code == status, answer.text
+    models.Problem.model_validate(answer.json())
+    assert answer.json()["type"] == f"urn:orderhub:problem:{kind}"
+
+
+@pytest.fixture
+def callers(
+    database: Database, publish_small: Callable[..., Any], serving: Callable[[FastAPI], httpx.Client]
+) -> Iterator[dict[str, httpx.Client]]:
+    """Clients with a key of each role that matters, over a release whose order 1042 waits for finance."""
+    publish_small(database)
+    flow = definition.load(
+        resources.files("oms_core.flows").joinpath("shipped", "b2b.yaml").read_text("utf-8")
+    )
+    with database.begin() as connection:
+        book.activate(connection, flow, by="root", reason="test")
+        book.begin(connection, flow, {"order_a": {"order_type": "b2b"}})
+        made = {
+            role: keys.make(connection, role, role=role, by="root", tenant="acme" if role == keys.OMS_SERVICE else None)
+            for role in (keys.OMS_SERVICE, keys.FINANCE, keys.STEWARD)
+        }  # fmt: skip
+    base = serving(create_app(database))
+    with contextlib.ExitStack() as stack:
+        yield {
+            role: stack.enter_context(
+                httpx.Client(base_url=base.base_url, headers={"X-API-Key": key}, timeout=60)
+            )
+            for role, key in made.items()
+        }
+
+
+def event(client: httpx.Client, kind: str = "created", key: str = "k1", **given: Any) -> httpx.Response:
+    body = {
+        "event": kind,
+        "occurred_at": (NOW - timedelta(hours=1)).isoformat(),
+        "source_system": "shop",
+        **given,
+    }
+    return client.post("/orders/1042/events", json=body, headers={"Idempotency-Key": key})
+
+
+def decide(client: httpx.Client, decision: str = "approved", key: str = "d1", **given: Any) -> httpx.Response:
+    body = {"decision": decision, "reason": "checked", **given}
+    return client.post("/orders/shopify:orders:5123/approvals", json=body, headers={"Idempotency-Key": key})
+
+
+def test_from_event_to_approval(callers: dict[str, httpx.Client]) -> None:
+    shop, finance, steward = callers[keys.OMS_SERVICE], callers[keys.FINANCE], callers[keys.STEWARD]
+    made = event(shop)
+    assert made.status_code == 201, made.text
+    assert (made.json()["state"], made.json()["waits_for"], made.json()["steps"][0]["from_state"]) == (
+        "to_approve", "finance", "new",
+    )  # fmt: skip
+    again = event(shop)
+    assert (again.headers["Idempotency-Replayed"], again.json()["revision"]) == ("true", 1)
+    problem(event(shop, "dispatched"), 409, "key-reused")
+    problem(event(finance), 403, "forbidden")
+    problem(decide(steward), 403, "other-role")
+    problem(decide(finance, revision=7), 409, "revision-past")
+    assert decide(finance, revision=1).json()["state"] == "accepted"
+    assert decide(finance, revision=1).status_code == 409  # what it was decided on is past
+    assert decide(finance).headers["Idempotency-Replayed"] == "true"
+    problem(decide(finance, key="d2"), 409, "nothing-to-approve")
+    shown = shop.get("/orders/WH/OUT/00012/flow").json()
+    assert [step["event"] for step in shown["steps"]] == ["created", "approved"]
+    assert [change["to_state"] for change in shown["changes"]] == ["to_approve", "accepted"]
+    assert shown["steps"][1]["told_by"] == "finance"
+
+
+def test_what_makes_no_sense_is_refused_by_code(callers: dict[str, httpx.Client]) -> None:
+    shop = callers[keys.OMS_SERVICE]
+    cases: list[tuple[dict[str, Any], int, str]] = [
+        ({"kind": "nonsense"}, 422, "unknown-event"),
+        ({"kind": "approved"}, 403, "approval-needed"),
+        ({"kind": "payment_overdue"}, 403, "timeout-only"),
+        ({"occurred_at": (NOW + timedelta(hours=1)).isoformat()}, 422, "event-from-the-future"),
+        ({"occurred_at": "0001-01-01T00:00:00+14:00"}, 422, "bad-instant"),
+        ({"occurred_at": "2026-11-01T00:00:00"}, 422, "invalid-request"),
+        ({"data": {"colour": "red"}}, 422, "bad-data"),
+        ({"data": {"colour": "a\0"}}, 422, "invalid-request"),
+        ({"data": {"n": 10**400}}, 422, "invalid-request"),
+        ({"key": "x" * 201}, 422, "invalid-request"),
+        ({"revision": 5}, 409, "revision-past"),
+    ]
+    for given, status, kind in cases:
+        problem(event(shop, **given), status, kind)
+        assert shop.get("/orders/order_a/flow").json()["revision"] == 0
+    problem(shop.get("/orders/77/flow"), 404, "no-flow")
+    problem(shop.get("/orders/nowhere/flow"), 404, "not-released")
