@@ -1,38 +1,66 @@
-"""Who may ask what: dependencies that let a request in by the key it carries, and tell whose it is."""
+"""Who may ask what: dependencies that let a request in by what it carries, and tell whose it is.
+
+A caller carries a key of one's own (`orderhub key make`), a token of the company's OIDC issuer, or the one key of the look-ups.
+Every dependency made here names the roles it lets in, `roles`, so that the documentation and the tests can tell them of a route.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import hmac
-from collections.abc import Callable, Iterator
+import math
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Any, TypeVar
 
-from fastapi import Header, HTTPException, Request, Security
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Connection, text
 
 from oms_core.api import keys
+from oms_core.api.limits import Buckets, Limit
+from oms_core.api.oidc import Issuer, TokenError
 from oms_core.release.errors import QueryRefusedError
 from oms_core.release.read import note_purpose
 from oms_core.store.postgres import READ_SECONDS, Database
+from oms_core.store.tables import API_ROLES
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+LIMIT = Limit(rate=1000, burst=2000)  # of each caller
+_STRANGERS = Limit(rate=20, burst=200)  # requests of one address that carry nothing valid
+_REMEMBERED_SECONDS = 5.0  # how long a key revoked elsewhere may still open
+_MOST_REMEMBERED = 10_000
 
-_look_up_bearer = HTTPBearer(auto_error=False, description="The value of ORDERHUB_API_KEY")
-_look_up_header = APIKeyHeader(
-    name="X-API-Key", auto_error=False, description="The value of ORDERHUB_API_KEY"
-)
-_own_bearer = HTTPBearer(
-    auto_error=False, scheme_name="OwnBearer", description="A key of one's own, of a role"
-)
-_own_header = APIKeyHeader(
-    name="X-API-Key", auto_error=False, scheme_name="OwnKey", description="A key of one's own, of a role"
-)
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 _SEEING_PERSONS = (keys.OMS_SERVICE, keys.STEWARD)
+Dependency = TypeVar("Dependency", bound=Callable[..., Coroutine[Any, Any, Any]])
+_PURPOSE = "Orderhub-Purpose"
+_LONGEST_PURPOSE = 500
+# Dependencies read the request themselves, which costs half of what declared parameters would; so they are told of here.
+SECURITY_SCHEMES = {
+    "Bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key, of one's own or of the look-ups, or a token of the OIDC issuer",
+    },
+    "Key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "A key, of one's own or of the look-ups",
+    },
+}
+PURPOSE = {
+    "name": _PURPOSE,
+    "in": "header",
+    "required": False,
+    "description": "What an auditor needs personal data for; it is logged. Without it, it is masked.",
+    "schema": {"type": "string", "maxLength": _LONGEST_PURPOSE},
+}
 
 
 @dataclass(frozen=True)
@@ -49,86 +77,46 @@ class Access:
     Attributes:
         database: where keys are looked up.
         look_up_key: opens every look-up; without one, loopback names do.
+        issuer: whose tokens open, too; None: nobody's.
     """
 
-    def __init__(self, database: Database, look_up_key: str | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        look_up_key: str | None = None,
+        issuer: Issuer | None = None,
+        limit: Limit = LIMIT,
+    ) -> None:
         self.database = database
         self.look_up_key = look_up_key
+        self.issuer = issuer
+        self._callers = Buckets(limit)
+        self._strangers = Buckets(_STRANGERS)
+        self._known: dict[bytes, tuple[keys.Holder, float]] = {}
+        self.reading = self._reading()
 
-    def look_up(
-        self,
-        request: Request,
-        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_look_up_bearer)] = None,
-        header: Annotated[str | None, Security(_look_up_header)] = None,
-    ) -> None:
-        """Let in who has the key of the look-ups; without such a key, who calls by a loopback name."""
-        if self.look_up_key is None:
-            if request.url.hostname not in LOOPBACK_NAMES:
-                raise HTTPException(421, "without an API key only loopback addresses are answered")
-            return
-        if not hmac.compare_digest(_offered(bearer, header).encode(), self.look_up_key.encode()):
-            raise HTTPException(401, "send the API key as `Authorization: Bearer` or `X-API-Key`", _CHALLENGE)
+    def look_up_or(self, *roles: str) -> Callable[..., Coroutine[Any, Any, None]]:
+        """A dependency that lets in whoever has the key of the look-ups, and callers of these roles.
 
-    def reading(
-        self,
-        request: Request,
-        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_look_up_bearer)] = None,
-        header: Annotated[str | None, Security(_look_up_header)] = None,
-        purpose: Annotated[
-            str | None,
-            Header(
-                alias="Orderhub-Purpose",
-                max_length=500,
-                description="What an auditor needs personal data for; it is logged. Without it, it is masked.",
-            ),
-        ] = None,
-    ) -> Reading:
-        """How the released tables are read for this request: whole, or with personal data masked.
-
-        Whoever `look_up` lets in, OMS services and stewards see what they have to ship to and decide about. Keys of finance
-        and data engineers see persons masked, and so do auditors' until they give a purpose.
+        Without a key of the look-ups, who calls by a loopback name has it.
         """
-        held = self.holder(_offered(bearer, header))
-        if held is None:
-            self.look_up(request, bearer, header)
-        if held is None or held.role in _SEEING_PERSONS:
-            return Reading(self.database.read, is_masked=False)
-        if purpose is None:
-            return Reading(self.database.read_masked, is_masked=True)
-        if held.role != keys.AUDITOR:
-            raise HTTPException(
-                403, f"a key of the role {held.role} sees personal data masked, whatever the purpose"
-            )
-        try:
-            note_purpose(self.database, actor=held.name, purpose=purpose, query=str(request.url.path))
-        except QueryRefusedError as error:
-            raise HTTPException(422, str(error)) from error
-        return Reading(self.database.read, is_masked=False)
 
-    def look_up_or(self, *roles: str) -> Callable[..., None]:
-        """A dependency that lets in whoever `look_up` lets in, and every key of these roles."""
-
-        def either(
-            request: Request,
-            bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_look_up_bearer)] = None,
-            header: Annotated[str | None, Security(_look_up_header)] = None,
-        ) -> None:
-            held = self.holder(_offered(bearer, header))
+        async def either(request: Request) -> None:
+            offered = _offered(request)
+            held = await self.holder(request, offered, roles)
             if held is None or held.role not in roles:
-                self.look_up(request, bearer, header)
+                self._look_up(request, offered)
 
-        return either
+        return _naming(either, roles)
 
-    def of_role(self, *roles: str) -> Callable[..., keys.Holder]:
-        """A dependency that lets in keys of these roles only, and gives whose the key is."""
+    def of_role(self, *roles: str) -> Callable[..., Coroutine[Any, Any, keys.Holder]]:
+        """A dependency that lets in callers of these roles only, and gives who it is."""
         named = " or ".join(roles)
 
-        def own(
-            bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_own_bearer)] = None,
-            header: Annotated[str | None, Security(_own_header)] = None,
-        ) -> keys.Holder:
-            held = self.holder(_offered(bearer, header))
+        async def own(request: Request) -> keys.Holder:
+            held = await self.holder(request, _offered(request), roles)
             if held is None:
+                self._refuse_stranger(request)
                 raise HTTPException(
                     401,
                     f"this needs a key of the role {named} as `Authorization: Bearer` or `X-API-Key`: "
@@ -141,18 +129,105 @@ class Access:
                 )
             return held
 
-        return own
+        return _naming(own, roles)
 
-    def holder(self, key: str) -> keys.Holder | None:
-        """Whose key this is; None where it is nobody's."""
-        if not key.startswith(keys.PREFIX) or not key.isascii():
+    def _reading(self) -> Callable[..., Coroutine[Any, Any, Reading]]:
+        async def reading(request: Request) -> Reading:
+            """How the released tables are read for this request: whole, or with personal data masked.
+
+            Whoever has the key of the look-ups, OMS services and stewards see what they have to ship to and decide about. Finance
+            and data engineers see persons masked, and so do auditors until they give a purpose.
+            """
+            offered = _offered(request)
+            held = await self.holder(request, offered, _SEEING_PERSONS)
+            if held is None:
+                self._look_up(request, offered)
+            if held is None or held.role in _SEEING_PERSONS:
+                return Reading(self.database.read, is_masked=False)
+            purpose = request.headers.get(_PURPOSE)
+            if purpose is None:
+                return Reading(self.database.read_masked, is_masked=True)
+            if held.role != keys.AUDITOR:
+                raise HTTPException(
+                    403, f"a key of the role {held.role} sees personal data masked, whatever the purpose"
+                )
+            if len(purpose) > _LONGEST_PURPOSE:
+                raise HTTPException(422, f"a purpose has at most {_LONGEST_PURPOSE} characters")
+            try:
+                await run_in_threadpool(
+                    note_purpose, self.database, actor=held.name, purpose=purpose, query=str(request.url.path)
+                )
+            except QueryRefusedError as error:
+                raise HTTPException(422, str(error)) from error
+            return Reading(self.database.read, is_masked=False)
+
+        return _naming(reading, API_ROLES)
+
+    async def holder(self, request: Request, offered: str, roles: Sequence[str] = ()) -> keys.Holder | None:
+        """Who calls; None where nothing of one's own is offered.
+
+        Args:
+            roles: which of a token's roles is wanted, where it has several.
+
+        Raises:
+            HTTPException: 401 for a token that is not valid; 429 for one who asks too often.
+        """
+        held = await self._holder(request, offered, roles)
+        if held is not None:
+            self.admit(f"{held.role}/{held.name}")
+        return held
+
+    def admit(self, caller: str) -> None:
+        """Count one request of a caller.
+
+        Raises:
+            HTTPException: 429, there were too many.
+        """
+        _slow_down(self._callers.take(caller), self._callers.limit)
+
+    async def _holder(self, request: Request, offered: str, roles: Sequence[str]) -> keys.Holder | None:
+        if self.issuer is not None and offered.count(".") == 2:
+            try:
+                return await self.issuer.holder(offered, roles)
+            except TokenError as error:
+                self._refuse_stranger(request)
+                challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+                raise HTTPException(401, f"the token is not accepted: {error}", challenge) from error
+        if not offered.startswith(keys.PREFIX) or not offered.isascii():
             return None
+        digest = hashlib.sha256(offered.encode()).digest()
+        held, until = self._known.get(digest, (None, 0.0))
+        if held is None or until < time.monotonic():
+            held = await run_in_threadpool(self._look_key_up, offered)
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            if held is not None:
+                self._known[digest] = held, time.monotonic() + _REMEMBERED_SECONDS
+        return held
+
+    def _look_key_up(self, key: str) -> keys.Holder | None:
         with looking(self.database) as connection:
             held = keys.holder(connection, key)
         if held is not None and held.last_used_on != datetime.now(UTC).date():
             with self.database.begin() as connection:
                 keys.note_use(connection, held)
         return held
+
+    def _look_up(self, request: Request, offered: str) -> None:
+        """Let in who has the key of the look-ups; without such a key, who calls by a loopback name."""
+        if self.look_up_key is None:
+            if request.url.hostname not in LOOPBACK_NAMES:
+                raise HTTPException(421, "without an API key only loopback addresses are answered")
+            return
+        if not hmac.compare_digest(offered.encode(), self.look_up_key.encode()):
+            self._refuse_stranger(request)
+            raise HTTPException(401, "send the API key as `Authorization: Bearer` or `X-API-Key`", _CHALLENGE)
+        self.admit("look-ups")
+
+    def _refuse_stranger(self, request: Request) -> None:
+        """Whoever tries keys is slowed down by its address."""
+        address = request.client.host if request.client else ""
+        _slow_down(self._strangers.take(address), self._strangers.limit)
 
 
 @contextlib.contextmanager
@@ -166,5 +241,22 @@ def looking(database: Database) -> Iterator[Connection]:
         yield connection
 
 
-def _offered(bearer: HTTPAuthorizationCredentials | None, header: str | None) -> str:
-    return bearer.credentials if bearer else header or ""
+def _slow_down(wait: float, limit: Limit) -> None:
+    if wait:
+        raise HTTPException(
+            429,
+            f"more than {limit.rate:g} requests a second: wait as long as Retry-After says, then go on",
+            {"Retry-After": str(math.ceil(wait))},
+        )
+
+
+def _naming(dependency: Dependency, roles: Sequence[str]) -> Dependency:
+    """The dependency, telling which roles it lets in."""
+    dependency.roles = tuple(roles)  # type: ignore[attr-defined]
+    return dependency
+
+
+def _offered(request: Request) -> str:
+    """What the request carries to be let in by; of two, the bearer's."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    return value.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")

@@ -32,7 +32,6 @@ from oms_core.store.errors import NotReleasedError
 from oms_core.store.postgres import Database
 from oms_core.store.released import LOCATION, SKU, Entity, Released
 
-MOST_BODY = 262_144
 _MOST_MOVEMENTS = 500
 _REMEMBER_SECONDS = 10
 

@@ -24,7 +24,6 @@ from oms_core.identity.stewardship.errors import UnknownNameError
 from oms_core.identity.stewardship.worth import rank
 from oms_core.store.postgres import Database
 
-MOST_BODY = 16_384
 _MOST_TASKS = 200
 _MOST_EVENTS = 1000
 

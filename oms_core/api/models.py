@@ -495,6 +495,7 @@ class Problem(BaseModel):
     status: int = Field(examples=[404])
     detail: str = Field(examples=["no order in release 7 has the number '1042'"])
     instance: str = Field(examples=["/orders/1042"])
+    request_id: str | None = Field(None, description="As X-Request-Id says it; the server's log has it, too")
     candidates: list[str] | None = Field(
         None, description="Ambiguous numbers: where each of the rows can be read"
     )

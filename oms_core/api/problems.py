@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
 
 from oms_core.api.models import Decision, Problem
+from oms_core.audit.log import request_id
 from oms_core.flows import errors as flows
 from oms_core.flows.errors import FlowError
 from oms_core.fulfilment.errors import ForeignError, FulfilmentError, RefusedError, RequestError, UnknownError
@@ -35,10 +36,21 @@ from oms_core.store.errors import AmbiguousError, DatabaseUnavailableError, NotR
 _log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 _STATUSES = {RequestError: 422, UnknownError: 404, ForeignError: 403, RefusedError: 409}
+_KINDS = {
+    401: "unauthorized",
+    403: "forbidden",
+    404: "no-such-route",
+    405: "other-method",
+    428: "version-needed",
+    429: "too-many-requests",
+}
 _FLOW_STATUSES = {
     flows.DocumentError: 422, flows.EventError: 422, flows.UnknownError: 404, flows.RoleError: 403, flows.ConflictError: 409,
 }  # fmt: skip
 _TITLES = {
+    "no-such-route": "Nothing is at this address",
+    "other-method": "The address takes other methods",
+    "too-many-requests": "Too many requests",
     "not-released": "Not found in this release",
     "ambiguous-number": "The number belongs to several",
     "unavailable": "No answer from the database",
@@ -50,6 +62,8 @@ _TITLES = {
     "contradiction": "Standing decisions say the opposite",
     "version-needed": "Say which version was seen",
     "activation-refused": "The model may not be activated yet",
+    "unknown-source": "Nobody of this name sends notifications here",
+    "stale": "Signed too long ago",
     "fault": "The server failed",
     "unknown-sku": "No such SKU",
     "unknown-node": "No such node",
@@ -83,6 +97,25 @@ _TITLES = {
     "not-held": "The reservation holds less",
     "other-expiry": "The lot is good until another day",
     "from-the-future": "The movement is from the future",
+    "unknown-decision": "No such decision",
+    "already-sourced": "The order is being carried out",
+    "order-state": "The order is in another state",
+    "nothing-to-ship": "Nothing of the order is to be sent",
+    "unknown-destination": "Nobody knows where the order goes",
+    "unknown-time": "Nobody knows when the order was placed",
+    "unknown-tier": "The policy does not know the customer's tier",
+    "other-currency": "Costs are in another currency",
+    "bad-policy": "The document is no policy",
+    "bad-weights": "The weights do not sum to 1",
+    "unknown-parameter": "No such parameter",
+    "unknown-constraint": "No such constraint",
+    "bad-facts": "The document holds no facts",
+    "version-reused": "Another document has the version",
+    "reason-needed": "A reason is needed",
+    "key-needed": "An idempotency key is needed",
+    "no-orders": "There is nothing to replay",
+    "no-currency": "Costs have no currency to be compared in",
+    "bad-factor": "The factor makes no sense",
 }
 
 
@@ -106,13 +139,14 @@ def problem(
         "status": status,
         "detail": detail,
         "instance": request.url.path,
+        "request_id": request_id.get(),
         **more,
     }
     return JSONResponse(jsonable_encoder(body), status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
 
 
 def failures(*statuses: int, **phrases: str) -> dict[int | str, dict[str, Any]]:
-    """Answers that can go wrong in a documented way: 401, 422 and 503 always, others by status.
+    """Answers that can go wrong in a documented way: 401, 422, 429, 500 and 503 always, others by status.
 
     Args:
         statuses: beside those.
@@ -124,13 +158,16 @@ def failures(*statuses: int, **phrases: str) -> dict[int | str, dict[str, Any]]:
         404: "Not found in this release",
         409: "The number belongs to several; `candidates` says where each can be read",
         413: "The body is too long",
+        415: "The body is of another kind",
         422: "A parameter is not understood",
         428: "The version that was seen is not named",
+        429: "Too many requests; Retry-After says when to go on",
+        500: "The server failed; its log says why",
         503: "The database does not answer",
     } | {int(status.removeprefix("_")): phrase for status, phrase in phrases.items()}
     return {
         status: {"model": Problem, "description": known[status], "content": {MEDIA_TYPE: {}}}
-        for status in sorted({401, 422, 503, *statuses})
+        for status in sorted({401, 422, 429, 500, 503, *statuses})
     }
 
 
@@ -205,9 +242,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:
-        kind = {401: "unauthorized", 403: "forbidden", 428: "version-needed"}.get(
-            error.status_code, "invalid-request"
-        )
+        kind = _KINDS.get(error.status_code, "invalid-request")
         return problem(request, error.status_code, kind, str(error.detail), error.headers)
 
     @app.exception_handler(SQLAlchemyError)

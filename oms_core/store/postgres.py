@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
@@ -24,6 +24,12 @@ OLDEST_SERVER = 150000
 _DATABASE = "orderhub"
 _UPGRADE_LOCK = 7_301_001  # advisory lock key, ours alone
 READ_SECONDS = 30
+_CONNECT_SECONDS = 10
+_READING = {
+    "timezone": "UTC",
+    "default_transaction_read_only": "on",
+    "default_transaction_isolation": "repeatable read",
+}
 # SQLSTATE classes: connection, log-in, no such database, too many connections, shutdown.
 _CONNECTION_STATES = ("08", "28", "3D", "53300", "57P")
 
@@ -172,6 +178,31 @@ class Database:
         with self._reading(self._auditor, as_of, seconds) as connection:
             yield connection
 
+    async def reading_connection(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        """A connection of the reading role for coroutines, outside any pool; the caller closes it.
+
+        Each statement is a transaction of its own, on the release that is current then, and planned once: for few large
+        statements that are asked over and over.
+
+        Raises:
+            DatabaseUnavailableError: it cannot be reached.
+        """
+        _, address = self._reader.dialect.create_connect_args(self._reader.url)
+        options = _options(
+            **_READING,
+            application_name="orderhub reader",
+            search_path=RELEASED_SCHEMA,
+            statement_timeout=str(READ_SECONDS * 1000),
+            plan_cache_mode="force_generic_plan",
+            jit="off",  # it would compile for longer than such a statement runs
+        )
+        try:
+            return await psycopg.AsyncConnection.connect(
+                **address, options=options, connect_timeout=_CONNECT_SECONDS, autocommit=True, prepare_threshold=0
+            )  # fmt: skip
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailableError(f"no answer from the database {self._name()}: {error}") from error
+
     @contextmanager
     def _reading(self, engine: Engine, as_of: int | None, seconds: float) -> Iterator[Connection]:
         with _reached(self.url), engine.connect() as connection:
@@ -234,14 +265,17 @@ class Database:
         return self.url.render_as_string(hide_password=True)
 
 
+def _options(**settings: str) -> str:
+    return " ".join("-c {}={}".format(name, value.replace(" ", "\\ ")) for name, value in settings.items())
+
+
 def _engine(url: URL, pool_size: int, **settings: str) -> Engine:
-    options = " ".join("-c {}={}".format(name, value.replace(" ", "\\ ")) for name, value in settings.items())
     return create_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
         pool_pre_ping=True,  # the server may have been restarted since
-        connect_args={"connect_timeout": 10, "options": options},
+        connect_args={"connect_timeout": _CONNECT_SECONDS, "options": _options(**settings)},
     )
 
 
@@ -262,10 +296,8 @@ def _reading_engine(url: URL, pool_size: int, name: str, search_path: str) -> En
         url,
         pool_size,
         application_name=name,
-        timezone="UTC",
         search_path=search_path,
-        default_transaction_read_only="on",
-        default_transaction_isolation="repeatable read",
+        **_READING,
     )
 
 

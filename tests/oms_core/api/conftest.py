@@ -20,7 +20,7 @@ def serving() -> Iterator[Callable[[FastAPI], httpx.Client]]:
 
         def run(app: FastAPI) -> httpx.Client:
             server = uvicorn.Server(
-                uvicorn.Config(app, port=0, log_level="critical", ws="none", lifespan="off")
+                uvicorn.Config(app, port=0, log_level="critical", ws="none", lifespan="on")
             )
             thread = threading.Thread(target=server.run)
             thread.start()
