@@ -151,7 +151,7 @@ def attempt(batch: Batch, read: Callable[[], int], started: float) -> PullResult
             source,
             stream,
             seconds=time.perf_counter() - started,
-            error=str(error),
+            error=_placed(batch.source, batch.stream.name, error),
             error_kind=kind_of(error),
             pages=len(batch.pages),
         )
@@ -172,6 +172,12 @@ def attempt(batch: Batch, read: Callable[[], int], started: float) -> PullResult
         batch.abandon()
         raise
     return committed(batch, changed, started)
+
+
+def _placed(source: str, stream: str, error: ConnectorError) -> str:
+    """What went wrong, beginning with where; a source's own faults know no stream."""
+    text = str(error)
+    return text if text.startswith(f"{source}.{stream}") else f"{source}.{stream}: {text.removeprefix(f'{source}: ')}"
 
 
 def committed(batch: Batch, changed: int, started: float) -> PullResult:
