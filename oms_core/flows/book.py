@@ -20,7 +20,7 @@ from oms_core.audit import log
 from oms_core.flows import template
 from oms_core.flows.definition import MIGRATED, EventKind, Flow
 from oms_core.flows.errors import ConflictError, EventError, RoleError, UnknownError
-from oms_core.flows.fold import Event, Folded, Step, fold
+from oms_core.flows.fold import Event, Folded, Step, fold, stays
 from oms_core.flows.lint import Finding, check
 from oms_core.store import outbox
 from oms_core.store.outbox import Telling
@@ -520,6 +520,7 @@ def refold(
             ),
             changed,
         )
+    _note_stays(connection, found)
     outbox.append(connection, tellings)
     return found
 
@@ -704,6 +705,31 @@ def _events(connection: Connection, order_ids: Sequence[str]) -> dict[str, list[
         )
         found.setdefault(row.order_id, []).append(event)
     return found
+
+
+def _note_stays(connection: Connection, found: Mapping[str, tuple[Placed, Folded]]) -> None:
+    rows = [
+        {
+            "order_id": order_id,
+            "place": place,
+            "flow": item.flow,
+            "channel": item.facts.get("channel"),
+            **vars(stay),
+        }
+        for order_id, (item, folded) in found.items()
+        for place, stay in enumerate(stays(folded))
+    ]
+    connection.execute(
+        text("DELETE FROM orderhub.flow_stays WHERE order_id = ANY (:ids)"), {"ids": list(found)}
+    )
+    if rows:
+        connection.execute(
+            text(
+                "INSERT INTO orderhub.flow_stays (order_id, place, flow, channel, state, entered_at, left_at, left_by, "
+                "is_usual) VALUES (:order_id, :place, :flow, :channel, :state, :entered_at, :left_at, :left_by, :is_usual)"
+            ),
+            rows,
+        )
 
 
 def _moved(before: Placed, after: Placed, at: datetime, reason: str) -> Telling:

@@ -87,6 +87,41 @@ class Folded:
     idle: tuple[Idle, ...]
 
 
+@dataclass(frozen=True)
+class Stay:
+    """How long an order was in a state.
+
+    Attributes:
+        left_by: kind of the event that took it out; None: it is still there.
+        is_usual: it left because something happened, not because time was up or its version changed.
+    """
+
+    state: str
+    entered_at: datetime
+    left_at: datetime | None
+    left_by: str | None
+    is_usual: bool
+
+
+def stays(folded: Folded) -> list[Stay]:
+    """An order's stays in the states it went through, in order; before its first event it is nowhere."""
+    moves = [step for step in folded.steps if step.to_state != step.from_state]
+    found = []
+    for step, following in zip(moves, [*moves[1:], None], strict=True):
+        event = None if following is None else following.event
+        is_usual = event is None or (event.due_from is None and event.kind != MIGRATED)
+        found.append(
+            Stay(
+                step.to_state,
+                step.event.occurred_at,
+                None if event is None else event.occurred_at,
+                None if event is None else event.kind,
+                is_usual,
+            )
+        )
+    return found
+
+
 def fold(flows: Flows, version: str, facts: Mapping[str, Any], events: Iterable[Event]) -> Folded:
     """Fold an order's events.
 

@@ -19,7 +19,7 @@ from oms_core.store.embedded import SUPERUSER, EmbeddedServer
 from oms_core.store.errors import DatabaseRefusedError, DatabaseUnavailableError
 from oms_core.store.tables import AUDITOR_ROLE, MASKED_SCHEMA, READER_ROLE, RELEASED_SCHEMA, STATE_SCHEMA
 
-HEAD = "0013"  # newest step in migrations/versions
+HEAD = "0014"  # newest step in migrations/versions
 OLDEST_SERVER = 150000
 _DATABASE = "orderhub"
 _UPGRADE_LOCK = 7_301_001  # advisory lock key, ours alone
@@ -27,6 +27,7 @@ READ_SECONDS = 30
 _CONNECT_SECONDS = 10
 _READING = {
     "timezone": "UTC",
+    "datestyle": "ISO",
     "default_transaction_read_only": "on",
     "default_transaction_isolation": "repeatable read",
 }

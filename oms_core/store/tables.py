@@ -53,6 +53,10 @@ MOVEMENT_KINDS = (
 SOURCING_DOCUMENTS = ("policy", "facts")
 RESERVATION_STATES = ("held", "allocated", "fulfilled", "released")
 
+EXCEPTION_STATES = ("open", "accepted", "changed", "rejected", "gone")
+EXCEPTION_OUTCOMES = ("solved", "persists")
+EXCEPTION_HAPPENINGS = ("opened", "reopened", "accepted", "changed", "rejected", "gone", "solved")
+
 metadata = MetaData(schema=STATE_SCHEMA)
 
 _INSTANT = DateTime(timezone=True)
@@ -764,6 +768,20 @@ flow_events = Table(
     CheckConstraint("(body_sha256 IS NULL) = is_released", name="released_ones_have_no_body"),
 )
 
+flow_stays = Table(
+    "flow_stays",
+    metadata,
+    Column("order_id", Text, ForeignKey(flow_orders.c.order_id), primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("flow", Text, nullable=False),
+    Column("channel", Text),
+    Column("state", Text, nullable=False),
+    Column("entered_at", _INSTANT, nullable=False),
+    Column("left_at", _INSTANT, comment="null: it is still there"),
+    Column("left_by", Text, comment="kind of the event that took it out"),
+    Column("is_usual", Boolean, nullable=False, comment="it left because something happened, not because time was up"),
+)  # fmt: skip
+
 flow_changes = Table(
     "flow_changes",
     metadata,
@@ -848,4 +866,47 @@ sourcing_refusals = Table(
     Column("refused_at", _INSTANT, nullable=False, server_default=text("clock_timestamp()")),
     Column("refused_by", Text, nullable=False),
     Index("sourcing_refusals_of_node", "location_id"),
+)
+
+exceptions = Table(
+    "exceptions",
+    metadata,
+    Column("exception_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("order_id", Text, nullable=False),
+    Column("about", Text, nullable=False, comment="what of the order; empty: the order"),
+    Column("fingerprint", Text, nullable=False, comment="SHA-256 of what it rests on"),
+    Column("evidence", JSONB, nullable=False),
+    Column("suggestion", JSONB, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False, comment="changes so far"),
+    Column("opened_at", _INSTANT, nullable=False, comment="last opened"),
+    Column("seen_at", _INSTANT, nullable=False, comment="last found"),
+    Column("decided_at", _INSTANT),
+    Column("decided_by", Text),
+    Column("resolution", Text, comment="what was decided"),
+    Column("reason", Text),
+    Column("outcome", Text, comment="of what was decided: solved once it is found no more, persists while it is"),
+    _one_of("state", EXCEPTION_STATES),
+    _one_of("outcome", EXCEPTION_OUTCOMES),
+    CheckConstraint(
+        "(state IN ('accepted', 'changed', 'rejected')) = (decided_at IS NOT NULL)", name="decision_is_whole"
+    ),
+    Index("exceptions_by_order", "order_id"),
+    Index("exceptions_open", "kind", "opened_at", postgresql_where=text("state = 'open'")),
+)
+
+exception_history = Table(
+    "exception_history",
+    metadata,
+    Column("exception_id", Text, ForeignKey(exceptions.c.exception_id), primary_key=True),
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("happened", Text, nullable=False),
+    Column("at", _INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("by", Text, nullable=False),
+    Column("suggested", Text, nullable=False),
+    Column("resolution", Text),
+    Column("reason", Text),
+    Column("evidence", JSONB, nullable=False),
+    _one_of("happened", EXCEPTION_HAPPENINGS),
 )
