@@ -5,6 +5,7 @@ A source module builds one `SOURCE` from what this module exports and imports no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -103,6 +104,7 @@ __all__ = [
     "Count",
     "Country",
     "Currency",
+    "Delta",
     "DigestSignature",
     "EncryptedSignature",
     "Export",
@@ -248,6 +250,43 @@ class Lookup(BaseModel):
     method: str | None = None
 
 
+class Delta(BaseModel):
+    """How a source goes on telling what changed since an answer, deletions included: OData's delta links.
+
+    Whoever reads a stream whole gets a link with the last page; following it brings what changed since, and the next link.
+    A link that has run out is answered 404 or 410: the stream is read whole again then.
+
+    Args:
+        link: name of the link in the last page.
+        base: path that a relative link continues; it ends in a slash.
+        key: name of the key in a removed entity, where its id does not stand in `id` or `@id`, as `Entity('key')`.
+        headers: sent with every request.
+
+    Source: OData JSON Format 4.01, sections 15 and 16
+    """
+
+    model_config = ConfigDict(frozen=True)
+    link: str = "@odata.deltaLink"
+    base: str = "/"
+    key: str
+    headers: dict[str, str] = Field(default_factory=dict)
+
+    def removed(self, row: Any) -> str | None:
+        """The key of a record that a row says is deleted; empty where it only left what was asked for; else None."""
+        if not isinstance(row, dict):
+            return None
+        context = str(row.get("@odata.context") or row.get("@context") or "")
+        told = row.get("@removed") or row.get("@odata.removed") or ("$deletedEntity" in context and row)
+        if not isinstance(told, dict):
+            return None
+        if told.get("reason") != "deleted":
+            return ""
+        if self.key in row:
+            return str(row[self.key])
+        named = re.search(r"\('?((?:[^']|'')*?)'?\)$", str(row.get("@id") or row.get("@odata.id") or row.get("id") or ""))
+        return named.group(1).replace("''", "'") if named else ""
+
+
 class Sweep(BaseModel):
     """How the keys of everything a stream holds are listed, to find what was deleted.
 
@@ -316,6 +355,7 @@ class Stream(BaseModel):
         count: asked around a pull, and compared with what is here; for streams that are read whole and without windows.
         lookup: how single records are asked for, by the key of a notification; a stream that fans out is asked as always.
         sweep: how all keys are listed.
+        delta: how it tells what changed since.
         document: fields that name the document a row is part of, where a document arrives whole: its newest batch
             replaces all its rows.
         freshness: data older than this is stale.
@@ -346,6 +386,7 @@ class Stream(BaseModel):
     count: Count | None = None
     lookup: Lookup | None = None
     sweep: Sweep | None = None
+    delta: Delta | None = None
     document: tuple[str, ...] = ()
     freshness: timedelta = timedelta(days=1)
     description: str = ""
@@ -491,7 +532,7 @@ class Source(BaseModel):
     def notices_deletions(self) -> bool:
         """Whether it can be learnt that one of its records was deleted or merged away."""
         notices = self.webhook.notices if self.webhook is not None else ()
-        return any(stream.sweep is not None for stream in self.streams) or any(
+        return any(stream.sweep is not None or stream.delta is not None for stream in self.streams) or any(
             notice.is_deletion or notice.merged_into is not None for notice in notices
         )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Literal
+from urllib.parse import urljoin
 
 import orjson
 import pyarrow as pa
@@ -21,9 +22,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from connectors.client import Client
 from connectors.declare import Bounds, Child, Record, Source, Stream, dig
-from connectors.errors import ConnectorError, ErrorKind, FatalError, ProtocolError, kind_of
+from connectors.errors import ConnectorError, ErrorKind, FatalError, GoneError, ProtocolError, kind_of
 from connectors.landing import Batch, ControlCount, Landing, Rejection, RowOrigin
-from connectors.pagination import NumberedPages, OffsetPages
+from connectors.pagination import Ask, NumberedPages, OffsetPages
 
 _log = logging.getLogger(__name__)
 
@@ -125,10 +126,20 @@ def pull_stream(
     def read() -> int:
         bounds = Bounds(since=start, until=until)
         before_reading = _count(source, stream, client)
-        seen = _read_pages(source, stream, landing, client, batch, bounds, progress)
+        link = None if full or since or until else landing.delta_link(source.name, stream.name)
+        if link is not None:
+            try:
+                seen = _read_run(source, stream, client, batch, bounds, progress, link)[0]
+            except GoneError:
+                _log.info("%s.%s: its delta link has run out; it is read whole again", source.name, stream.name)
+                link, bounds = None, Bounds()
+        if link is None:
+            seen = _read_pages(source, stream, landing, client, batch, bounds, progress)
+            if bounds.since is not None or bounds.until is not None:
+                batch.delta_link = None  # of what was asked for alone
         batch.told += _whole(source, stream, before_reading, _count(source, stream, client))
         after = _next_cursor(before, seen, start, _began(batch, client))
-        return batch.commit(before, after, (start, until))
+        return batch.commit(before, after, (bounds.since, bounds.until), is_keyed=link is not None)
 
     return attempt(batch, read, started)
 
@@ -177,7 +188,11 @@ def attempt(batch: Batch, read: Callable[[], int], started: float) -> PullResult
 def _placed(source: str, stream: str, error: ConnectorError) -> str:
     """What went wrong, beginning with where; a source's own faults know no stream."""
     text = str(error)
-    return text if text.startswith(f"{source}.{stream}") else f"{source}.{stream}: {text.removeprefix(f'{source}: ')}"
+    return (
+        text
+        if text.startswith(f"{source}.{stream}")
+        else f"{source}.{stream}: {text.removeprefix(f'{source}: ')}"
+    )
 
 
 def committed(batch: Batch, changed: int, started: float) -> PullResult:
@@ -296,7 +311,13 @@ def _halves(source: Source, stream: Stream, window: Bounds) -> list[Bounds]:
 
 
 def _read_run(
-    source: Source, stream: Stream, client: Client, batch: Batch, bounds: Bounds, progress: Progress | None
+    source: Source,
+    stream: Stream,
+    client: Client,
+    batch: Batch,
+    bounds: Bounds,
+    progress: Progress | None,
+    delta_link: str | None = None,
 ) -> tuple[datetime | None, Literal["end", "cut", "overflow"], tuple[int, int] | None]:
     """Read page after page; return the latest cursor, how it ended, and rows (told, received) where the source tells.
 
@@ -310,6 +331,8 @@ def _read_run(
     seen: datetime | None = None
     rows_read = 0
     ask = stream.pages.first(stream.ask(bounds))
+    if stream.delta is not None and delta_link is not None:
+        ask = Ask(path=urljoin(stream.delta.base, delta_link), headers=stream.delta.headers)
     asked: set[str] = set()
     before: list[Any] = []
     repeats = 0
@@ -343,6 +366,7 @@ def _read_run(
                     "does not advance"
                 )
         before = rows
+        rows = _without_removed(stream, batch, rows, digest)
         if stream.fan_out_field is not None:
             asked_by = {stream.fan_out_field: bounds.keys[0]}
             rows = [{**row, **asked_by} if isinstance(row, dict) else row for row in rows]
@@ -357,11 +381,27 @@ def _read_run(
             progress(source.name, stream.name, rows_read)
         following = stream.pages.after(ask, answer.body, len(rows), answer.headers)
         if following is None:
+            if stream.delta is not None and isinstance(answer.body, dict):
+                batch.delta_link = answer.body.get(stream.delta.link)
             return seen, "end", None if told is None else (told, len(distinct))
         if numbered is None and stream.pages.ceiling is not None and rows_read >= stream.pages.ceiling:
             return seen, "cut", None
         ask = following
     raise ProtocolError(f"{source.name}.{stream.name}: more than {MAX_PAGES} pages; paging does not end")
+
+
+def _without_removed(stream: Stream, batch: Batch, rows: list[Any], page_sha256: str) -> list[Any]:
+    """The rows that are records; those that say that one is deleted are noted with the batch."""
+    if stream.delta is None:
+        return rows
+    kept = []
+    for row in rows:
+        key = stream.delta.removed(row)
+        if key is None:
+            kept.append(row)
+        elif key:
+            batch.removed[key] = page_sha256
+    return kept
 
 
 def _rows_in(source: Source, stream: Stream, body: Any) -> list[Any]:

@@ -10,7 +10,7 @@ from connectors.errors import ConnectorError, kind_of
 from connectors.extract import Progress, PullResult
 from connectors.landing import Landing
 from connectors.notification import drain, waiting
-from connectors.tombstone import LARGEST_LOSS, sweep
+from connectors.tombstone import LARGEST_LOSS, note_removed, sweep
 
 
 def follow(
@@ -23,7 +23,7 @@ def follow(
     largest_loss: float = LARGEST_LOSS,
     progress: Progress | None = None,
 ) -> list[PullResult]:
-    """Drain the notifications that wait for a source, and look for what was deleted there.
+    """Note what pulls were told to be deleted, drain the notifications that wait for a source, and look for deletions.
 
     Args:
         source: the declaration.
@@ -34,20 +34,23 @@ def follow(
         largest_loss: share of a stream's records that may be gone at once.
         progress: called after each page.
     """
+    found = note_removed(source, landing)
     swept = [
         stream
         for stream in source.streams
         if sweeps and stream.sweep is not None and (streams is None or stream.name in streams)
     ]
     if not swept and not (source.webhook is not None and waiting(landing, source.name)):
-        return []
+        return found
     try:
         client = Client(source, values)
     except ConnectorError as error:
         names = [stream.name for stream in swept] or ["notifications"]
-        return [PullResult(source.name, name, error=str(error), error_kind=kind_of(error)) for name in names]
+        return found + [
+            PullResult(source.name, name, error=str(error), error_kind=kind_of(error)) for name in names
+        ]
     with client:
-        results = drain(source, landing, client, progress)
+        results = found + drain(source, landing, client, progress)
         for stream in swept:
             results += sweep(source, stream, landing, client, largest_loss)
     return results

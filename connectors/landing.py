@@ -124,6 +124,26 @@ REPEATS = sa.Table(
 # Batches of records asked for one by one: they say nothing about how far a stream was read.
 KEYED = sa.Table("keyed_batches", _metadata, sa.Column("batch_id", sa.Text, primary_key=True))
 
+# Where a source goes on telling what changed since it was last read, and what it told was removed there.
+DELTA_LINKS = sa.Table(
+    "delta_links",
+    _metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("link", sa.Text, nullable=False),
+    sa.Column("batch_id", sa.Text, nullable=False),
+)
+REMOVED = sa.Table(
+    "removed_records",
+    _metadata,
+    sa.Column("batch_id", sa.Text, primary_key=True),
+    sa.Column("record_key", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("stream", sa.Text, nullable=False),
+    sa.Column("page_sha256", sa.Text, nullable=False),
+    sa.Column("is_noted", sa.Boolean, nullable=False),
+)
+
 # Pages from which a person was erased, and what lies there since; null: all of it went.
 ERASED_PAGES = sa.Table(
     "erased_pages",
@@ -348,6 +368,13 @@ class Landing:
         with self._engine.connect() as connection:
             value = connection.scalar(query)
         return None if value is None else datetime.fromisoformat(value)
+
+    def delta_link(self, source: str, stream: str) -> str | None:
+        """Where the source goes on telling what changed since the stream was last read."""
+        query = sa.select(DELTA_LINKS.c.link).filter_by(source=source, stream=stream)
+        with self._engine.connect() as connection:
+            found: str | None = connection.scalar(query)
+            return found
 
     def batches(self, gate: str | None = None, source: str | None = None) -> list[CommittedBatch]:
         """Visible batches, oldest first, optionally of one gate state or source."""
@@ -602,6 +629,8 @@ class Batch:
         self.landed = dict.fromkeys(stream.tables, 0)
         self.pages: list[tuple[str, int, str]] = []
         self.rejections: list[Rejection] = []
+        self.delta_link: str | None = None
+        self.removed: dict[str, str] = {}  # key of a record that is deleted -> page that says so
         self.told: list[ControlCount] = []
         self._landing = landing
         self._schemas = stream_schemas(stream)
@@ -785,6 +814,21 @@ class Batch:
                     for name in self.stream.tables
                 ],
             )
+            if self.delta_link is not None:
+                named = {"source": self.source, "stream": self.stream.name}
+                connection.execute(sa.delete(DELTA_LINKS).filter_by(**named))
+                connection.execute(
+                    sa.insert(DELTA_LINKS).values(**named, link=self.delta_link, batch_id=self.batch_id)
+                )
+            if self.removed:
+                connection.execute(
+                    sa.insert(REMOVED),
+                    [
+                        {"batch_id": self.batch_id, "record_key": key, "source": self.source,
+                         "stream": self.stream.name, "page_sha256": page, "is_noted": False}
+                        for key, page in self.removed.items()
+                    ],
+                )  # fmt: skip
             if is_keyed:
                 connection.execute(sa.insert(KEYED).values(batch_id=self.batch_id))
             if self.pages:

@@ -15,12 +15,13 @@ from typing import Any
 
 import duckdb
 import orjson
+import sqlalchemy as sa
 
 from connectors.client import Client
 from connectors.declare import TOMBSTONES, Source, Stream, dig
 from connectors.errors import FatalError, ProtocolError
 from connectors.extract import PullResult, attempt, land_rows
-from connectors.landing import Batch, Landing
+from connectors.landing import REMOVED, Batch, Landing
 from connectors.lookup import pull_keys
 from connectors.pagination import OffsetPages
 
@@ -37,6 +38,14 @@ class Gone:
     key: str
     evidence: str
     merged_into: str | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The newest word about a record that is gone: when it was noticed, and the key that took its place, if one did."""
+
+    noticed_at: datetime
+    merged_into: str | None
 
 
 def land_tombstones(
@@ -68,7 +77,8 @@ def land_tombstones(
         {"stream": item.stream, "record_key": item.key, "is_deleted": True, "merged_into_key": item.merged_into,
          "evidence": item.evidence, "noticed_at": now}
         for item in dict.fromkeys(gone)
-        if (item.stream, item.key) not in standing or (item.merged_into and standing[item.stream, item.key] is None)
+        if (item.stream, item.key) not in standing
+        or (item.merged_into and standing[item.stream, item.key].merged_into is None)
     ]  # fmt: skip
     rows += [
         {"stream": stream, "record_key": key, "is_deleted": False, "merged_into_key": None, "evidence": "record",
@@ -92,8 +102,8 @@ def land_tombstones(
     return attempt(batch, read, started)
 
 
-def tombstones(landing: Landing, source: Source) -> dict[tuple[str, str], str | None]:
-    """Records that are gone as far as is known: (stream, key) -> the key that took its place."""
+def tombstones(landing: Landing, source: Source) -> dict[tuple[str, str], Standing]:
+    """Records that are gone as far as is known, by stream and key."""
     files = [str(batch.files["tombstones"]) for batch in landing.batches(source=source.name)
              if batch.stream == TOMBSTONES.name and "tombstones" in batch.files]  # fmt: skip
     if not files:
@@ -101,12 +111,33 @@ def tombstones(landing: Landing, source: Source) -> dict[tuple[str, str], str | 
     with duckdb.connect() as connection:
         connection.execute("set enable_progress_bar = false")
         rows = connection.execute(
-            "select stream, record_key, merged_into_key from (select *, row_number() over (partition by stream, record_key "
+            "select stream, record_key, noticed_at, merged_into_key from (select *, row_number() over (partition by stream, record_key "
             "order by noticed_at desc, _batch_id desc) as place from read_parquet(?, union_by_name = true)) "
             "where place = 1 and is_deleted",
             [files],
         ).fetchall()
-    return {(stream, key): into for stream, key, into in rows}
+    return {(stream, key): Standing(at.astimezone(UTC), into) for stream, key, at, into in rows}
+
+
+def note_removed(source: Source, landing: Landing) -> list[PullResult]:
+    """Say of records that pulls were told to be deleted that they are gone."""
+    if not source.notices_deletions:
+        return []
+    waiting = sa.select(REMOVED).where(REMOVED.c.source == source.name, REMOVED.c.is_noted.is_(False))
+    with landing.transaction() as connection:
+        told = connection.execute(waiting).all()
+    if not told:
+        return []
+    gone = [Gone(row.stream, row.record_key, "delta") for row in told]
+    evidence = {"kind": "delta", "pages": sorted({row.page_sha256 for row in told})}
+    found = land_tombstones(source, landing, gone, evidence=evidence)
+    if found is None or found.error is None:
+        with landing.transaction() as connection:
+            for batch_id in {row.batch_id for row in told}:
+                connection.execute(
+                    sa.update(REMOVED).where(REMOVED.c.batch_id == batch_id).values(is_noted=True)
+                )
+    return [] if found is None else [found]
 
 
 def note_returned(source: Source, landing: Landing, results: Iterable[PullResult]) -> list[PullResult]:

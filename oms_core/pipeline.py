@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from datetime import datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,13 +34,19 @@ from connectors.declare import Kind, Source, stream_schemas
 from connectors.errors import ConnectorError
 from connectors.extract import Progress, PullResult, pull_source, require_stream
 from connectors.files import pull_feeds, pull_files
+from connectors.follow import follow
 from connectors.integrity import batch_digests, faulty_pages
 from connectors.landing import Landing
+from connectors.notification import Receiver
+from connectors.tombstone import LARGEST_LOSS, note_returned, tombstones
+from connectors.webhook import Incoming
 from oms_core.audit import configuration, log
 from oms_core.audit.checkpoint import Signer, Verifier, stored
 from oms_core.audit.verify import LandingCheck, Verdict, take_checkpoint, verify
 from oms_core.builder import DBT_PROJECT, Builder
+from oms_core.completeness import Comparison, Held, Told, compare
 from oms_core.conservation import Conservation, LandedCount, StreamShape, measure
+from oms_core.conservation import record as record_conservation
 from oms_core.fulfilment.rebase import Rebased, rebase
 from oms_core.identity import state
 from oms_core.identity.golden import conflicts, rules
@@ -50,6 +57,7 @@ from oms_core.identity.stewardship import evidence
 from oms_core.identity.stewardship.activation import active_model
 from oms_core.identity.stewardship.queue import links, pair_tasks
 from oms_core.identity.stewardship.worth import WORTH_SQL, Worth, worth_by_record
+from oms_core.identity.vanished import with_vanished
 from oms_core.identity.weigh import SCORED_BY_MODEL, comparable_customers, weigh
 from oms_core.kept_erased import erase_again, is_anybody_erased
 from oms_core.release.publish import Batch, Publication, publish
@@ -58,6 +66,10 @@ from oms_core.release.tables import RELEASED_TABLES
 from oms_core.settings import Settings
 from oms_core.store.postgres import Database
 from oms_core.warehouse import Load, Warehouse, open_warehouse, sole_writer
+
+if TYPE_CHECKING:
+    # The web framework is imported by whoever serves.
+    from oms_core.api.hooks import Hear, Heard, Said
 
 Say = Callable[[str], None]
 
@@ -200,6 +212,9 @@ def pull(
     since: datetime | None = None,
     until: datetime | None = None,
     full: bool = False,
+    notified: bool = False,
+    sweeps: bool = False,
+    largest_loss: float = LARGEST_LOSS,
     progress: Progress | None = None,
     builder: Builder | None = None,
 ) -> list[PullResult]:
@@ -211,6 +226,9 @@ def pull(
         streams: names of streams, of one source.
         since, until: aware UTC bounds of a back-fill.
         full: ignore cursors and read everything again.
+        notified: pull nothing but what notifications name; they are drained by any pull.
+        sweeps: look for what was deleted at the sources.
+        largest_loss: share of a stream's records that may be gone at once.
         progress: called after each page, from several threads.
         builder: started once rows come, at the first pull at once, so that dbt is ready when they have landed.
 
@@ -242,18 +260,32 @@ def pull(
             progress(source, stream, rows)
 
     def one(source: Source) -> list[PullResult]:
+        if source.reads_files and notified:
+            return []
         if source.feeds:
             return pull_feeds(source, inbox_of(source, settings), landing, progress=seen, again=full)
         if source.exports:
             return pull_files(source, settings.inbox, landing, progress=seen, again=full)
-        return pull_source(
+        results: list[PullResult] = []
+        if not notified:
+            results = pull_source(
+                source,
+                landing,
+                settings.values,
+                streams=streams,
+                since=since,
+                until=until,
+                full=full,
+                progress=seen,
+            )
+            results += note_returned(source, landing, results)
+        return results + follow(
             source,
             landing,
             settings.values,
+            sweeps=sweeps,
             streams=streams,
-            since=since,
-            until=until,
-            full=full,
+            largest_loss=largest_loss,
             progress=seen,
         )
 
@@ -265,6 +297,25 @@ def pull(
             return [result for results in pool.map(one, chosen) for result in results]
     finally:
         landing.close()
+
+
+@contextlib.contextmanager
+def receiving(settings: Settings) -> Iterator[Hear]:
+    """What takes notifications of sources in; `pull` drains them."""
+    from oms_core.api.hooks import Heard
+
+    receiver = Receiver(Landing(settings.landing), registry.sources(), settings.values)
+
+    def hear(source: str, said: Said) -> Heard:
+        incoming = Incoming(said.headers, said.body, said.query, said.method)
+        take = receiver.receive if said.method == "POST" else receiver.challenge
+        receipt = take(source, incoming)
+        return Heard(receipt.outcome, receipt.detail, receipt.reply)
+
+    try:
+        yield hear
+    finally:
+        receiver.close()
 
 
 def sources_with_rows(landing: Landing) -> set[str]:
@@ -291,7 +342,7 @@ def landing_schemas() -> dict[str, pa.Schema]:
     return {
         f"{source.name}__{name}": schema
         for source in registry.sources().values()
-        for stream in source.streams
+        for stream in source.landed
         for name, schema in stream_schemas(stream).items()
     }
 
@@ -377,7 +428,8 @@ def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
         outcome = _resolve(warehouse, rows, known, models)
         state.remember(connection, outcome, known, at, changes)
         tables = {f"{entity}_xref": state.crosswalk(connection, entity) for entity in sorted(outcome)}
-        tables["former_links"] = state.former_links(connection)
+        former = state.former_links(connection)
+        tables["former_links"] = with_vanished(former, "customer", tables["customer_xref"], set(_gone(warehouse)))
         believed = rules.effective(connection)
     tables["survivorship_rules"] = rules.rule_table(believed)
     tables["order_orphans"] = state.orphan_table(outcome["order"].orphans)
@@ -463,11 +515,29 @@ _RECORDS_OF = {entity: f"int_{entity}_records" for entity in ("customer", "sku",
 
 
 def _identity_rows(warehouse: Warehouse) -> dict[str, list[dict[str, Any]]]:
-    """Rows of the `int_` tables that identity reads, by table."""
-    return {
+    """Rows of the `int_` tables that identity reads, by table.
+
+    A customer record that was deleted at its source is left out, as if it had vanished; one that was merged away there says
+    into which. What was sold, where and in which document stays what it was.
+    """
+    rows = {
         name: warehouse.read(f"select {columns} from intermediate.{name}").to_pylist()
         for name, columns in _IDENTITY_COLUMNS.items()
     }
+    gone = _gone(warehouse)
+    customers = {row["record_id"] for row in rows["int_customer_records"]}
+    rows["int_customer_records"] = [
+        {**row, "merged_into": gone[row["record_id"]]} if row["record_id"] in gone else row
+        for row in rows["int_customer_records"]
+        if row["record_id"] not in gone or gone[row["record_id"]] in customers
+    ]
+    return rows
+
+
+def _gone(warehouse: Warehouse) -> dict[str, str | None]:
+    """Records that are gone at their source: record id -> id of the record that took its place."""
+    query = "select gone_record_id, merged_into_record_id from intermediate.int_tombstones where is_deleted"
+    return {row["gone_record_id"]: row["merged_into_record_id"] for row in warehouse.read(query).to_pylist()}
 
 
 def _recall(
@@ -558,13 +628,43 @@ def balance(landing: Landing, warehouse: Warehouse) -> Conservation:
             {child.name: dict(child.parent) for child in stream.children},
         )
         for source in registry.sources().values()
-        for stream in source.streams
+        for stream in source.landed
     ]
     counts = [
         LandedCount(item.source, item.stream, item.pulled, item.landed, item.quarantined, item.passed)
         for item in landing.counts()
     ]
-    return measure(warehouse, shapes, counts)
+    found = measure(warehouse, shapes, counts)
+    return replace(found, counts=_control_counts(landing, found))
+
+
+def _control_counts(landing: Landing, found: Conservation) -> list[Comparison]:
+    """What sources count themselves, beside what is here."""
+    told = landing.control_counts()
+    whole, balances = landing.whole_streams(), {(item.source, item.stream): item for item in found.streams}
+    held, known = {}, registry.sources()
+    for name in {item.source for item in told if item.source in known}:
+        # What was noticed after the last count was counted still; a batch's id begins with when it began.
+        counted = {item.stream: item.batch_id for item in told if item.source == name and item.scope == "stream"}
+        gone = Counter(
+            stream
+            for (stream, _), word in tombstones(landing, known[name]).items()
+            if stream in counted and f"{word.noticed_at:%Y%m%dt%H%M%S%f}" < counted[stream]
+        )
+        for stream in known[name].streams:
+            balance = balances.get((name, stream.name))
+            if stream.count is not None and balance is not None:
+                waiting = quarantine.waiting_records(landing, name, stream)
+                held[name, stream.name] = Held(
+                    balance.distinct, waiting, gone[stream.name], (name, stream.name) in whole
+                )
+    return compare(
+        (
+            Told(item.source, item.stream, item.scope, item.least, item.most, item.received, item.since, item.until, item.complaint)
+            for item in told
+        ),
+        held,
+    )  # fmt: skip
 
 
 def release(
@@ -808,6 +908,10 @@ def _unify(
     )
     with _timed(seconds, "conservation"):
         conservation = balance(landing, warehouse)
+        with database.begin() as connection:
+            record_conservation(connection, conservation)
+    for warning in conservation.warnings:
+        say(warning)
     _refuse(conservation.faults, "the conservation law is broken")
     with _timed(seconds, "release"):
         publication = release(settings, landing, warehouse, database, say)
@@ -826,7 +930,7 @@ def _unify(
             }
         )
     )
-    warnings = [*first.warnings, *second.warnings]
+    warnings = [*first.warnings, *second.warnings, *conservation.warnings]
     return UnifyResult(
         publication.is_new, publication.release_id, orders, orphans, gates, conservation, warnings, seconds
     )

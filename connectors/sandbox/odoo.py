@@ -89,6 +89,7 @@ class Twin:
         self._world, self._dirt, self._credentials = world, dirt, credentials
         self._truth: list[Truth] = []
         self._tables: dict[str, dict[int, Row]] = {}
+        self.deleted: set[str] = set()
         self._differences = Differences(world, dirt)
         self._places = {key: place for key, place in world.locations.items() if place.kind in _KINDS}
         self._enter_places()
@@ -481,6 +482,11 @@ class Twin:
 
     # --- the protocol ---------------------------------------------------------------------------------------------
 
+    def _kept(self, model: str) -> dict[int, Row]:
+        """Records of a model but those that were deleted, `<model>,<id>`."""
+        gone = {int(key.rpartition(",")[2]) for key in self.deleted if key.startswith(f"{model},")}
+        return {row_id: row for row_id, row in self._tables[model].items() if row_id not in gone}
+
     async def _call(self, request: Request) -> Response:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not self._credentials.accepts("odoo", "key", key, 40):
@@ -496,7 +502,7 @@ class Twin:
             asked = json.loads(await request.body())
             if method == "search_count":
                 asked["fields"] = ["id"]
-            rows = _select(self._tables[model], asked)
+            rows = _select(self._kept(model), asked)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             return _refuse(422, "odoo.exceptions.UserError", f"Invalid arguments for {model}: {error}")
         answer: Any = rows if method == "search_read" else len(rows)

@@ -58,6 +58,7 @@ _ACCOUNTS = {
         )
     )
 }
+_LINKS_LAST = timedelta(days=7)
 _DEFAULT_PAGE = 100
 _LARGEST_PAGE = 5000
 _TAX_TYPES = {
@@ -80,6 +81,10 @@ def _time(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _changed_at(row: Json) -> datetime:
+    return datetime.fromisoformat(str(row["LastChangeDateTime"]))
+
+
 def _v2_day(at: datetime) -> str:
     day = datetime.combine(at.astimezone(UTC).date(), datetime.min.time(), UTC)
     return f"/Date({int(day.timestamp() * 1000)})/"
@@ -98,6 +103,7 @@ class Twin:
         self._world, self._dirt, self._credentials = world, dirt, credentials
         self._differences = Differences(world, dirt)
         self._truth: list[Truth] = []
+        self.deleted: set[str] = set()
         self._rows: dict[str, dict[str, Json]] = {entity: {} for entity in (*_ROOTS, "A_BusinessPartner")}
         for location_id, plant in _PLANTS.items():
             place = world.locations[location_id]
@@ -300,8 +306,13 @@ class Twin:
             "RequestedQuantityISOUnit": "PCE",
             "TransactionCurrency": order.currency,
             "NetAmount": line.list_amount - line.discount_amount,
+            "CostAmount": self._cost(product, line.quantity, order.currency),
             "SalesDocumentRjcnReason": "Z1" if order.cancelled_at else "",
         }
+
+    def _cost(self, product: Product, quantity: int, currency: str) -> Decimal:
+        each = product.unit_cost * words.PRICE_LIST_RATE[currency]
+        return (quantity * each).quantize(Decimal(1).scaleb(-words.MINOR_UNIT_DIGITS[currency]))
 
     def _enter_billing(self, order: Order, sales_order: str, account: int) -> None:
         left_at = [shipment.dispatched_at for shipment in order.shipments]
@@ -446,11 +457,20 @@ class Twin:
             if request.headers.get("authorization") != f"Bearer {self._access()}":
                 return _refuse("Authentication failed", "401", 401)
             asked = dict(request.query_params)
+            tracked = asked.pop("$deltatoken", None)
+            since = None if tracked is None else datetime.fromisoformat(tracked)
+            if since is not None and self._world.now - since > _LINKS_LAST:
+                return _refuse("The delta token is no longer known; read the collection again", "410", 410)
             try:
-                rows = _select(list(self._rows[entity].values()), asked)
+                rows = _select(
+                    [row for row in self._rows[entity].values() if row[entity] not in self.deleted], asked
+                )
             except ValueError as error:
                 return _refuse(str(error), "/IWBEP/CM_V4_MED/174", 400)
-            size = _page_size(request.headers.get("prefer", ""))
+            if since is not None:
+                rows = [row for row in rows if "LastChangeDateTime" not in row or _changed_at(row) > since]
+            prefer = request.headers.get("prefer", "")
+            size = _page_size(prefer)
             start = int(asked.get("$skiptoken", "0"))
             expanded = set(asked.get("$expand", "").split(","))
             as_text = "ieee754compatible=true" in request.headers.get("accept", "").lower()
@@ -462,7 +482,22 @@ class Twin:
                 return JSONResponse(body | {"value": []}, headers={"OData-Version": "4.0"})
             if start + size < len(rows):
                 following = {**asked, "$skiptoken": str(start + size)}
+                if tracked is not None:
+                    following["$deltatoken"] = tracked
                 body["@odata.nextLink"] = f"{entity}?{urlencode(following, safe='$,', quote_via=quote)}"
+            elif "odata.track-changes" in prefer or since is not None:
+                if since is not None:
+                    body["value"] += [
+                        {
+                            "@odata.context": f"$metadata#{entity}/$deletedEntity",
+                            "id": f"{entity}('{key}')",
+                            "reason": "deleted",
+                        }
+                        for key in sorted(self.deleted & set(self._rows[entity]))
+                    ]
+                following = {name: text for name, text in asked.items() if name != "$skiptoken"}
+                following["$deltatoken"] = self._world.now.isoformat()
+                body["@odata.deltaLink"] = f"{entity}?{urlencode(following, safe='$,', quote_via=quote)}"
             return JSONResponse(body, headers={"OData-Version": "4.0"})
 
         return read

@@ -286,7 +286,7 @@ class Twin:
     def _order(self, order: Order) -> Json:
         key = f"order/{order.order_id}"
         currency = order.currency
-        total = order.net_amount + order.tax_amount
+        total = order.total_amount
         refunded = sum((taken.refund_amount for taken in order.returns), Decimal(0))
         customer = self._world.customers[str(order.customer_id)]
         phone = self._dirt.phone(customer, key)
@@ -318,7 +318,7 @@ class Twin:
             "totalShippingPriceSet": _bag(order.shipping_amount, currency),
             "totalTaxSet": _bag(order.tax_amount, currency),
             "totalTipReceivedSet": _bag(Decimal(0), currency),
-            "originalTotalDutiesSet": None,
+            "originalTotalDutiesSet": _bag(order.duty_amount, currency) if order.duty_amount else None,
             "totalPriceSet": _bag(total, currency),
             "totalReceivedSet": _bag(total if order.paid_at else Decimal(0), currency),
             "totalRefundedSet": _bag(refunded, currency),
@@ -482,10 +482,10 @@ class Twin:
             "orders": lambda arguments: Connection(_changed(self._kept("Order"), arguments.get("query"))),
             "nodes": lambda arguments: [self._node(key) for key in arguments.get("ids") or ()],
             "locationsCount": _counted(self._locations),
-            "productsCount": _counted(self._products),
-            "productVariantsCount": _counted(self._variants),
-            "customersCount": _counted(self._customers),
-            "ordersCount": _counted(self._orders),
+            "productsCount": _counted(self._kept("Product")),
+            "productVariantsCount": _counted(self._kept("ProductVariant")),
+            "customersCount": _counted(self._kept("Customer")),
+            "ordersCount": _counted(self._kept("Order")),
         }
 
     async def _answer(self, request: Request) -> Response:

@@ -83,7 +83,8 @@ def _booked(order: Order) -> Iterator[Order]:
         )
         freight = Decimal(0) if is_rest else order.shipping_amount
         yield replace(order, erp_number=number, lines=lines, gross_amount=gross, discount_amount=discount,
-                      shipping_amount=freight, tax_amount=tax, net_amount=gross - discount + freight)  # fmt: skip
+                      shipping_amount=freight, tax_amount=tax, net_amount=gross - discount + freight,
+                      duty_amount=Decimal(0) if is_rest else order.duty_amount)  # fmt: skip
 
 
 def _line_id(order: Order, line_number: int) -> int:
@@ -122,6 +123,7 @@ class Twin:
         self._rates = reference_rates(world) if dirt.has_differences else {}
         self._truth: list[Truth] = []
         self._tables: dict[str, dict[int, Row]] = {}
+        self.deleted: set[str] = set()
         self._enter_companies()
         self._enter_places()
         for product in world.products.values():
@@ -321,8 +323,8 @@ class Twin:
                         reference=self._reference(order), description=None,
                         sale_date=order.placed_at.astimezone(_BOOKS).date(), shipping_date=None, party=party,
                         invoice_party=None, shipment_party=None, shipment_address=address, warehouse=_number(place) * 10,
-                        carrier_=carrier, untaxed_amount=order.net_amount, tax_amount=order.tax_amount,
-                        total_amount=order.net_amount + order.tax_amount,
+                        carrier_=carrier, untaxed_amount=order.net_amount, tax_amount=order.tax_amount + order.duty_amount,
+                        total_amount=order.total_amount,
                         shipment_state="none" if state == "cancelled" else shipped,
                         invoice_state="none" if state == "cancelled" else paid, **self._company(order))  # fmt: skip
         if self._dirt.is_invalid(f"sale/{order.order_id}"):
@@ -490,6 +492,11 @@ class Twin:
 
     # --- the protocol ---------------------------------------------------------------------------------------------
 
+    def _kept(self, model: str) -> dict[int, Row]:
+        """Records of a model but those that were deleted, `<model>,<id>`."""
+        gone = {int(key.rpartition(",")[2]) for key in self.deleted if key.startswith(f"{model},")}
+        return {row_id: row for row_id, row in self._tables[model].items() if row_id not in gone}
+
     async def _rpc(self, request: Request) -> Response:
         if not request.headers.get("content-type", "").startswith("application/json"):
             return PlainTextResponse("Not a RPC request", status_code=400)
@@ -514,10 +521,10 @@ class Twin:
         try:
             if called == "search_count":
                 found = _select(
-                    self._tables[model], parameters[0], 0, None, None, [], is_archivable=model in _WITH_ACTIVE
+                    self._kept(model), parameters[0], 0, None, None, [], is_archivable=model in _WITH_ACTIVE
                 )
                 return _answer({"id": call.get("id"), "result": len(found)})
-            result = _select(self._tables[model], *parameters[:5], is_archivable=model in _WITH_ACTIVE)
+            result = _select(self._kept(model), *parameters[:5], is_archivable=model in _WITH_ACTIVE)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             return _answer({"id": call.get("id"), "error": [str(error), ""]})
         return _answer({"id": call.get("id"), "result": result})

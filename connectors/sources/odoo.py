@@ -38,10 +38,12 @@ from connectors.declare import (
     Secrets,
     Source,
     Stream,
+    Sweep,
     UtcInstant,
 )
 
 PAGE_SIZE = 1000
+SWEEP_SIZE = 5000  # ids alone
 
 
 class _KeyFlow(httpx.Auth):
@@ -86,9 +88,10 @@ def _boolean_fields(record: type[Record]) -> frozenset[str]:
 
 
 class OdooRecord(Record):
-    """What every Odoo record has. `model` is Odoo's name of it."""
+    """What every Odoo record has. `model` is Odoo's name of it; `has_sweep`, whether it is deleted at times."""
 
     model: ClassVar[str]
+    has_sweep: ClassVar[bool] = False
 
     id: int = Field(gt=0, description="Odoo's id; unique per model and database")
     created_at: UtcInstant = Field(validation_alias="create_date")
@@ -145,6 +148,7 @@ class Partner(OdooRecord):
     """A person, a company or one of its addresses."""
 
     model: ClassVar[str] = "res.partner"
+    has_sweep: ClassVar[bool] = True
 
     name: str | None = None
     is_company: bool = False
@@ -174,6 +178,7 @@ class Product(OdooRecord):
     """One product variant."""
 
     model: ClassVar[str] = "product.product"
+    has_sweep: ClassVar[bool] = True
 
     name: str = Field(min_length=1)
     template_id: int | None = Field(
@@ -244,6 +249,7 @@ class Quant(OdooRecord):
     """What lies at one place of one product and lot."""
 
     model: ClassVar[str] = "stock.quant"
+    has_sweep: ClassVar[bool] = True
 
     product_id: int = Field(validation_alias=_id("product_id"))
     location_id: int = Field(validation_alias=_id("location_id"))
@@ -258,6 +264,7 @@ class Picking(OdooRecord):
     """One warehouse operation document: a pick, a pack, a delivery, a receipt."""
 
     model: ClassVar[str] = "stock.picking"
+    has_sweep: ClassVar[bool] = True
 
     name: str = Field(min_length=1, description="Document number, such as WH/OUT/00042")
     origin: str | None = Field(
@@ -358,6 +365,12 @@ def _count(record: type[OdooRecord]) -> Ask:
     return Ask(path=f"/json/2/{record.model}/search_count", json_body=body)
 
 
+def _sweep(record: type[OdooRecord]) -> Sweep:
+    body = {"domain": [["id", ">", 0]], "fields": ["id"], "limit": SWEEP_SIZE, "order": "id asc",
+            "context": {"active_test": False}}  # fmt: skip
+    return Sweep(ask=Ask(json_body=body), pages=KeysetPages(write="json.domain.0.2", size=SWEEP_SIZE))
+
+
 def _stream(name: str, record: type[OdooRecord], description: str) -> Stream:
     return Stream(
         name=name,
@@ -369,6 +382,7 @@ def _stream(name: str, record: type[OdooRecord], description: str) -> Stream:
         pages=KeysetPages(write="json.domain.0.2", read="id", size=PAGE_SIZE),
         cursor="modified_at",
         count=Count(ask=_count(record)),
+        sweep=_sweep(record) if record.has_sweep else None,
         description=description,
     )
 

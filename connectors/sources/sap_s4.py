@@ -10,7 +10,8 @@ as `/Date(ms)/`, knows the day of a change and not the hour, and leaves the day 
 
 Numbers are shown with their leading zeros in some fields and without in others (ALPHA conversion): a number that is all
 digits is kept without them. What a document type or a unit is called depends on the language; codes and ISO units do not.
-A document that is deleted is not told; SAP keeps documents and rejects or cancels them.
+Where a service keeps track of changes (`odata.track-changes`), the last page carries a delta link: the next pull follows it
+and hears of deletions, too. Where it does not, or the link has run out, the stream is read by change time, or whole.
 
 Source: https://api.sap.com (CE_SALESORDER_0001, CE_BILLINGDOCUMENT_0001, CE_PRODUCT_0002, API_PLANT_2, API_BUSINESS_PARTNER),
 OData 4.01 Protocol, 8.2.8 and 11.2.6.7
@@ -37,6 +38,7 @@ from connectors.declare import (
     Count,
     Country,
     Currency,
+    Delta,
     FatalError,
     Field,
     FloatAmount,
@@ -156,6 +158,9 @@ class SalesOrderItem(SapRecord):
     iso_unit: str | None = Field(None, validation_alias="RequestedQuantityISOUnit")
     currency: Currency = Field(validation_alias="TransactionCurrency")
     net_amount: FloatAmount = Field(validation_alias="NetAmount")
+    cost_amount: FloatAmount | None = Field(
+        None, validation_alias="CostAmount", description="what the goods cost, in the order's currency"
+    )
     rejection_reason: str | None = Field(None, validation_alias="SalesDocumentRjcnReason")
 
 
@@ -313,7 +318,7 @@ class ContractCondition(SapRecord):
 _HEADERS = {
     "Accept": "application/json;IEEE754Compatible=true",
     "Accept-Language": "en",
-    "Prefer": f"odata.maxpagesize={PAGE_SIZE}",
+    "Prefer": f"odata.maxpagesize={PAGE_SIZE},odata.track-changes",
 }
 
 
@@ -364,6 +369,7 @@ def _v4(root: str, entity: str, name: str, record: type[Record], key: str, descr
         rows="value",
         pages=NextLink(base=root),
         cursor=cursor,
+        delta=Delta(base=root, key=entity, headers=_HEADERS),
         count=Count(
             ask=Ask(params={"$count": "true", "$top": "0"}, headers=_HEADERS), read=("@odata.count",)
         ),

@@ -536,7 +536,7 @@ def _told(topic: str, stream: str, kind: str) -> tuple[Notice, ...]:
     )
 
 
-_OF_ORDER = {"key": "order_id", "prefix": "gid://shopify/Order/"}
+_OF_ORDER: dict[str, Any] = {"key": "order_id", "prefix": "gid://shopify/Order/"}
 
 WEBHOOK = Webhook(
     signature=DigestSignature(header="x-shopify-hmac-sha256"),

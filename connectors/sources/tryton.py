@@ -7,7 +7,8 @@ A session is opened once with USERNAME and PASSWORD; each further use of the pas
 Changes are found by `last_modified_at`, which every model has since 8.2 (write_date stays null until the first
 change). It is the start of the writing transaction, hence the lag. Changing a line does not touch its sale, so each
 model is a stream of its own. Answers are paged by id: with an offset, a row changed meanwhile would hide another.
-A record deleted in Tryton stays as last seen; sales, invoices and shipments are cancelled, not deleted.
+A record deleted in Tryton stays as last seen, until a sweep finds that it is gone: parties, products and draft sales are
+deleted at times, invoices and shipments cancelled.
 
 Source: trytond 8.2, `trytond/protocols/` and the models' field definitions
 """
@@ -48,11 +49,13 @@ from connectors.declare import (
     Secrets,
     Source,
     Stream,
+    Sweep,
     ThrottledError,
     UtcInstant,
 )
 
 PAGE_SIZE = 1000
+SWEEP_SIZE = 5000  # ids alone
 _RPC = "/rpc/"
 _INSTANT_PARTS = ("year", "month", "day", "hour", "minute", "second", "microsecond")
 
@@ -161,10 +164,13 @@ def fault(body: Any) -> ConnectorError | None:
 
 
 class TrytonRecord(Record):
-    """What every Tryton record has. `model` is Tryton's name of it; `has_active`, whether it can be archived."""
+    """What every Tryton record has. `model` is Tryton's name of it; `has_active`, whether it can be archived;
+    `has_sweep`, whether it is deleted at times.
+    """
 
     model: ClassVar[str]
     has_active: ClassVar[bool] = False
+    has_sweep: ClassVar[bool] = False
 
     id: int = Field(gt=0, description="Tryton's id; unique per model and database")
     created_at: UtcInstant = Field(validation_alias="create_date")
@@ -196,6 +202,7 @@ class Party(TrytonRecord):
 
     model: ClassVar[str] = "party.party"
     has_active: ClassVar[bool] = True
+    has_sweep: ClassVar[bool] = True
 
     name: str | None = None
     code: str | None = Field(default=None, description="Number the company gives it")
@@ -272,6 +279,7 @@ class Product(TrytonRecord):
 
     model: ClassVar[str] = "product.product"
     has_active: ClassVar[bool] = True
+    has_sweep: ClassVar[bool] = True
 
     template_id: int = Field(validation_alias="template")
     code: str | None = Field(default=None, description="The company's item number")
@@ -312,6 +320,7 @@ class Sale(TrytonRecord):
     """One order as the ERP books it."""
 
     model: ClassVar[str] = "sale.sale"
+    has_sweep: ClassVar[bool] = True
 
     number: str | None = Field(default=None, description="Given at quotation")
     reference: str | None = Field(default=None, description="The other side's number, as typed or imported")
@@ -492,6 +501,18 @@ def _count(record: type[TrytonRecord]) -> Ask:
     return Ask(json_body={"id": 1, "method": method, "params": [domain, 0, None, {}]})
 
 
+def _sweep(record: type[TrytonRecord]) -> Sweep:
+    domain: list[list[Any]] = [["id", ">", 0]]
+    if record.has_active:
+        domain.append(["active", "in", [True, False]])
+    parameters = [domain, 0, SWEEP_SIZE, [["id", "ASC"]], ["id"], {}]
+    return Sweep(
+        ask=Ask(json_body={"id": 1, "method": f"model.{record.model}.search_read", "params": parameters}),
+        rows="result",
+        pages=KeysetPages(write="json.params.0.0.2", rows="result", size=SWEEP_SIZE),
+    )
+
+
 def _stream(
     name: str, record: type[TrytonRecord], description: str, control_totals: tuple[ControlTotal, ...] = ()
 ) -> Stream:
@@ -507,6 +528,7 @@ def _stream(
         cursor="modified_at",
         control_totals=control_totals,
         count=Count(ask=_count(record), read=("result",)),
+        sweep=_sweep(record) if record.has_sweep else None,
         description=description,
     )
 

@@ -106,6 +106,10 @@
             ('ticket_status', 'text'), ('priority', 'text'), ('via_channel', 'text'), ('opened_at', 'instant'),
             ('solved_at', 'instant'), ('is_merged', 'boolean'),
         ],
+        'tombstones': [
+            ('gone_record_id', 'text'), ('merged_into_record_id', 'text'), ('is_deleted', 'boolean'),
+            ('evidence', 'text'), ('noticed_at', 'instant'),
+        ],
         'customer_records': [
             ('customer_type', 'text'), ('full_name', 'text'), ('given_name', 'text'), ('family_name', 'text'),
             ('company_name', 'text'), ('email', 'text'), ('phone', 'text'), ('phone_e164', 'text'),
@@ -199,6 +203,21 @@ select
         {{- ',' if not loop.last }}
     {%- endfor %}
 from {{ relation }}
+{%- endmacro %}
+
+
+{#- Words about records that are gone, as they landed, in canonical columns. -#}
+{% macro conform_tombstones(source, relation) -%}
+{{ conform('tombstones', relation, {
+    'source_key': "stream || '/' || record_key",
+    'stream': "'tombstones'",
+    'source_updated_at': 'noticed_at',
+    'gone_record_id': "'" ~ source ~ ":' || stream || ':' || record_key",
+    'merged_into_record_id': "'" ~ source ~ ":' || stream || ':' || merged_into_key",
+    'is_deleted': 'is_deleted',
+    'evidence': 'evidence',
+    'noticed_at': 'noticed_at',
+}) }}
 {%- endmacro %}
 
 

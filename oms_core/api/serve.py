@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import uvicorn
 
 from oms_core.api.app import create_app
+from oms_core.api.hooks import Hear
 from oms_core.store.errors import StoreError
 from oms_core.store.postgres import Database
 
@@ -20,20 +21,26 @@ class ServeRefusedError(StoreError):
 
 
 def serve(
-    database: Database, *, host: str = "127.0.0.1", port: int = 8000, values: Mapping[str, str] = os.environ
+    database: Database,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    values: Mapping[str, str] = os.environ,
+    hear: Hear | None = None,
 ) -> None:
     """Serve the API until it is interrupted.
 
     Args:
         host: address to listen on.
         values: where ORDERHUB_API_KEY is looked up; with it set, every request must carry it.
+        hear: takes notifications of source systems in.
 
     Raises:
         ServeRefusedError: the address can be reached from elsewhere, and there is no key, or one easily guessed.
     """
     api_key = values.get("ORDERHUB_API_KEY") or None
     check_exposure(host, api_key)
-    app = create_app(database, api_key)
+    app = create_app(database, api_key, hear=hear)
     uvicorn.run(app, host=host, port=port, log_level="info", server_header=False)
 
 

@@ -18,7 +18,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from oms_core.cli import diff, erase, finance, resolve
+from oms_core.cli import diff, erase, finance, resolve, retain
 from oms_core.cli.lazy import LazyGroup, lazy_group
 from oms_core.cli.terminal import (
     AsJson,
@@ -65,6 +65,7 @@ lazy_group(
 app.command(epilog=resolve.EPILOG)(resolve.resolve)
 app.command(epilog=diff.EPILOG)(diff.diff)
 app.command(epilog=erase.EPILOG)(erase.erase)
+app.command(epilog=retain.EPILOG)(retain.retain)
 app.command(epilog=finance.RECONCILE_EPILOG)(finance.reconcile)
 app.command(epilog=finance.CLOSE_EPILOG)(finance.close)
 app.command(epilog=finance.RESTATEMENTS_EPILOG)(finance.restatements)
@@ -161,6 +162,15 @@ def pull(
     since: Annotated[str | None, typer.Option(help="Back-fill from this time (ISO 8601).")] = None,
     until: Annotated[str | None, typer.Option(help="Back-fill up to this time (ISO 8601).")] = None,
     full: Annotated[bool, typer.Option("--full", help="Ignore cursors and read everything again.")] = False,
+    hooks: Annotated[
+        bool, typer.Option("--hooks", help="Only the records that notifications name; any pull brings them, too.")
+    ] = False,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Also look for what was deleted: list all keys and compare.")
+    ] = False,
+    largest_loss: Annotated[
+        float, typer.Option(help="Share of a stream that a sweep may find gone at once.", min=0.0, max=1.0)
+    ] = 0.2,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -176,6 +186,9 @@ def pull(
             since=instant(since, "--since"),
             until=instant(until, "--until"),
             full=full,
+            notified=hooks,
+            sweeps=sweep,
+            largest_loss=largest_loss,
             progress=live.rows,
         )
     _show_pull(results, as_json)
@@ -649,12 +662,13 @@ def serve(
     port: Annotated[int, typer.Option(help="Port.")] = 8000,
     home: Home = None,
 ) -> None:
-    """Serve the released orders over HTTP; the documentation is at /docs."""
+    """Serve the released orders over HTTP, and take notifications of sources in; the documentation is at /docs."""
+    from oms_core import pipeline
     from oms_core.api.serve import serve as listen
 
     settings = Settings.from_environment(home)
-    with open_store(settings) as database:
-        listen(database, host=host, port=port, values=settings.values)
+    with open_store(settings) as database, pipeline.receiving(settings) as hear:
+        listen(database, host=host, port=port, values=settings.values, hear=hear)
 
 
 def main() -> None:

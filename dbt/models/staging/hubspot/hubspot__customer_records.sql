@@ -1,15 +1,4 @@
--- A contact or company that was merged into another is that other one now: it lends its record no more.
-with merged as (
-    select 'contacts' as kind, merged_object_ids
-    from {{ ref('stg_hubspot__contacts') }}
-    where merged_object_ids is not null
-    union all
-    select 'companies' as kind, merged_object_ids
-    from {{ ref('stg_hubspot__companies') }}
-    where merged_object_ids is not null
-),
-
-customers as (
+with customers as (
     select
         contacts.id,
         contacts.modified_at,
@@ -81,20 +70,9 @@ customers as (
         _extracted_at,
         _first_seen_at
     from {{ ref('stg_hubspot__companies') }}
-),
-
-present as (
-    select *
-    from customers
-    where not exists (
-        select 1
-        from merged
-        where merged.kind = customers._stream
-            and merged.merged_object_ids like '%"' || customers.id || '"%'
-    )
 )
 
-{{ conform('customer_records', 'present', {
+{{ conform('customer_records', 'customers', {
     'source_key': 'id',
     'source_updated_at': 'modified_at',
     'customer_type': 'customer_type',

@@ -1,0 +1,1 @@
+{{ conform_tombstones('odoo', ref('stg_odoo__tombstones')) }}

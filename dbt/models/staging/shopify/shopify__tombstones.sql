@@ -1,0 +1,1 @@
+{{ conform_tombstones('shopify', ref('stg_shopify__tombstones')) }}

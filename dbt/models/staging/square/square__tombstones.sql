@@ -1,0 +1,1 @@
+{{ conform_tombstones('square', ref('stg_square__tombstones')) }}

@@ -1,0 +1,1 @@
+{{ conform_tombstones('tryton', ref('stg_tryton__tombstones')) }}

@@ -1,0 +1,1 @@
+{{ conform_tombstones('vendure', ref('stg_vendure__tombstones')) }}

@@ -1,0 +1,1 @@
+{{ conform_tombstones('zendesk', ref('stg_zendesk__tombstones')) }}
