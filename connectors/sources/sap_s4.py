@@ -52,6 +52,7 @@ from connectors.declare import (
     Record,
     Source,
     Stream,
+    Sweep,
     decode_json,
 )
 
@@ -320,6 +321,7 @@ _HEADERS = {
     "Accept-Language": "en",
     "Prefer": f"odata.maxpagesize={PAGE_SIZE},odata.track-changes",
 }
+_SWEEP_HEADERS = {"Prefer": "odata.maxpagesize=5000"}
 
 
 def _iso(instant: datetime) -> str:
@@ -370,6 +372,12 @@ def _v4(root: str, entity: str, name: str, record: type[Record], key: str, descr
         pages=NextLink(base=root),
         cursor=cursor,
         delta=Delta(base=root, key=entity, headers=_HEADERS),
+        sweep=Sweep(
+            ask=Ask(params={"$select": entity, "$orderby": entity}, headers=_SWEEP_HEADERS),
+            rows="value",
+            pages=NextLink(base=root),
+            key=entity,
+        ),
         count=Count(
             ask=Ask(params={"$count": "true", "$top": "0"}, headers=_HEADERS), read=("@odata.count",)
         ),
