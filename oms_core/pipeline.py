@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,6 +30,7 @@ import pyarrow.compute as pc
 from sqlalchemy import Connection
 
 from connectors import quarantine, registry
+from connectors.backfill import backfill
 from connectors.declare import Kind, Source, stream_schemas
 from connectors.errors import ConnectorError
 from connectors.extract import Progress, PullResult, pull_source, require_stream
@@ -212,6 +213,8 @@ def pull(
     since: datetime | None = None,
     until: datetime | None = None,
     full: bool = False,
+    every: timedelta | None = None,
+    parallel: int = 4,
     notified: bool = False,
     sweeps: bool = False,
     largest_loss: float = LARGEST_LOSS,
@@ -226,6 +229,8 @@ def pull(
         streams: names of streams, of one source.
         since, until: aware UTC bounds of a back-fill.
         full: ignore cursors and read everything again.
+        every: cut a back-fill into intervals of this length, each a batch of its own.
+        parallel: intervals of one source at a time.
         notified: pull nothing but what notifications name; they are drained by any pull.
         sweeps: look for what was deleted at the sources.
         largest_loss: share of a stream's records that may be gone at once.
@@ -238,6 +243,8 @@ def pull(
     Raises:
         PipelineError: a name is unknown.
     """
+    if every is not None and (since is None or until is None or since >= until or every <= timedelta(0)):
+        raise CallError("a back-fill by intervals needs a span, --since before --until, and a length")
     chosen = choose_sources(settings, sources)
     if streams is not None:
         if len(chosen) != 1:
@@ -267,7 +274,20 @@ def pull(
         if source.exports:
             return pull_files(source, settings.inbox, landing, progress=seen, again=full)
         results: list[PullResult] = []
-        if not notified:
+        if every is not None and since is not None and until is not None:
+            results = backfill(
+                source,
+                landing,
+                settings.values,
+                since,
+                until,
+                every,
+                streams=streams,
+                parallel=parallel,
+                progress=seen,
+            )
+            results += note_returned(source, landing, results)
+        elif not notified:
             results = pull_source(
                 source,
                 landing,

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC
+from datetime import UTC, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -162,6 +162,13 @@ def pull(
     since: Annotated[str | None, typer.Option(help="Back-fill from this time (ISO 8601).")] = None,
     until: Annotated[str | None, typer.Option(help="Back-fill up to this time (ISO 8601).")] = None,
     full: Annotated[bool, typer.Option("--full", help="Ignore cursors and read everything again.")] = False,
+    every: Annotated[
+        float | None,
+        typer.Option(help="Cut the back-fill into intervals of so many days, several at a time.", min=0.01),
+    ] = None,
+    parallel: Annotated[
+        int, typer.Option(help="Intervals of one source at a time.", min=1, max=16)
+    ] = 4,
     hooks: Annotated[
         bool, typer.Option("--hooks", help="Only the records that notifications name; any pull brings them, too.")
     ] = False,
@@ -186,6 +193,8 @@ def pull(
             since=instant(since, "--since"),
             until=instant(until, "--until"),
             full=full,
+            every=None if every is None else timedelta(days=every),
+            parallel=parallel,
             notified=hooks,
             sweeps=sweep,
             largest_loss=largest_loss,
