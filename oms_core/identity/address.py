@@ -50,6 +50,8 @@ _ORDINAL = re.compile(r"\b\d+(?:st|nd|rd|th)\b")
 _NUMBER = re.compile(r"\b\d+(?:\s?[-/]\s?\d+)*[a-z]?\b")
 _CHINESE_POSTCODE = re.compile(r"(?<!\d)\d{6}(?!\d)")
 _WORD = re.compile(r"[a-z0-9]+")
+# Area, district and sector of a British postcode; its last two signs are letters, or were mistyped.
+_BRITISH = re.compile(r"^([a-z]{1,2}\d[a-z\d]?\d)[a-z\d]{2}$")
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,15 @@ def read(
         zip_code,
         normalise.code(country),
     )
+
+
+def sector(postcode: str, country: str | None) -> str | None:
+    """What a British postcode tells even where its last two signs were mistyped: m70 of m7036; None for every other.
+
+    Source: Royal Mail, Programmers' guide to the PAF, chapter on postcode formats.
+    """
+    found = _BRITISH.match(postcode) if country == "GB" else None
+    return None if found is None else found.group(1)
 
 
 @lru_cache(maxsize=1 << 16)

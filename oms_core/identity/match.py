@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations, pairwise
+from types import MappingProxyType
 from typing import Any
 
 from rapidfuzz.distance import OSA
@@ -32,9 +33,12 @@ _MOST_ENTERED_TWICE = 0.2
 _TWO_PEOPLE = 3
 # How many namesakes may be expected by chance for a name and a postcode to mean one person.
 _CHANCE = 0.05
-# Evidence that looks at no mailbox; and how many customers are taken to have two before any are seen, as of so many.
-_NOT_BY_MAILBOX = ("same_order", "tax_number", "account", "marketplace_buyer_id", "phone+name")
+# Evidence that looks at no mailbox, and that of it which namesakes never share; how many customers are taken to have two
+# mailboxes before any are seen, as of so many; and how likely one customer must be where two of one name have two.
+_NOT_BY_NAME = ("same_order", "tax_number", "account", "marketplace_buyer_id")
+_NOT_BY_MAILBOX = (*_NOT_BY_NAME, "phone+name")
 _TWO_MAILBOXES, _SEEN_BEFORE = 0.025, 20
+_LEAST_ONE = 0.2
 
 
 def stream(record_id: str) -> str:
@@ -74,17 +78,25 @@ def customer_edges(rows: Sequence[Row]) -> list[Edge]:
     def both(one: Values, other: Values) -> dict[Any, list[str]]:
         return _group(rows, lambda row: (one[row["record_id"]], other[row["record_id"]]))
 
-    edges = _own_identifiers(rows, people)
+    edges = _merged(rows) + _own_identifiers(rows, people)
     edges += _chain(both(number, named), "phone+name", 3)
     edges += _chain(both(number, people.person), "phone+name", 3)
     edges += _chain(both(tail, people.person), "phone+name", 3)
-    edges += _alike(_group(rows, lambda row: number[row["record_id"]]), people, "phone+similar name", 3)
-    edges += _alike(_group(rows, lambda row: tail[row["record_id"]]), people, "phone+similar name", 3)
+    group = _components(edges)
+    for phones in (number, tail):
+        alike = _group(rows, lambda row, phones=phones: phones[row["record_id"]])  # type: ignore[misc]
+        edges += _alike(alike, people, group, "phone+similar name", 3)
     edges += _other_script(
         _group(rows, lambda row: number[row["record_id"]]), people, "phone+other script", 3
     )
     edges += _at_one_address(rows, people, _components(edges))
     return edges
+
+
+def _merged(rows: Iterable[Row]) -> list[Edge]:
+    """Records that their own system merged: it knew who they were."""
+    pairs = [(row["record_id"], row["merged_into"]) for row in rows if row.get("merged_into")]
+    return [Edge(1, min(pair), max(pair), "merged at source") for pair in pairs]
 
 
 Values = Mapping[str, str | None]
@@ -125,17 +137,23 @@ def _components(edges: Iterable[Edge]) -> dict[str, str]:
     return {record: find(record) for record in list(root)}
 
 
-def _namesakes(rows: Sequence[Row]) -> dict[str, str]:
+def _namesakes(rows: Sequence[Row], evidence: Iterable[Edge]) -> dict[str, str]:
     """Customers of one name at one address or phone whom the systems themselves keep apart: father and son.
 
     Two groups of records, each held together by a mailbox of its own, are two people where enough speaks for it: their
-    mailboxes differ, and so do their phones or several systems that hardly ever enter anybody twice have both.
+    mailboxes differ, and so do their phones, or several systems that hardly ever enter anybody twice have both, or those
+    who are known to be one hardly ever have two.
+
+    Args:
+        rows: of `int_customer_records`.
+        evidence: exact evidence among them.
 
     Returns:
         Record id -> its group, for the groups that must stay apart.
     """
     people = _People(rows)
-    group = _components(_own_identifiers(rows, people))
+    proven = [edge for edge in evidence if edge.rule in _NOT_BY_NAME]
+    group = _components([*_own_identifiers(rows, people), *proven])
     for record, mailbox in people.mailbox.items():
         if mailbox is not None:
             group.setdefault(record, record)
@@ -167,24 +185,35 @@ def _namesakes(rows: Sequence[Row]) -> dict[str, str]:
         if sum(count > 1 for count in counts) <= _MOST_ENTERED_TWICE * len(counts)
     }
 
-    def values(of: Values, records: Sequence[str]) -> set[str]:
-        return {value for record in records if (value := of[record]) is not None}
+    def values(of: Mapping[str, str | None], records: Sequence[str]) -> set[str]:
+        return {value for record in records if (value := of.get(record)) is not None}
 
     together: dict[Any, set[str]] = defaultdict(set)
+    at_one_door: dict[Any, list[str]] = defaultdict(list)
     for row in rows:
         record = row["record_id"]
         if record in group and people.form[record] is not None:
             for place in (people.postcode[record], people.phone[record]):
                 if place is not None:
                     together[people.form[record], place].add(group[record])
+            if None not in (people.postcode[record], people.house[record]):
+                door = people.form[record], people.postcode[record], people.house[record]
+                at_one_door[door].append(record)
+    boxes = _without_slips(_lasting(people))
+    known = _share_of_two(_groups_of(_components(proven)).values(), boxes)
+    # Of those at one door who have two mailboxes, the share that one customer in so many has two accounts for.
+    one = known / max(known, _share_of_two(at_one_door.values(), boxes))
     apart: set[str] = set()
     for groups in together.values():
         if len(groups) > _MOST_FORMS:
             continue
-        for one, other in combinations(sorted(groups), 2):
-            ours, theirs = members[one], members[other]
-            mailboxes = values(people.mailbox, ours), values(people.mailbox, theirs)
+        for group_of_ours, group_of_theirs in combinations(sorted(groups), 2):
+            ours, theirs = members[group_of_ours], members[group_of_theirs]
+            mailboxes = values(boxes, ours), values(boxes, theirs)
             if not mailboxes[0] or not mailboxes[1] or mailboxes[0] & mailboxes[1]:
+                continue
+            if one <= _LEAST_ONE:
+                apart |= {group_of_ours, group_of_theirs}
                 continue
             phones = values(people.phone, ours), values(people.phone, theirs)
             weight = 1 + bool(phones[0] and phones[1] and not phones[0] & phones[1])
@@ -192,8 +221,39 @@ def _namesakes(rows: Sequence[Row]) -> dict[str, str]:
                 {system.get(record) for record in ours} & {system.get(r) for r in theirs} & registers
             )
             if weight >= _TWO_PEOPLE:
-                apart |= {one, other}
+                apart |= {group_of_ours, group_of_theirs}
     return {record: found for record, found in group.items() if found in apart}
+
+
+def _groups_of(root: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for record, first in root.items():
+        found[first].append(record)
+    return found
+
+
+def _lasting(people: _People) -> dict[str, str]:
+    """Record -> mailbox, without those made up for one order: known to one record alone, and without a name in them."""
+    known = Counter(people.mailbox.values())
+
+    def is_named(box: str, name: str | None) -> bool:
+        return any(len(word) > 2 and word in box for word in names.words(name))
+
+    return {
+        record: box
+        for record, box in people.mailbox.items()
+        if box is not None and (known[box] > 1 or is_named(box, people.named[record]))
+    }
+
+
+def _share_of_two(groups: Iterable[Sequence[str]], mailboxes: Mapping[str, str]) -> float:
+    """Among records that something else than a mailbox puts together, the share with another mailbox than the rest."""
+    pairs = two = 0
+    for records in groups:
+        found = [mailboxes[record] for record in records if record in mailboxes]
+        pairs += max(len(found) - 1, 0)
+        two += max(len(set(found)) - 1, 0)
+    return (two + _TWO_MAILBOXES * _SEEN_BEFORE) / (pairs + _SEEN_BEFORE)
 
 
 class _People:
@@ -290,8 +350,23 @@ def _forms(records: Iterable[str], people: _People) -> dict[str, tuple[str, list
     return forms
 
 
-def _alike(groups: Mapping[Any, Sequence[str]], people: _People, rule: str, strength: int) -> list[Edge]:
-    """Edges between records of a group whose names can be one person's and nobody else's in the group."""
+def _known_as_one(forms: Mapping[str, Sequence[str]], group: Mapping[str, str]) -> Callable[[str, str], bool]:
+    """Whether stronger evidence has put two names in one group."""
+    groups = {form: {group.get(record, record) for record in records} for form, records in forms.items()}
+    return lambda one, other: not groups[one].isdisjoint(groups[other])
+
+
+def _alike(
+    groups: Mapping[Any, Sequence[str]],
+    people: _People,
+    known: Mapping[str, str],
+    rule: str,
+    strength: int,
+) -> list[Edge]:
+    """Edges between records of a group whose names can be one person's and nobody else's in the group.
+
+    `known`: record -> what stronger evidence places it in.
+    """
     edges = []
     for group, records in groups.items():
         if len(records) < 2:
@@ -299,7 +374,7 @@ def _alike(groups: Mapping[Any, Sequence[str]], people: _People, rule: str, stre
         forms = dict(_forms(records, people).values())
         if len(forms) > _MOST_FORMS:
             continue
-        pairs, doubtful = names.unambiguous(forms)
+        pairs, doubtful = names.unambiguous(forms, _known_as_one(forms, known))
         edges += _between(pairs, forms, rule, strength)
         # A name with initials is no key by itself, but here it means one person.
         short = {
@@ -378,6 +453,7 @@ def _at_one_address(rows: Sequence[Row], people: _People, group: Mapping[str, st
         postcode = people.postcode[row["record_id"]]
         if postcode is not None and people.form[row["record_id"]] is not None:
             at[postcode].append(row["record_id"])
+    at |= _in_sectors(at, people)
     bearers: dict[str, set[str]] = defaultdict(set)
     for record, form in people.form.items():
         if form is not None and record in group:
@@ -398,7 +474,11 @@ def _at_one_address(rows: Sequence[Row], people: _People, group: Mapping[str, st
     edges = []
     for records in at.values():
         forms = dict(_forms(records, people).values())
-        pairs, doubtful = names.unambiguous(forms) if len(forms) <= _MOST_FORMS else ([], set(forms))
+        pairs, doubtful = (
+            names.unambiguous(forms, _known_as_one(forms, group))
+            if len(forms) <= _MOST_FORMS
+            else ([], set(forms))
+        )
         for form, found in forms.items():
             if form in doubtful and names.is_short(form):
                 continue
@@ -417,6 +497,19 @@ def _at_one_address(rows: Sequence[Row], people: _People, group: Mapping[str, st
     return edges + _other_script(by_house, people, "address+other script", 4)
 
 
+def _in_sectors(at: Mapping[str, Sequence[str]], people: _People) -> dict[str, list[str]]:
+    """Records by postal sector, where a mistyped postcode tells no more than that: anybody there may be meant."""
+    found: dict[str, list[str]] = defaultdict(list)
+    mistyped = set()
+    for postcode, records in at.items():
+        for record in records:
+            if (sector := address.sector(postcode, people.country[record])) is not None:
+                found[sector].append(record)
+                if not postcode[-2:].isalpha():
+                    mistyped.add(sector)
+    return {sector: found[sector] for sector in sorted(mistyped)}
+
+
 @lru_cache(maxsize=1 << 17)
 def _short_names(name: str | None) -> tuple[str, ...]:
     """A name as family and initial would have it, for each word that could be the family's."""
@@ -429,7 +522,12 @@ def _short_names(name: str | None) -> tuple[str, ...]:
     )
 
 
-def buyer_edges(orders: Iterable[Row], order_ids: Mapping[str, str], customers: Sequence[Row]) -> list[Edge]:
+def buyer_edges(
+    orders: Iterable[Row],
+    order_ids: Mapping[str, str],
+    customers: Sequence[Row],
+    shared: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> list[Edge]:
     """Customer records that two systems name on one order are one customer, unless one stands for many.
 
     A collective account ("web shop customers") would chain everybody together: records that meet more than a few
@@ -441,16 +539,18 @@ def buyer_edges(orders: Iterable[Row], order_ids: Mapping[str, str], customers: 
         orders: rows of `int_order_records`.
         order_ids: order record -> golden order.
         customers: rows of `int_customer_records`.
+        shared: order record that stands for several orders, such as a parcel with two -> those.
     """
     system = {row["record_id"]: row["source_system"] for row in customers}
     named = {row["record_id"]: row["company_name"] or row["full_name"] for row in customers}
     buyers: dict[str, set[str]] = defaultdict(set)
     receivers: dict[str, set[str]] = defaultdict(set)
     for row in orders:
-        order_id = order_ids.get(row["record_id"])
-        if order_id is not None and row["customer_key"] in system:
+        record = row["record_id"]
+        if row["customer_key"] in system:
             side = buyers if row["document_role"] == "order" else receivers
-            side[order_id].add(row["customer_key"])
+            for order_id in shared.get(record, [order_ids[record]] if record in order_ids else ()):
+                side[order_id].add(row["customer_key"])
     number = {
         row["record_id"]: (row["source_system"], code)
         for row in customers
@@ -616,15 +716,18 @@ def location_veto(rows: Sequence[Row]) -> Callable[[str, str], str | None]:
     return places.veto(rows)
 
 
-def agreements(entity: str, rows: Sequence[Row]) -> dict[str, dict[str, str]]:
-    """Identifiers of which one golden record can have only one value: name -> record id -> value."""
+def agreements(entity: str, rows: Sequence[Row], evidence: Iterable[Edge] = ()) -> dict[str, dict[str, str]]:
+    """Identifiers of which one golden record can have only one value: name -> record id -> value.
+
+    `evidence`: exact evidence among the rows, which tells whether customers have more than one mailbox here.
+    """
     if entity == "customer":
         found: dict[str, dict[str, str]] = defaultdict(dict)
         for row in rows:
             number = normalise.tax_number(row["tax_number"], _country(row))
             if number is not None:
                 found[f"tax number ({normalise.tax_scheme(number)})"][row["record_id"]] = number
-        found["e-mail account"] = _namesakes(rows)
+        found["e-mail account"] = _namesakes(rows, evidence)
         return found
     if entity == "location":
         return places.agreements(rows)

@@ -6,7 +6,7 @@ A name is compared word by word; `normalise.name` is the quick key for names tha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations
 
@@ -181,13 +181,16 @@ def is_short(name: str) -> bool:
     return sum(len(word) > 1 for word in words(name)) < 2
 
 
-def unambiguous(names: Iterable[str]) -> tuple[list[tuple[str, str]], set[str]]:
+def unambiguous(
+    names: Iterable[str], is_one: Callable[[str, str], bool] = lambda one, other: False
+) -> tuple[list[tuple[str, str]], set[str]]:
     """Names found at one address, phone or order: which pairs can be one person's, and which names are in doubt.
 
     A name that could be two people's, such as J. Chen where John and Jane Chen live, is in doubt and in no pair.
 
     Args:
         names: names as written; at most a few dozen.
+        is_one: whether two of them are known to be one person's, as Charlie and Charlotte of one mailbox are.
     """
     found = sorted(set(names))
     pairs = [(left, right) for left, right in combinations(found, 2) if compatible(left, right)]
@@ -198,7 +201,10 @@ def unambiguous(names: Iterable[str]) -> tuple[list[tuple[str, str]], set[str]]:
     doubtful = {
         name
         for name, others in near.items()
-        if any(not compatible(one, other) for one, other in combinations(sorted(others), 2))
+        if any(
+            not compatible(one, other) and not is_one(one, other)
+            for one, other in combinations(sorted(o for o in others if not is_one(name, o)), 2)
+        )
     }
     return [
         (left, right) for left, right in pairs if left not in doubtful and right not in doubtful

@@ -144,7 +144,9 @@ def resolve(
     links = references.order_links(orders, order_references, shipments)
     ordered = _group_orders(orders, links, known)
     exact = match.customer_edges(customers)
-    evidence = exact + match.buyer_edges(_as_bought(orders, known), ordered, customers)
+    evidence = exact + match.buyer_edges(
+        _as_bought(orders, known), ordered, customers, _shared(links, ordered)
+    )
     bought = _bought(orders, ordered)
     customer = _resolve("customer", customers, evidence, known, scores, told_apart=registers, bought=bought)
     sku = _resolve("sku", skus, match.sku_edges(skus), known, scores, parts)
@@ -154,7 +156,9 @@ def resolve(
     if more.edges or more.hangers:
         links = links.with_more(more)
         ordered = _group_orders(orders, links, known)
-        more_evidence = exact + match.buyer_edges(_as_bought(orders, known), ordered, customers)
+        more_evidence = exact + match.buyer_edges(
+            _as_bought(orders, known), ordered, customers, _shared(links, ordered)
+        )
         if more_evidence != evidence:
             bought = _bought(orders, ordered)
             customer = _resolve(
@@ -206,7 +210,7 @@ def group(
         [*same, *followed],
         judged["different"],
         veto=_VETOES[entity](rows),
-        agree=match.agreements(entity, rows),
+        agree=match.agreements(entity, rows, followed),
         parts=parts,
         told_apart=told_apart,
     )
@@ -245,7 +249,7 @@ def _resolve(
     if scored is None:
         return replace(resolved, evidence=evidence)
     known_odds = {(pair.left, pair.right): pair.probability for pair in scored.pairs}
-    doubtful = _askable(entity, rows, found, scored, known.decisions.get(entity, ()))
+    doubtful = _askable(entity, rows, found, scored, exact, known.decisions.get(entity, ()))
     return replace(resolved, evidence=evidence, doubtful=doubtful, probabilities=known_odds)
 
 
@@ -266,7 +270,12 @@ def _bought(orders: Sequence[Row], ordered: Mapping[str, str]) -> dict[str, set[
 
 
 def _askable(
-    entity: str, rows: Sequence[Row], found: Clustering, scored: Scores, decisions: Iterable[Decision]
+    entity: str,
+    rows: Sequence[Row],
+    found: Clustering,
+    scored: Scores,
+    exact: Sequence[Edge],
+    decisions: Iterable[Decision],
 ) -> list[ScoredPair]:
     """Doubtful pairs, and likely ones that an unsure judgement holds back, but for those that identifiers rule out."""
     unsure = {
@@ -278,7 +287,7 @@ def _askable(
         pair for pair in scored.pairs if scored.decide(pair) == "merge" and (pair.left, pair.right) in unsure
     ]
     place = {record: number for number, records in enumerate(found.clusters) for record in records}
-    veto, values = _VETOES[entity](rows), match.agreements(entity, rows)
+    veto, values = _VETOES[entity](rows), match.agreements(entity, rows, exact)
     of_cluster: dict[str, dict[int, set[str]]] = {name: defaultdict(set) for name in values}
     for name, known in values.items():
         for record, value in known.items():
@@ -333,6 +342,14 @@ def _group_orders(orders: Sequence[Row], links: OrderLinks, known: Known) -> dic
     found = group("order", _documents(orders, links), links.edges, known.decisions.get("order", ()))
     ids = {record: min(members) for members in found.clusters for record in members}
     return ids | {record: ids[target] for record, (target, _) in links.hangers.items()}
+
+
+def _shared(links: OrderLinks, ordered: Mapping[str, str]) -> dict[str, set[str]]:
+    """Order record that stands for several orders -> one record of each."""
+    return {
+        record: {ordered[target] for target in targets if target in ordered}
+        for record, (targets, _) in links.shared.items()
+    }
 
 
 def _resolve_orders(orders: Sequence[Row], links: OrderLinks, known: Known) -> Resolved:

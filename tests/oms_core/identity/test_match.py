@@ -228,6 +228,72 @@ def test_father_and_son_whom_the_systems_keep_apart_stay_two() -> None:
     )
 
 
+def mailbox_owners(count: int) -> list[dict[str, Any]]:
+    """Pairs of records of one customer each, proven by tax number, who has one mailbox and one door."""
+    return [
+        customer(
+            f"{system}:c:{n}", full_name=f"{'Abcdefghijklmnopqrst'[n % 20]}nna Vogel", tax_number=f"TAX-{n:06d}",
+            email=f"vogel{n}@example.com", street=f"{n} Main Street", postcode=f"{10000 + n}",
+        )
+        for n in range(count)
+        for system in ("erp", "shop")
+    ]  # fmt: skip
+
+
+def test_namesakes_at_one_door_stay_two_where_hardly_anybody_has_two_mailboxes() -> None:
+    def at_home(record_id: str, mailbox: str, street: str) -> dict[str, Any]:
+        return customer(record_id, full_name="Oliver Thompson", email=mailbox, **HOME | {"street": street})
+
+    families = [
+        at_home(f"shop:c:{who}{n}", f"oliver.{who}{n}@example.com", f"{n} Mill Lane")
+        for n in range(3)
+        for who in ("father", "son")
+    ]
+    made_up = at_home("web:c:1", "x7f9q2@checkout.example", "0 Mill Lane")
+    # With nothing known of mailboxes here, one man with two is as likely.
+    assert together("customer", *families[:2])
+    known = mailbox_owners(150)
+    found = run(customers=[*known, *families])["customer"].assignment.members
+    assert len({found[row["record_id"]] for row in families}) == 6
+    # An address made up for one order is nobody's second mailbox.
+    found = run(customers=[*known, *families[::2], made_up])["customer"].assignment.members
+    assert found["shop:c:father0"] == found["web:c:1"]
+
+
+def test_a_name_in_doubt_is_clear_where_stronger_evidence_made_its_rivals_one() -> None:
+    charlotte = customer("a:c:1", full_name="Charlotte MacDonald", email="c.macdonald@example.com", **HOME)
+    charlie = customer("b:c:2", full_name="Charlie MacDonald", email="c.macdonald@example.com", **HOME)
+    slip = customer("c:c:3", full_name="Chalotte MacDonald", **HOME | {"street": None})
+    assert together("customer", charlotte, charlie, slip)
+
+
+def test_a_mistyped_british_postcode_still_names_its_sector() -> None:
+    home = {"postcode": "M7 0DL", "country": "GB"}
+    whole = customer("a:c:1", full_name="Ava Thompson", street="309 Victoria Road", **home)
+    assert together(
+        "customer", whole, customer("b:c:2", full_name="Ava Thompson", **home | {"postcode": "M7 036"})
+    )
+    assert not together(
+        "customer", whole, customer("b:c:2", full_name="Ava Thompson", **home | {"postcode": "M7 0HB"})
+    )
+
+
+def test_the_receiver_of_a_parcel_for_two_orders_is_the_buyer_of_both() -> None:
+    masked = [
+        customer(f"{shop}:orders:{n}", marketplace_buyer_id=f"B{n}")
+        for n, shop in enumerate(("tmall", "douyin"))
+    ]
+    partner = customer("odoo:partners:1", full_name="Wei Xu")
+    orders = [order(row["record_id"], row["record_id"], customer_key=row["record_id"]) for row in masked]
+    orders.append(order("odoo:pickings:1", "OUT/1", "fulfilment", customer_key="odoo:partners:1"))
+    ids = {row["record_id"]: row["record_id"] for row in orders[:2]}
+    edges = buyer_edges(orders, ids, [*masked, partner], {"odoo:pickings:1": set(ids)})
+    assert {(edge.left, edge.right) for edge in edges} == {
+        ("odoo:partners:1", "tmall:orders:0"),
+        ("douyin:orders:1", "odoo:partners:1"),
+    }
+
+
 def test_a_name_in_japanese_signs_and_one_in_latin_letters_at_one_phone() -> None:
     shared = {"phone": "+819039221221", "country": "JP"}
     one = [
