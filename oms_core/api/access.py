@@ -30,8 +30,7 @@ from oms_core.store.postgres import READ_SECONDS, Database
 from oms_core.store.tables import API_ROLES
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-LIMIT = Limit(rate=1000, burst=2000)  # of each caller
-_STRANGERS = Limit(rate=20, burst=200)  # requests of one address that carry nothing valid
+LIMIT = Limit(rate=1000, burst=2000)  # of each caller; an address whose keys are wrong has far less
 _REMEMBERED_SECONDS = 5.0  # how long a key revoked elsewhere may still open
 _MOST_REMEMBERED = 10_000
 
@@ -40,6 +39,7 @@ _SEEING_PERSONS = (keys.OMS_SERVICE, keys.STEWARD)
 Dependency = TypeVar("Dependency", bound=Callable[..., Coroutine[Any, Any, Any]])
 _PURPOSE = "Orderhub-Purpose"
 _LONGEST_PURPOSE = 500
+_MOST_NOTED = 32_768  # bytes of a body
 # Dependencies read the request themselves, which costs half of what declared parameters would; so they are told of here.
 SECURITY_SCHEMES = {
     "Bearer": {
@@ -91,7 +91,7 @@ class Access:
         self.look_up_key = look_up_key
         self.issuer = issuer
         self._callers = Buckets(limit)
-        self._strangers = Buckets(_STRANGERS)
+        self._strangers = Buckets(Limit(limit.rate / 50, limit.burst / 10))
         self._known: dict[bytes, tuple[keys.Holder, float]] = {}
         self.reading = self._reading()
 
@@ -138,24 +138,24 @@ class Access:
             Whoever has the key of the look-ups, OMS services and stewards see what they have to ship to and decide about. Finance
             and data engineers see persons masked, and so do auditors until they give a purpose.
             """
+            purpose = request.headers.get(_PURPOSE)
+            if purpose is not None and len(purpose) > _LONGEST_PURPOSE:
+                raise HTTPException(422, f"a purpose has at most {_LONGEST_PURPOSE} characters")
             offered = _offered(request)
             held = await self.holder(request, offered, _SEEING_PERSONS)
             if held is None:
                 self._look_up(request, offered)
             if held is None or held.role in _SEEING_PERSONS:
                 return Reading(self.database.read, is_masked=False)
-            purpose = request.headers.get(_PURPOSE)
             if purpose is None:
                 return Reading(self.database.read_masked, is_masked=True)
             if held.role != keys.AUDITOR:
                 raise HTTPException(
                     403, f"a key of the role {held.role} sees personal data masked, whatever the purpose"
                 )
-            if len(purpose) > _LONGEST_PURPOSE:
-                raise HTTPException(422, f"a purpose has at most {_LONGEST_PURPOSE} characters")
             try:
                 await run_in_threadpool(
-                    note_purpose, self.database, actor=held.name, purpose=purpose, query=str(request.url.path)
+                    note_purpose, self.database, actor=held.name, purpose=purpose, query=await _said(request)
                 )
             except QueryRefusedError as error:
                 raise HTTPException(422, str(error)) from error
@@ -248,6 +248,13 @@ def _slow_down(wait: float, limit: Limit) -> None:
             f"more than {limit.rate:g} requests a second: wait as long as Retry-After says, then go on",
             {"Retry-After": str(math.ceil(wait))},
         )
+
+
+async def _said(request: Request) -> str:
+    """What a request asks for: its place with its query, and its body, since that may name what is looked up."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    body = (await request.body())[:_MOST_NOTED].decode("utf-8", "replace")
+    return f"{request.method} {request.url.path}{query}{' ' if body else ''}{body}"
 
 
 def _naming(dependency: Dependency, roles: Sequence[str]) -> Dependency:

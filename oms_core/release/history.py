@@ -85,6 +85,19 @@ def index_history(connection: Connection, table: ReleasedTable) -> None:
     for lookup in table.lookups:
         if lookup in present or not lookup.isidentifier():  # a column, or an expression over the key
             connection.execute(text(f"CREATE INDEX ON {history_table(table.name)} ({lookup})"))
+    _index_intervals(connection, table.name)
+
+
+def _index_intervals(connection: Connection, name: str) -> None:
+    """Let versions be found by the release they begin or end with; what a release adds lies together."""
+    for edge, method, where in (
+        ("release_from", "USING brin", ""),
+        ("release_to", "", " WHERE release_to IS NOT NULL"),
+    ):
+        index = quoted(f"{name}_{edge}")
+        connection.execute(
+            text(f"CREATE INDEX IF NOT EXISTS {index} ON {history_table(name)} {method} ({edge}){where}")
+        )
 
 
 def evolve_history(connection: Connection, table: ReleasedTable, columns: Mapping[str, str]) -> None:
@@ -95,6 +108,7 @@ def evolve_history(connection: Connection, table: ReleasedTable, columns: Mappin
         RejectedError: a column changed to a type that cannot hold its old values.
     """
     existing = existing_columns(connection, table.name)
+    _index_intervals(connection, table.name)
     for name, kind in columns.items():
         if name not in existing:
             connection.execute(

@@ -370,12 +370,16 @@ def diff(
             ),
             values,
         ).one()
-        listed = connection.execute(
-            text(
-                f"SELECT to_jsonb(old)::text, to_jsonb(new)::text FROM {joined} ORDER BY {order} LIMIT :limit"
-            ),
-            {"limit": limit, **values},
-        ).all()
+        listed = (
+            ()
+            if limit == 0
+            else connection.execute(
+                text(
+                    f"SELECT to_jsonb(old)::text, to_jsonb(new)::text FROM {joined} ORDER BY {order} LIMIT :limit"
+                ),
+                {"limit": limit, **values},
+            ).all()
+        )
     changes = tuple(_change(keys, *(_row(side) for side in pair)) for pair in listed)
     added, removed, changed = tuple[int, int, int](counts)
     return Difference(table, added, removed, changed, changes)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +14,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pyarrow as pa
 import pytest
+import uvicorn
+from fastapi import FastAPI
 from sqlalchemy import URL
 
 from oms_core.demo import run_demo
@@ -174,7 +180,7 @@ _SMALL: dict[str, list[dict[str, Any]]] = {
 }  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def publish_small() -> Callable[..., Publication]:
     """Publishes a small company's marts: `publish_small(database, table=rows, …)` replaces tables or adds to them."""
 
@@ -235,3 +241,35 @@ def small_model() -> Model:
         most_in_block=100,
         frequencies={},
     )
+
+
+@contextlib.contextmanager
+def _served(app: FastAPI) -> Iterator[str]:
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", ws="none", lifespan="on"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def serve_app() -> Callable[[FastAPI], contextlib.AbstractContextManager[str]]:
+    """Serves an app on loopback, by a real server, and gives its address."""
+    return _served
+
+
+@pytest.fixture
+def serving() -> Iterator[Callable[[FastAPI], httpx.Client]]:
+    """Serves an app on loopback, by a real server, and gives a client of it."""
+    with contextlib.ExitStack() as stack:
+
+        def run(app: FastAPI) -> httpx.Client:
+            base = stack.enter_context(_served(app))
+            return stack.enter_context(httpx.Client(base_url=base, timeout=60))
+
+        yield run

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import pyarrow as pa
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from oms_core.api import keys
+from oms_core.api.app import create_app
 from oms_core.audit import log
 from oms_core.finance.close import AlreadyClosedError, CloseRefusedError, close, plan
 from oms_core.finance.period import FinanceError, Period, UnknownPeriodError
@@ -289,3 +294,62 @@ def test_a_reconciliation_shows_totals_and_differences(database: Database) -> No
     assert reconcile(database, SEPTEMBER, cause="fee").differences == []
     with pytest.raises(FinanceError, match="'gremlins' is no cause: there are timing, fx"):
         reconcile(database, SEPTEMBER, cause="gremlins")
+
+
+def test_finance_reads_and_closes_over_http_and_others_do_not(
+    database: Database, serving: Callable[[FastAPI], httpx.Client]
+) -> None:
+    _release(database, _books(_sale("A", "100") + _sale("B", "40", "2026-10"), unexplained="7"))
+    with database.begin() as connection:
+        held = {
+            role: {"X-API-Key": keys.make(connection, role, role=role, by="root")}
+            for role in (keys.FINANCE, keys.AUDITOR, keys.STEWARD)
+        }
+    client = serving(create_app(database))
+
+    def get(place: str, role: str = keys.FINANCE, **query: Any) -> Any:
+        return client.get(f"/finance/{place}", params=query, headers=held[role])
+
+    first = get("ledger", limit=3).json()
+    rest = get("ledger", limit=3, after=first["next_after"]).json()
+    assert (len(first["rows"]), len(rest["rows"]), rest["next_after"]) == (3, 1, None)
+    assert {row["account"] for row in get("ledger", period="2026-10").json()["rows"]} == {"1100", "4000"}
+    audited = get("ledger", role=keys.AUDITOR, order="#A")
+    assert audited.status_code == 200, audited.text
+    assert audited.json()["rows"][0]["order_id"] == "A"
+    assert get("ledger", order="#A", account="1100").json()["rows"][0]["debit_amount"] == "100.0000"
+    assert get("differences", cause="unexplained").json()["rows"][0]["explained_amount"] == "7.0000"
+    assert len(get("settlements").json()["rows"]) == len(get("measures").json()["rows"]) == 1
+    assert get("periods/2026-09/reconciliation").json()["totals"][0]["causes"]["unexplained"] == "7.0000"
+
+    for place, query, status, said in (
+        ("ledger", {"cause": "fee"}, 422, "ledger cannot be filtered by cause"),
+        ("differences", {"cause": "gremlins"}, 422, "'gremlins' is no cause"),
+        ("ledger", {"period": "2026-13"}, 404, "write year and month"),
+        ("ledger", {"after": "!"}, 422, "no `next_after`"),
+        ("ledger", {"as_of": "9"}, 404, "no release 9"),
+        ("refunds", {}, 404, "fin_refunds was not part of it"),
+        ("periods/2030-01/reconciliation", {}, 404, "nothing was booked in 2030-01"),
+        ("periods/2026-09/restatements", {}, 409, "2026-09 is not closed"),
+    ):
+        answer = get(place, **query)
+        assert (answer.status_code, said in answer.json()["detail"]) == (status, True), answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+    assert get("ledger", role=keys.STEWARD).status_code == 403
+    assert client.get("/finance/ledger").status_code == 401
+
+    def shut(role: str = keys.FINANCE, **asked: Any) -> Any:
+        return client.post(
+            "/finance/periods/2026-09/close", json={"reason": "done", **asked}, headers=held[role]
+        )
+
+    assert shut(role=keys.AUDITOR).status_code == 403
+    assert "14.00 USD are unexplained" in shut(dry_run=True).json()["reasons"][0]
+    refused = shut()
+    assert refused.status_code == 409 and "payment of order #1 in shop: 7.00 EUR" in refused.json()["detail"]
+    assert [period["closed_by"] for period in get("periods").json()] == [None, None]
+    done = shut(threshold="14.00")
+    assert done.json()["is_closed"] and done.json()["log_entry"]
+    assert [period["closed_by"] for period in get("periods").json()] == ["finance", None]
+    assert shut(threshold="14.00").status_code == 409
+    assert get("periods/2026-09/restatements").json()["order_count"] == 0
