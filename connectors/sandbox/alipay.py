@@ -164,9 +164,7 @@ class Twin:
         for order in self._paid:
             assert order.paid_at is not None
             key, fee = self._trade_no(order), order.payment_fee_amount
-            found.append(
-                _Movement(order.paid_at, key, "交易", order.net_amount + order.tax_amount, fee, order)
-            )
+            found.append(_Movement(order.paid_at, key, "交易", order.total_amount, fee, order))
             if fee:
                 found.append(_Movement(order.paid_at, key, "收费", -fee, order=order))
             found += [

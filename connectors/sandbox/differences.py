@@ -158,7 +158,8 @@ class Differences:
             cause: as drawn; fx is the caller's.
             fee: what the payment provider told the shop it keeps; None where nobody is told.
         """
-        net, tax, key = order.net_amount, order.tax_amount, f"invoice/{order.order_id}"
+        # Books keep the duty that was collected among the taxes.
+        net, tax, key = order.net_amount, order.tax_amount + order.duty_amount, f"invoice/{order.order_id}"
         lines = {line.line_number: line.list_amount - line.discount_amount for line in order.lines}
         match cause:
             case Cause.MISSING:

@@ -87,6 +87,8 @@ _TRACKING = {
     "correos": "PQ#####################",
     "amazon": "TBA############",
 }
+_CUSTOMS_UNION = {"DE", "FR", "ES"}
+_DUTY_RATES = {"GB": Decimal("0.025"), "JP": Decimal("0.039"), "US": Decimal("0.049")}
 # Whose orders leave in parcels of their own; how often somebody whose parcel is not packed yet orders again, and how often
 # an import books an order as two sales.
 _PARCELLED = (Channel.AMAZON, Channel.SHOPIFY, Channel.VENDURE, *CHINESE_MARKETPLACES, Channel.LAZADA)
@@ -197,6 +199,7 @@ class OrderDesk:
         shipping = self._shipping_fee(rng, channel, market, gross - discount)
         net = gross - discount + shipping
         method, channel_fee, payment_fee = self._fees(rng, channel, market, net, unit)
+        duty = self._duty(channel, origin, market, gross - discount).quantize(unit)
 
         is_cancelled = rng.random() < (0.01 if store else 0.04)
         cancelled_at = (
@@ -284,6 +287,7 @@ class OrderDesk:
             sap_number=f"{4_500_000 + self._next('sap')}" if has_sap else None,
             erp_rest_lines=self._booked_apart(number, channel, lines) if has_erp else (),
             shipped_with=host.order_id if host is not None and shipments else None,
+            duty_amount=duty,
         )
         if order.shipped_with is None and _is_sent_at_once(order):
             self.unpicked.append(order)
@@ -404,6 +408,14 @@ class OrderDesk:
         if channel in (Channel.POS, Channel.DEALER) or is_free:
             return Decimal(0) * unit
         return base
+
+    def _duty(self, channel: Channel, origin: str, market: words.Market, goods: Decimal) -> Decimal:
+        """Duty on goods that the own shop sells delivered duty paid, where they leave their customs union."""
+        sent_from = self.locations[origin].address.country
+        is_within = sent_from == market.country or {sent_from, market.country} <= _CUSTOMS_UNION
+        if channel is not Channel.SHOPIFY or is_within:
+            return Decimal(0)
+        return goods * _DUTY_RATES.get(market.country, Decimal(0))
 
     def _fees(
         self, rng: random.Random, channel: Channel, market: words.Market, net: Decimal, unit: Decimal

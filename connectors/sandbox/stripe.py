@@ -136,7 +136,7 @@ class Twin:
         """Charges that name no order, and movements of charges that do not, or that cannot be read."""
         listed = Differences(self._world, self._dirt)
         for order in self._paid:
-            key, amount = f"charge/{order.order_id}", order.net_amount + order.tax_amount
+            key, amount = f"charge/{order.order_id}", order.total_amount
             is_read = not self._dirt.is_invalid(key)
             if is_read and self._is_nameless(key):
                 listed.astray("payment", f"stripe:charges:{self._charge_id(order)}", order, amount)
@@ -197,7 +197,7 @@ class Twin:
     def _charge(self, order: Order, at: datetime) -> Json:
         key = f"charge/{order.order_id}"
         customer = self._world.customers[str(order.customer_id)]
-        amount = _minor(order.net_amount + order.tax_amount, order.currency)
+        amount = _minor(order.total_amount, order.currency)
         refunded = sum(_minor(taken.refund_amount, order.currency) for taken in order.returns)
         row: Json = {
             "id": self._charge_id(order), "object": "charge", "amount": amount, "amount_captured": amount,
@@ -267,7 +267,7 @@ class Twin:
                 rows.append(
                     {
                         "id": self._id("du", order.order_id), "object": "dispute",
-                        "amount": _minor(order.net_amount + order.tax_amount, order.currency),
+                        "amount": _minor(order.total_amount, order.currency),
                         "balance_transactions": [], "charge": self._charge_id(order), "created": _unix(at),
                         "currency": order.currency.lower(), "is_charge_refundable": True, "metadata": {},
                         "reason": "general", "status": "warning_closed",
@@ -321,7 +321,7 @@ class Twin:
             ready = _midnight(_next_business_day(_next_business_day(order.paid_at.date())))
             rows.append(
                 self._booked(
-                    order.order_id, "charge", self._charge_id(order), order.net_amount + order.tax_amount,
+                    order.order_id, "charge", self._charge_id(order), order.total_amount,
                     order.payment_fee_amount, order.currency, order.paid_at, ready, rate,
                 )
             )  # fmt: skip

@@ -190,7 +190,7 @@ class Return:
 
 @dataclass(frozen=True)
 class Order:
-    """One purchase as it truly happened. Instants are aware UTC; net = gross - discount + shipping."""
+    """One purchase as it truly happened. Instants are aware UTC; net = gross - discount + shipping, without tax and duty."""
 
     order_id: str
     number: str  # as the channel prints it
@@ -223,6 +223,12 @@ class Order:
     sap_number: str | None  # SAP's own sales document, where it has the order
     erp_rest_lines: tuple[int, ...] = ()  # numbers of the lines that Tryton booked as a second sale
     shipped_with: str | None = None  # order of the same customer in whose one parcel this one's goods went
+    duty_amount: Decimal = Decimal(0)  # customs duty that the shop collects, where goods cross a border
+
+    @property
+    def total_amount(self) -> Decimal:
+        """What the customer pays: net, tax and duty."""
+        return self.net_amount + self.tax_amount + self.duty_amount
 
     @property
     def erp_rest_number(self) -> str | None:

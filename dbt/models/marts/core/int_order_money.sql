@@ -47,6 +47,12 @@ shipments as (
         and max(shipments.currency) = survived.currency
 ),
 
+sent as (
+    select distinct order_id
+    from {{ ref('fct_shipments') }}
+    where is_counted
+),
+
 lines as (
     select
         lines.order_id,
@@ -80,6 +86,7 @@ told as (
         order_id,
         max(case when source_system in {{ sources_feeding('payments') }} then 1 else 0 end) as payments_told,
         max(case when source_system in {{ sources_feeding('refunds') }} then 1 else 0 end) as refunds_told,
+        max(case when source_system in {{ sources_feeding('shipments') }} then 1 else 0 end) as shipments_told,
         count(distinct case when document_role = 'order' then currency end) as currency_count,
         count(distinct case when document_role = 'order' and not is_part and not is_shared then net_amount end)
             as net_amount_count
@@ -111,19 +118,26 @@ amounts as (
             when survived.refunded_currency = survived.currency then survived.record_refunded_amount
             when told.refunds_told = 1 and survived.currency is not null then 0
         end as refunded_amount,
-        case when survived.channel_fee_currency = survived.currency then survived.record_channel_fee_amount end
-            as channel_fee_amount,
+        -- Whoever orders from the company itself pays no channel.
+        coalesce(
+            case when survived.channel_fee_currency = survived.currency then survived.record_channel_fee_amount end,
+            case when survived.channel = 'direct' then 0 end
+        ) as channel_fee_amount,
         case
             when payments.fee_summed_count > 0 and payments.fee_summed_count = payments.paid_count then payments.fee_amount
             when survived.payment_fee_currency = survived.currency then survived.record_payment_fee_amount
         end as payment_fee_amount,
         rebates.rebate_amount as dealer_rebate_amount,
         coalesce(
-            case when survived.cogs_currency = survived.currency then survived.record_cogs_amount end, lines.cost_amount
+            case when survived.cogs_currency = survived.currency then survived.record_cogs_amount end,
+            lines.cost_amount,
+            standard.standard_cost_amount
         ) as cogs_amount,
+        -- What was handed over in the store was not transported.
         coalesce(
             shipments.cost_amount,
-            case when survived.logistics_cost_currency = survived.currency then survived.record_logistics_cost_amount end
+            case when survived.logistics_cost_currency = survived.currency then survived.record_logistics_cost_amount end,
+            case when survived.order_type = 'pos' and told.shipments_told = 1 and sent.order_id is null then 0 end
         ) as logistics_cost_amount,
         payments.payment_count,
         refunds.refund_count,
@@ -139,6 +153,8 @@ amounts as (
     left join payments on survived.order_id = payments.order_id
     left join refunds on survived.order_id = refunds.order_id
     left join shipments on survived.order_id = shipments.order_id
+    left join sent on survived.order_id = sent.order_id
+    left join {{ ref('int_order_standard_costs') }} as standard on survived.order_id = standard.order_id
     left join lines on survived.order_id = lines.order_id
     left join rebates on survived.order_id = rebates.order_id
 )

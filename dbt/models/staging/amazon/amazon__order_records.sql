@@ -1,4 +1,5 @@
--- A deferred transaction that was released is booked again by the one that released it, and counts once.
+-- A deferred transaction that was released is booked again by the one that released it, and counts once. The marketplace takes
+-- the payment itself: what that costs is in its fees.
 with settled as (
     select
         order_id,
@@ -60,6 +61,7 @@ booked as (
     'paid_amount': "case when fulfillment_status <> 'CANCELLED' then total_amount end",
     'refunded_amount': 'refunded_amount',
     'channel_fee_amount': 'fee_amount',
+    'payment_fee_amount': 'cast(0 as ' ~ column_type('amount') ~ ')',
     'ship_to_name': 'ship_to_name',
     'ship_to_street': 'ship_to_street',
     'ship_to_city': 'ship_to_city',

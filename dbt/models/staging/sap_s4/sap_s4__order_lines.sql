@@ -22,6 +22,7 @@ with items as (
     'uom': 'uom',
     'unit_price_amount': 'unit_price_amount',
     'net_amount': 'net_amount',
+    'cost_amount': 'cost_amount',
     'currency': 'currency',
     'lot_number': 'batch',
     'is_return': "category = 'REN'",

@@ -5,6 +5,7 @@ with goods as (
     select
         sales_order,
         sum(net_amount) as amount,
+        case when count(cost_amount) = count(*) then sum(cost_amount) end as cost_amount,
         min(plant) as plant,
         count(distinct plant) as plant_count
     from {{ ref('stg_sap_s4__sales_order_items') }}
@@ -47,6 +48,7 @@ orders as (
             when orders.rejection_status = 'C' then goods.amount + coalesce(freight.amount, cast(0 as {{ column_type('amount') }}))
             else orders.net_amount
         end as booked_amount,
+        case when orders.delivery_status = 'C' then goods.cost_amount end as cogs_amount,
         case when taxes.net_amount = orders.net_amount then taxes.amount end as tax_amount,
         case when goods.plant_count = 1 then goods.plant end as plant
     from {{ ref('stg_sap_s4__sales_orders') }} as orders
@@ -76,4 +78,5 @@ orders as (
     'shipping_amount': 'shipping_amount',
     'tax_amount': 'tax_amount',
     'net_amount': 'booked_amount',
+    'cogs_amount': 'cogs_amount',
 }) }}

@@ -1,3 +1,4 @@
+-- The company sells in its own stores: no channel takes a share.
 with lines as (
     select distinct order_id from {{ ref('stg_square__order_line_items') }}
 ),
@@ -72,6 +73,7 @@ sales as (
     'net_amount': 'case when is_return = 0 then net_amount end',
     'paid_amount': 'case when is_return = 0 then paid_amount end',
     'refunded_amount': 'case when is_return = 0 then refunded_amount end',
+    'channel_fee_amount': 'case when is_return = 0 then cast(0 as ' ~ column_type('amount') ~ ') end',
     'payment_fee_amount': 'case when is_return = 0 then fee_amount end',
     'ship_to_name': 'ship_to_name',
     'ship_to_street': 'ship_to_street',
