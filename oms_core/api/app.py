@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from oms_core.api import feed, flows, fulfilment, history, hooks, identity, orders, problems, sourcing
+from oms_core.api import exceptions, feed, flows, fulfilment, history, hooks, identity, orders, problems, sourcing
 from oms_core.api.access import LIMIT, Access, Reading
 from oms_core.api.description import describe
 from oms_core.api.edge import Edge
@@ -142,6 +142,7 @@ def create_app(
     app.include_router(feed.router(database, access))
     app.include_router(identity.router(database, access))
     app.include_router(fulfilment.router(database, access))
+    app.include_router(exceptions.router(database, access))
     app.include_router(sourcing.router(database, access))
     if hear is not None:
         app.include_router(hooks.router(hear))

@@ -16,6 +16,12 @@ from starlette.exceptions import HTTPException
 
 from oms_core.api.models import Decision, Problem
 from oms_core.audit.log import request_id
+from oms_core.exceptions.errors import (
+    DecidedError,
+    ExceptionError,
+    ResolutionError,
+    UnknownExceptionError,
+)
 from oms_core.flows import errors as flows
 from oms_core.flows.errors import FlowError
 from oms_core.fulfilment.errors import ForeignError, FulfilmentError, RefusedError, RequestError, UnknownError
@@ -44,6 +50,7 @@ _KINDS = {
     428: "version-needed",
     429: "too-many-requests",
 }
+_EXCEPTION_STATUSES = {ResolutionError: 422, UnknownExceptionError: 404, DecidedError: 409}
 _FLOW_STATUSES = {
     flows.DocumentError: 422, flows.EventError: 422, flows.UnknownError: 404, flows.RoleError: 403, flows.ConflictError: 409,
 }  # fmt: skip
@@ -77,6 +84,9 @@ _TITLES = {
     "reservation-state": "The reservation is in another state",
     "cap-below-held": "The channel holds more already",
     "bad-request": "The request makes no sense",
+    "unknown-exception": "There is no such exception",
+    "unknown-resolution": "The kind has no such resolution",
+    "already-decided": "Somebody decided first, or its cause is gone",
     "no-flow": "The order is in no flow",
     "unknown-event": "The flow knows no such event",
     "event-from-the-future": "The event is from the future",
@@ -220,6 +230,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(FulfilmentError)
     def _fulfilment(request: Request, error: FulfilmentError) -> JSONResponse:
         status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
+        return problem(request, status, error.code, str(error), **error.details)
+
+    @app.exception_handler(ExceptionError)
+    def _exception(request: Request, error: ExceptionError) -> JSONResponse:
+        status = next(status for kind, status in _EXCEPTION_STATUSES.items() if isinstance(error, kind))
         return problem(request, status, error.code, str(error), **error.details)
 
     @app.exception_handler(FlowError)

@@ -86,6 +86,7 @@ lazy_group(
     "Reservations: who was promised what.",
 )
 lazy_group(app, "sourcing", "oms_core.cli.sourcing", "Sourcing: which node ships, why, and what if.")
+lazy_group(app, "exceptions", "oms_core.cli.exceptions", "Orders that need a person, with a suggestion each.")
 lazy_group(app, "flow", "oms_core.cli.flow", "Order flows as data, and where each order is in its own.")
 lazy_group(app, "key", "oms_core.cli.keys", "Keys of one's own for the API, each of a role.")
 lazy_group(

@@ -64,6 +64,7 @@ def _exit_code(error: Exception) -> int | None:
     from oms_core import pipeline
     from oms_core.audit.log import AuditError
     from oms_core.export.project import ExportError
+    from oms_core.exceptions.errors import DecidedError, ExceptionError
     from oms_core.finance.period import FinanceError, UnknownPeriodError
     from oms_core.flows.errors import ConflictError, FlowError
     from oms_core.release.errors import ReleaseError
@@ -72,8 +73,8 @@ def _exit_code(error: Exception) -> int | None:
 
     if isinstance(error, pipeline.CallError | UnknownPeriodError):
         return 2
-    if isinstance(error, FlowError):
-        return 1 if isinstance(error, ConflictError) else 2
+    if isinstance(error, FlowError | ExceptionError):
+        return 1 if isinstance(error, ConflictError | DecidedError) else 2
     known = (
         ConnectorError,
         pipeline.PipelineError,

@@ -8,6 +8,7 @@ else, since the order is in another state. A fold is always from the beginning: 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -107,7 +108,8 @@ def stays(folded: Folded) -> list[Stay]:
     """An order's stays in the states it went through, in order; before its first event it is nowhere."""
     moves = [step for step in folded.steps if step.to_state != step.from_state]
     found = []
-    for step, following in zip(moves, [*moves[1:], None], strict=True):
+    for step, following in itertools.pairwise([*moves, None]):
+        assert step is not None  # only the last has nothing behind it
         event = None if following is None else following.event
         is_usual = event is None or (event.due_from is None and event.kind != MIGRATED)
         found.append(
