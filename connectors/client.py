@@ -106,6 +106,18 @@ class Budget:
             self._not_before = max(self._not_before, self._clock() + seconds)
 
 
+class _TimedTransport(httpx.HTTPTransport):
+    """Gives requests that a login makes by itself a time-out, too: httpx leaves them without one."""
+
+    def __init__(self, timeout: httpx.Timeout) -> None:
+        super().__init__(limits=httpx.Limits(max_connections=8), trust_env=False)
+        self._timeout = timeout
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.extensions = {"timeout": self._timeout.as_dict(), **request.extensions}
+        return super().handle_request(request)
+
+
 @dataclass(frozen=True)
 class Answer:
     """One answer: the bytes as received, the decoded body and lower-case headers."""
@@ -145,11 +157,12 @@ class Client:
         self._source = source
         self._sleep = sleep
         self._budget = Budget(source.limit, clock)
+        timeout = httpx.Timeout(source.timeout_seconds, connect=min(10.0, source.timeout_seconds))
         self._http = httpx.Client(
             auth=source.auth.open(Secrets(source.name, values), self.base_url),
-            timeout=httpx.Timeout(source.timeout_seconds, connect=min(10.0, source.timeout_seconds)),
+            timeout=timeout,
             headers={"Accept": "application/json", "User-Agent": "orderhub", **source.headers},
-            limits=httpx.Limits(max_connections=8),
+            transport=_TimedTransport(timeout),
             trust_env=False,
         )
 

@@ -29,6 +29,7 @@ from connectors.pagination import Ask, NumberedPages, OffsetPages
 _log = logging.getLogger(__name__)
 
 MAX_PAGES = 100_000
+_ROWS_LOOKED_INTO = 5  # of each page, for the names within objects
 MAX_REPEATS = 3  # pages in a row that bring the same rows
 # Fields by which services say in an answer 200 that something went wrong.
 _COMPLAINTS = ("error", "errors", "message", "detail", "fault", "exception")
@@ -516,6 +517,7 @@ def land_rows(
     Returns:
         Latest cursor value among the rows that landed, aware UTC, or None.
     """
+    batch.see(stream.name, _field_names(rows))
     records, origins, raws = _validate(
         batch,
         stream.name,
@@ -557,6 +559,7 @@ def _land_children(
             indices.append(origin.row_index)
             links.append((position, origin.record_hash, values))
     batch.count(child.name, len(rows))
+    batch.see(child.name, _field_names(rows))
     records, origins, kept = _validate(
         batch, child.name, child.record, rows, page, has_nul, indices, links, tuple(child.parent)
     )
@@ -574,7 +577,7 @@ def _add(
 ) -> tuple[list[Record], list[RowOrigin], list[Any]]:
     """Add rows that passed their model; one that fits no column all the same (an integer over 64 bits) is rejected."""
     try:
-        batch.add(name, records, origins, _field_names(raws), extracted_at)
+        batch.add(name, records, origins, extracted_at)
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         faults = [batch.misfit(name, record, origin) for record, origin in zip(records, origins, strict=True)]
         if not any(faults):
@@ -587,7 +590,7 @@ def _add(
         fitting = [position for position, fault in enumerate(faults) if fault is None]
         records, origins = [records[at] for at in fitting], [origins[at] for at in fitting]
         raws = [raws[at] for at in fitting]
-        batch.add(name, records, origins, _field_names(raws), extracted_at)
+        batch.add(name, records, origins, extracted_at)
     return records, origins, raws
 
 
@@ -679,11 +682,25 @@ def payload_text(raw: Any) -> str:
 
 
 def _field_names(raws: Sequence[Any]) -> set[str]:
+    """Names of all rows' fields; of the objects in them only the first rows', dotted."""
     names: set[str] = set()
     for raw in raws:
         if isinstance(raw, dict):
             names.update(raw)
+    for raw in raws[:_ROWS_LOOKED_INTO]:
+        names.update(nested_names(raw))
     return names
+
+
+def nested_names(raw: Any) -> set[str]:
+    """Dotted names of the fields of objects within a raw row; lists are streams of their own, or values."""
+    found: set[str] = set()
+    if isinstance(raw, dict):
+        for name, value in raw.items():
+            if isinstance(value, dict):
+                found.update(f"{name}.{inner}" for inner in value)
+                found.update(f"{name}.{inner}" for inner in nested_names(value))
+    return found
 
 
 def _holds_nul(raw: Any) -> bool:

@@ -650,12 +650,15 @@ class Batch:
         """Count rows as a page is decoded, before anything is done with them: the law holds what becomes of them to it."""
         self.pulled[name] += rows
 
+    def see(self, name: str, fields: set[str]) -> None:
+        """Note the names that raw rows had, also those that do not land: fields that come or go are drift."""
+        self._seen_fields[name] |= fields
+
     def add(
         self,
         name: str,
         records: Sequence[Record],
         origins: Sequence[RowOrigin],
-        seen_fields: set[str],
         extracted_at: datetime | None = None,
     ) -> None:
         """Add validated rows of the stream or one of its children.
@@ -663,7 +666,6 @@ class Batch:
         Args:
             name: the stream or child.
             records, origins: (n,) each, in step.
-            seen_fields: top-level names the raw rows had, for drift.
             extracted_at: aware UTC; the batch's start by default (a replay keeps the first one).
 
         Raises:
@@ -928,7 +930,7 @@ class Batch:
                 if before is None:
                     continue
                 known = set(json.loads(before))
-                added, removed = sorted(fields - known), sorted(known - fields)
+                added, removed = _outermost(fields - known), _outermost(known - fields)
                 if added or removed:
                     found[name] = {"added": added, "removed": removed}
         return found
@@ -990,6 +992,11 @@ class Batch:
 
     def _temporary(self, name: str) -> Path:
         return self._final(name).with_suffix(".tmp")
+
+
+def _outermost(names: set[str]) -> list[str]:
+    """Sorted names without those of fields in an object that is named itself."""
+    return sorted(name for name in names if not any(name.startswith(f"{other}.") for other in names))
 
 
 def to_arrow(

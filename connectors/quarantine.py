@@ -149,7 +149,7 @@ def _replay_stream(
                 extracted_at=row.extracted_at,
             )
         else:
-            batch.add(name, [value], [origin], set(raw), row.extracted_at)
+            batch.add(name, [value], [origin], row.extracted_at)
     if dry_run or not landed:
         batch.abandon()
         return Replay(source.name, name, len(rows), len(landed), None, still_wrong)

@@ -202,7 +202,11 @@ class _Gate:
             case "half_page" | "malformed":
                 await self._cut(fault, scope, receive, send)
             case "expired_token":
-                await self.forgetful()(scope, receive, counted)
+                again = await _recorded(receive)
+                _, known = await _kept(self.inner, scope, again())
+                start, body = await _kept(self.forgetful(), scope, again())
+                await self._answer(start, body, send)
+                return body != known
             case "clock_ahead" | "clock_behind":
                 await self.inner(scope, receive, self._counting(send, [], trouble.CLOCK_ERRORS[fault]))
             case "shifting_page":
@@ -216,36 +220,21 @@ class _Gate:
                 return await self._alter(trouble.drift, scope, receive, send)
         return True
 
-    async def _kept(self, scope: Scope, receive: Receive) -> tuple[Message, bytes]:
-        """What the system would answer: its start without a length, and its whole body."""
-        start: Message = {}
-        body = b""
-
-        async def keep(message: Message) -> None:
-            nonlocal start, body
-            if message["type"] == "http.response.start":
-                start = message
-            elif message["type"] == "http.response.body":
-                body += message.get("body", b"")
-
-        await self.inner(scope, receive, keep)
-        headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
-        return {**start, "headers": headers}, body
-
     async def _cut(self, fault: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the first half of the real body; for "half_page" the connection then breaks off."""
-        start, body = await self._kept(scope, receive)
+        start, body = await _kept(self.inner, scope, receive)
         half = body[: max(1, len(body) // 2)]
-        length = len(body) if fault == "half_page" else len(half)
-        await self._counting(send, [(b"content-length", str(length).encode())])(start)
-        await send({"type": "http.response.body", "body": half, "more_body": fault == "half_page"})
-        if fault == "half_page":
-            _hang_up(scope, reset=False)
-            await _until_gone(receive)
+        if fault == "malformed":
+            await self._answer(start, half, send)
+            return
+        await self._counting(send, [_length(body)])(start)
+        await send({"type": "http.response.body", "body": half, "more_body": True})
+        _hang_up(scope, reset=False)
+        await _until_gone(receive)
 
     async def _alter(self, change: Callable[[Any], bool], scope: Scope, receive: Receive, send: Send) -> bool:
         """Answer with the real body after a change to its rows."""
-        start, body = await self._kept(scope, receive)
+        start, body = await _kept(self.inner, scope, receive)
         try:
             answer = json.loads(body)
         except ValueError:  # a table, say, packed or plain
@@ -253,9 +242,50 @@ class _Gate:
         else:
             is_changed = change(answer)
             body = json.dumps(answer).encode() if is_changed else body
-        await self._counting(send, [(b"content-length", str(len(body)).encode())])(start)
-        await send({"type": "http.response.body", "body": body})
+        await self._answer(start, body, send)
         return is_changed
+
+    async def _answer(self, start: Message, body: bytes, send: Send) -> None:
+        await self._counting(send, [_length(body)])(start)
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _recorded(receive: Receive) -> Callable[[], Receive]:
+    """Take a request's body in, so that it can be read more than once."""
+    messages = [await receive()]
+    while messages[-1].get("more_body"):
+        messages.append(await receive())
+
+    def play() -> Receive:
+        left = iter(messages)
+
+        async def replay() -> Message:
+            return next(left, {"type": "http.disconnect"})
+
+        return replay
+
+    return play
+
+
+def _length(body: bytes) -> tuple[bytes, bytes]:
+    return b"content-length", str(len(body)).encode()
+
+
+async def _kept(system: ASGIApp, scope: Scope, receive: Receive) -> tuple[Message, bytes]:
+    """What a system would answer: its start without a length, and its whole body."""
+    start: Message = {}
+    body = b""
+
+    async def keep(message: Message) -> None:
+        nonlocal start, body
+        if message["type"] == "http.response.start":
+            start = message
+        elif message["type"] == "http.response.body":
+            body += message.get("body", b"")
+
+    await system(dict(scope), receive, keep)
+    headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
+    return {**start, "headers": headers}, body
 
 
 async def _until_gone(receive: Receive) -> None:

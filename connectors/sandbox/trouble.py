@@ -30,10 +30,14 @@ NEW_FIELD = "sandbox_new_field"
 
 Json = dict[str, Any]
 _FEWEST_FIELDS = 3  # smaller objects are values, such as money
+_WIDE = 10
 
 
 def rows_of(body: Any) -> list[Json]:
-    """The outermost list of objects in an answer, itself and not a copy; empty when there is none."""
+    """The outermost list of objects in an answer, itself and not a copy; empty when there is none.
+
+    A wide object is a record of its own, not an envelope: the lists in it are no rows.
+    """
     level = [body]
     while level:
         for node in level:
@@ -42,7 +46,8 @@ def rows_of(body: Any) -> list[Json]:
         level = [
             value
             for node in level
-            for value in (node.values() if isinstance(node, dict) else node)
+            if isinstance(node, dict) and len(node) < _WIDE
+            for value in node.values()
             if isinstance(value, dict | list)
         ]
     return []
@@ -59,7 +64,7 @@ def drift(body: Any) -> bool:
     """Change the shape of an answer's rows in place; return whether it has any.
 
     Every row, and every object in it, gets a new field and loses its last plain one; of each third row every text but the
-    first field is wrapped in an object.
+    first field is wrapped in an object. Ids stay: pages are asked for by them.
     """
     rows = rows_of(body)
     for number, item in enumerate(rows, start=1):
@@ -73,7 +78,7 @@ def _reshape(row: Json, *, is_retyped: bool) -> None:
         for node in value if isinstance(value, list) else [value]:
             if isinstance(node, dict) and len(node) >= _FEWEST_FIELDS:
                 _reshape(node, is_retyped=False)
-    _, *plain = [name for name, value in row.items() if not isinstance(value, dict | list)] or [""]
+    _, *plain = [name for name, value in row.items() if not isinstance(value, dict | list) and name != "id"] or [""]
     if plain:
         del row[plain.pop()]
     if is_retyped:

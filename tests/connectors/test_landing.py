@@ -527,7 +527,7 @@ def test_what_no_database_can_keep_is_not_replayed_either(landing: Landing) -> N
 
 def test_a_replay_says_nothing_about_what_the_source_sends_today(landing: Landing) -> None:
     land(landing, WHOLES, [_whole("a", 0, "1", "EUR", [])])
-    land(landing, WHOLES, [{"key": "b", "at": "2026-01-01", "currency": "???"}])
+    land(landing, WHOLES, [_whole("b", 1, "1", "???", [])])
     mend(landing, "???", "EUR")
     quarantine.replay(landing, SOURCE, quarantine.list_rows(landing))
     batch = land(landing, WHOLES, [_whole("a", 0, "1", "EUR", [])])
