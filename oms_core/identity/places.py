@@ -16,6 +16,7 @@ from itertools import combinations, pairwise
 from typing import Any
 
 from rapidfuzz import fuzz
+from rapidfuzz.distance import OSA
 from stdnum import ean
 
 from oms_core.identity import normalise
@@ -29,6 +30,7 @@ EARTH_M = 6_371_008.8  # mean radius
 
 _ALIKE = 70.0  # share of common words, of 100
 _MOST_PAIRED = 50
+_SHORTEST_CODE, _SHORTEST_NAME = 3, 6
 _CELL = 0.002  # degrees of latitude, 222 m: wider than NEAR_M
 _VIRTUAL = re.compile(
     r"\b(virtual|in.transit|transit|drop.?ship\w*|lost|scrap|scrapped)\b|虚拟|在途|报废", re.IGNORECASE
@@ -133,7 +135,7 @@ def metres(left: Place, right: Place) -> float | None:
 
 
 def edges(rows: Sequence[Row]) -> list[Edge]:
-    """Evidence among location records, strongest first: GLN 1, code 2, address and distance 3, name 4."""
+    """Evidence among location records, strongest first: GLN 1, code 2, address and distance 3, name 4, name and shortened code 4."""
     places = [read(row) for row in rows]
     shared = _shared_sites(places)
     found: list[Edge] = []
@@ -157,7 +159,7 @@ def edges(rows: Sequence[Row]) -> list[Edge]:
         if _one_street(left, right) is not False and one_door(left, right)
     ]
     found += _pairs(_names(places), "name+country", 4, lambda left, right: not is_elsewhere(left, right))
-    return found
+    return found + _abbreviated(places)
 
 
 def veto(rows: Sequence[Row]) -> Callable[[str, str], str | None]:
@@ -272,6 +274,50 @@ def _names(places: Iterable[Place]) -> dict[Hashable, list[Place]]:
         if all(len(names) == 1 for names in told.values()):
             found[key] = group
     return found
+
+
+def _abbreviated(places: Sequence[Place]) -> list[Edge]:
+    """A code shortened to what a system has room for, beside a name with one slip: DSLN "Shoredotch" and DS-LON "Shoreditch".
+
+    Only where no other place could be meant, and the code as it stands is nowhere the code of another.
+    """
+    found = []
+    for place in places:
+        if place.code is None or len(place.code) < _SHORTEST_CODE:
+            continue
+        meant = [
+            other
+            for other in places
+            if other.code is not None
+            and other.source_system != place.source_system
+            and len(other.code) > len(place.code)
+            and other.code[0] == place.code[0]
+            and _is_within(place.code, other.code)
+            and _one_slip(place, other)
+            and not is_elsewhere(place, other)
+        ]
+        if len({other.code for other in meant}) == 1 and not _is_used_elsewhere(place, places):
+            found += [
+                Edge(4, *sorted((place.record_id, other.record_id)), "name+shortened code") for other in meant
+            ]
+    return found
+
+
+def _is_used_elsewhere(place: Place, places: Iterable[Place]) -> bool:
+    """Whether another system has this very code: then it is no shortened one."""
+    return any(other.code == place.code and other.source_system != place.source_system for other in places)
+
+
+def _is_within(short: str, long: str) -> bool:
+    """Whether the signs of one code stand in the other, in order."""
+    rest = iter(long)
+    return all(sign in rest for sign in short)
+
+
+def _one_slip(left: Place, right: Place) -> bool:
+    """Whether two names are one with a slip of the fingers at most."""
+    one, other = " ".join(left.name), " ".join(right.name)
+    return min(len(one), len(other)) >= _SHORTEST_NAME and OSA.distance(one, other, score_cutoff=1) <= 1
 
 
 def _near(places: Iterable[Place]) -> Iterator[tuple[Place, Place]]:

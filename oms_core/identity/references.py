@@ -35,6 +35,7 @@ _SHORTEST_TRACKING = 8
 # Only numbers of so many signs are looked for by what a cut or a slip left of them.
 _SHORTEST_TYPED = 10
 _MOST_NEIGHBOURS = 200
+_COUNTED = 3  # last signs in which numbers of one sequence differ
 # How far apart two systems may date one purchase whose reference was lost: an import that ran late.
 _WINDOW = timedelta(days=3)
 _SAME_DAY = timedelta(days=1)
@@ -48,6 +49,7 @@ _ABOUT = re.compile(
 _PART_OF = re.compile(r"[-/._]\d{1,2}$|[-/._]?[A-D]$|\(\d{1,2}\)$")
 _SENDS = ("fulfilment", "shipment")  # roles of documents that may be about goods of several orders
 _PART, _SHARED = " (part)", " (one of several)"
+_STEP = re.compile(r"^(.*[/-])[A-Z]+[/-](\d+)$")  # WH/PICK/00042 and WH/OUT/00042
 _ALIKE = str.maketrans("OIL", "011")
 _RUN = re.compile(r"\d+|[A-Z]+")
 
@@ -163,6 +165,17 @@ class _Numbers:
             found = {*self._longer(code), *self._one_off(code)}
             yield "cut off or mistyped", [number for other in sorted(found) for number in self._codes[other]]
 
+    def is_known(self, code: str) -> bool:
+        """Whether a document has this very number, however it is punctuated."""
+        return code in self._codes
+
+    def is_in_sequence(self, code: str) -> bool:
+        """Whether other numbers are the same but for their last signs, as numbers counted up are."""
+        forwards, _ = self._sorted
+        stem = code[:-_COUNTED]
+        at = bisect_left(forwards, stem)
+        return sum(name.startswith(stem) for name in forwards[at : at + 3]) > 1
+
     def _longer(self, code: str) -> list[str]:
         """Numbers that begin or end with a code."""
         forwards, backwards = self._sorted
@@ -255,6 +268,8 @@ class _Chain:
                 self.numbers.exact[value].append(row["record_id"])
         self.hits: dict[str, dict[str, _Hit]] = defaultdict(dict)
         self.faults: dict[str, Orphan] = {}
+        # Numbers that no document here has -> the documents that name them.
+        self.unseen: dict[str, set[str]] = defaultdict(set)
 
     def is_order(self, record: str) -> bool:
         return bool(self.rows[record]["document_role"] == "order")
@@ -272,6 +287,10 @@ class _Chain:
             found, fault = self._read(origin, reference)
             if fault is not None and not found:
                 self.faults.setdefault(origin, fault)
+                for wholes, words in reference_chunks(reference["reference_value"]):
+                    for number in {*wholes, *words}:
+                        if len(number) >= _SHORTEST_TYPED and _has_digit(number):
+                            self.unseen[number].add(origin)
             for hit in found:
                 self.add(origin, hit)
 
@@ -341,10 +360,30 @@ class _Chain:
                 if self._possible(origin, targets):
                     return None  # several could be meant; no wilder form makes that better
                 continue
-            if noise == "cut off or mistyped" and self._amounts_differ(origin, target):
+            if noise == "cut off or mistyped" and not self._agree(origin, target, value):
                 return None
             return _Hit(target, 2, 20, f"{rule} ({noise})")
         return None
+
+    def _agree(self, origin: str, target: str, value: str) -> bool:
+        """Whether what two documents say beside a damaged number allows it to be that of the other.
+
+        A number that some document has was not damaged. One out of a sequence is a slip away from many others: amount,
+        buyer or destination must be the same, too.
+        """
+        if (code := normalise.code(value)) is not None and self.numbers.is_known(code):
+            return False
+        if self._amounts_differ(origin, target):
+            return False
+        left, right = self.rows[origin], self.rows[target]
+        places = [normalise.code(row.get("ship_to_postcode")) for row in (left, right)]
+        if None not in places and places[0] == places[1]:
+            return True
+        if _money(left) is not None and _money(left) == _money(right):
+            return True
+        if left["customer_key"] is not None and left["customer_key"] == right["customer_key"]:
+            return True
+        return not self.numbers.is_in_sequence(normalise.code(right["order_number"]) or "")
 
     def _amounts_differ(self, left: str, right: str) -> bool:
         one, other = _money(self.rows[left]), _money(self.rows[right])
@@ -407,6 +446,8 @@ class _Chain:
 
     def links(self) -> OrderLinks:
         self._name_back()
+        self._follow_steps()
+        self._follow_unseen()
         merged = self._merged()
         parts = self._parts(merged)
         edges: set[Edge] = set()
@@ -456,6 +497,49 @@ class _Chain:
             for target in sorted(self.hits[origin]):
                 if not self.is_order(target) and not self.hits.get(target):
                     self.add(target, _Hit(origin, 2, 90, self.hits[origin][target].rule))
+
+    def _follow_steps(self) -> None:
+        """A step of a delivery that lost its reference goes where the other steps of its number go: pick, pack, send.
+
+        Only where those that have their references show that one system numbers its steps alike.
+        """
+        steps: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+        for record, row in self.rows.items():
+            found = _STEP.match(row["order_number"] or "")
+            if row["document_role"] == "fulfilment" and found is not None and row["customer_key"] is not None:
+                steps[row["source_system"], found.group(1), found.group(2), row["customer_key"]].append(
+                    record
+                )
+        agreeing: Counter[str] = Counter()
+        shown: Counter[str] = Counter()
+        for (system, *_), records in steps.items():
+            for left, right in combinations(records, 2):
+                if self.hits.get(left) and self.hits.get(right):
+                    shown[system] += 1
+                    agreeing[system] += not self.hits[left].keys().isdisjoint(self.hits[right])
+        for (system, *_), records in steps.items():
+            if shown[system] < _LEAST_BOOKED or agreeing[system] < _MOSTLY * shown[system]:
+                continue
+            telling = [record for record in records if self.hits.get(record)]
+            for record in records:
+                if not self.hits.get(record):
+                    for other in telling:
+                        for hit in list(self.hits[other].values()):
+                            self.add(record, _Hit(hit.target, 2, 95, "step of one delivery"))
+
+    def _follow_unseen(self) -> None:
+        """Documents that name one number that no system here shows are of one order, if they allow it."""
+        for number, origins in sorted(self.unseen.items()):
+            named = sorted(origin for origin in origins if not self.hits.get(origin))
+            documents = [origin for origin in named if self.is_order(origin)]
+            systems = {self.rows[origin]["source_system"] for origin in documents}
+            if not documents or len(systems) < len(documents):
+                continue
+            if any(self._amounts_differ(left, right) for left, right in combinations(documents, 2)):
+                continue
+            for origin in named:
+                if origin != documents[0]:
+                    self.add(origin, _Hit(documents[0], 2, 60, "reference:unseen", number))
 
     def _reach(self, record: str, merged: Mapping[str, Any]) -> list[_Hit]:
         """Order documents a record leads to, nearest first; each with the rule that the way began with."""

@@ -566,3 +566,67 @@ def test_a_buyer_without_a_name_who_has_gifts_sent_is_none_of_the_receivers() ->
     anna = customer("odoo:partners:1", full_name="Anna Müller")
     otto = customer("odoo:partners:2", full_name="Otto Kern")
     assert masked_buyers(anna, otto) == set()
+
+
+# What orders say where their references do not
+
+
+def test_a_step_of_a_delivery_goes_where_the_other_steps_of_its_number_go() -> None:
+    rows, said = [], []
+    for n in range(12):
+        rows.append(order(f"shop:orders:{n}", f"SHOP-{n:06d}"))
+        for step in ("PICK", "OUT"):
+            number = f"WH/{step}/{n:05d}"
+            rows.append(
+                order(f"erp:pickings:{step}{n}", number, "fulfilment", customer_key=f"erp:partners:{n}")
+            )
+            if (step, n) != ("PICK", 11):
+                said.append(reference(f"erp:pickings:{step}{n}", f"SHOP-{n:06d}"))
+    found = run(orders=rows, references=said)["order"]
+    assert found.assignment.members["erp:pickings:PICK11"] == found.assignment.members["shop:orders:11"]
+    # Of a system that does not show that it numbers steps alike, nothing follows.
+    few = run(orders=rows[-3:], references=said[-1:])["order"]
+    assert "erp:pickings:PICK11" in few.orphans
+
+
+def test_documents_that_name_one_number_nobody_shows_are_of_one_order() -> None:
+    rows = [
+        order("sap:orders:1", "4500113"),
+        order("erp:pickings:1", "WH/OUT/1", "fulfilment"),
+        order("pay:trades:1", "T1", "payment"),
+    ]
+    said = [reference(row["record_id"], "2900025416440884642") for row in rows]
+    assert set(run(orders=rows, references=said)["order"].assignment.members) == {
+        row["record_id"] for row in rows
+    }
+    short = [reference(row["record_id"], "1055") for row in rows]
+    assert len(run(orders=rows, references=short)["order"].orphans) == 2
+
+
+def test_a_mistyped_number_of_a_sequence_needs_more_than_to_be_near() -> None:
+    rows = [
+        order(f"erp:sales:{n}", f"SALES-2026-{n:05d}", ship_to_postcode=f"{n:05d}") for n in range(280, 290)
+    ]
+    rows.append(order("crm:tickets:1", "T1", "ticket", ship_to_postcode="00283"))
+    # 0028 with a sign left out may be any of ten; the postcode tells which near number may be meant.
+    assert (
+        "crm:tickets:1"
+        in run(orders=rows, references=[reference("crm:tickets:1", "SALES-2026-0028")])["order"].orphans
+    )
+    swapped = [reference("crm:tickets:1", "SALES-2062-00283")]
+    found = run(orders=rows, references=swapped)["order"]
+    assert found.assignment.members["crm:tickets:1"] == found.assignment.members["erp:sales:283"]
+    elsewhere = [*rows[:-1], order("crm:tickets:1", "T1", "ticket", ship_to_postcode="99999")]
+    assert "crm:tickets:1" in run(orders=elsewhere, references=swapped)["order"].orphans
+
+
+def test_a_code_shortened_and_a_name_with_a_slip_are_the_one_place_that_fits() -> None:
+    full = location("erp:l:1", location_code="DS-LON", location_name="Shoreditch Dark Store")
+    short = location("sap:l:1", location_code="DSLN", location_name="shoredotch dark store")
+    assert together("location", full, short)
+    other = location("sap:l:1", location_code="DSLN", location_name="Shepherds Dark Store")
+    assert not together("location", full, other)
+    # Where somebody else has the short code, it is a code of its own.
+    taken = location("web:l:1", location_code="DSLN", location_name="Lincoln Dark Store")
+    found = run(locations=[full, short, taken])["location"].assignment.members
+    assert found["erp:l:1"] != found["sap:l:1"]
