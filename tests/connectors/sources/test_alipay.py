@@ -17,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from connectors.conformance import Conformance, Service
+from connectors.conformance import Conformance
 from connectors.declare import Ask, Bounds, RefusedError, ThrottledError
 from connectors.sandbox.alipay import Twin, takes
 from connectors.sandbox.credentials import Credentials
@@ -41,22 +41,11 @@ NODE = "alipay_data_dataservice_bill_downloadurl_query_response"
 
 class TestAlipay(Conformance):
     source = SOURCE
-
-
-@pytest.fixture
-def service(serve: Any) -> Iterator[Service]:
-    """The twin of a busy world, asked for its last days only: a request per day and bill."""
-    with serve("alipay", orders=900) as served, httpx.Client(base_url=served.url) as desk:
-
-        def misbehave(fault: str, times: int) -> None:
-            body = {"source": "alipay", "fault": int(fault) if fault.isdigit() else fault, "times": times}
-            desk.post("/_sandbox/misbehave", json=body).raise_for_status()
-
-        def advance() -> None:
-            desk.post("/_sandbox/advance", json={"orders": 60, "hours": 72}).raise_for_status()
-
-        since = served.sandbox.world.now - timedelta(days=6)
-        yield Service({**served.env, "ORDERHUB_ALIPAY_SINCE": since.isoformat()}, misbehave, advance)
+    orders = 600
+    spared = {
+        "duplicated_page": "a bill is one packed table",
+        "drift": "a bill is one packed table, and the answers that point to it are signed",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +124,7 @@ def test_every_trade_lands_with_fee_and_refunds(serve: Any, pull: Any, landed: A
     # Of the last day the bill is not there yet.
     end = datetime(2026, 10, 30, tzinfo=UTC) - timedelta(hours=8)
     paid = {
-        order.number.removeprefix("#"): (order.net_amount + order.tax_amount, -order.payment_fee_amount)
+        order.number.removeprefix("#"): (order.total_amount, -order.payment_fee_amount)
         for order in world.orders.values()
         if takes(order) and order.paid_at is not None and since <= order.paid_at < end
     }

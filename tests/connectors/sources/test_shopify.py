@@ -34,7 +34,7 @@ def test_every_order_arrives_with_its_money(serve: Any, pull: Any, landed: Any) 
         placed = [order for order in served.sandbox.world.orders.values() if order.channel is Channel.SHOPIFY]
     assert [result.error for result in results.values()] == [None] * len(results)
     found = {row["name"]: row for row in landed("orders")}
-    assert {order.number: order.net_amount + order.tax_amount for order in placed} == {
+    assert {order.number: order.total_amount for order in placed} == {
         number: row["total_amount"] for number, row in found.items()
     }
     goods: dict[str, Decimal] = {}

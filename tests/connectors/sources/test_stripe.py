@@ -68,7 +68,7 @@ def test_every_card_payment_of_the_shops_lands_with_its_fee(serve: Any, pull: An
         results = pull("stripe", served.env)
         paid = {
             order.number: (
-                order.net_amount + order.tax_amount,
+                order.total_amount,
                 sum((taken.refund_amount for taken in order.returns), Decimal(0)),
                 order.currency,
             )
