@@ -297,9 +297,9 @@ def _abbreviated(places: Sequence[Place]) -> list[Edge]:
             and not is_elsewhere(place, other)
         ]
         if len({other.code for other in meant}) == 1 and not _is_used_elsewhere(place, places):
-            found += [
-                Edge(4, *sorted((place.record_id, other.record_id)), "name+shortened code") for other in meant
-            ]
+            for other in meant:
+                left, right = sorted((place.record_id, other.record_id))
+                found.append(Edge(4, left, right, "name+shortened code"))
     return found
 
 
