@@ -183,12 +183,41 @@ class Client:
             FatalError: a person has to act (credentials, protocol).
             RetryableError: still failing after the last attempt.
         """
+        return self._patiently(stream, lambda: self._once(stream, ask))
+
+    def download(self, stream: Stream, url: str) -> bytes:
+        """Fetch a file that an answer points to, at one of the vendor's own hosts; no credential travels there.
+
+        Raises:
+            FatalError, RetryableError: as for `send`.
+        """
+        where = f"{self._source.name}.{stream.name}"
+        if _origin(url) != _origin(self.base_url) and not self._is_known(url):
+            raise ProtocolError(f"{where}: the answer points to another host for its file; refused")
+
+        def once() -> Answer:
+            try:
+                with self._http.stream("GET", url, auth=None) as response:
+                    content = _read(response, where)
+            except httpx.TransportError as error:
+                raise UnreachableError(f"{where}: cannot fetch its file ({type(error).__name__}).") from error
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            self._judge(where, response.status_code, content, headers)
+            return Answer(content, None, headers)
+
+        return self._patiently(stream, once).content
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass before the source is asked again."""
+        self._sleep(seconds)
+
+    def _patiently(self, stream: Stream, once: Callable[[], Answer]) -> Answer:
         attempt = 0
         while True:
             attempt += 1
             self._budget.take(self._sleep)
             try:
-                return self._once(stream, ask)
+                return once()
             except RetryableError as error:
                 if attempt >= MAX_ATTEMPTS:
                     raise type(error)(

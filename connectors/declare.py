@@ -95,6 +95,7 @@ __all__ = [
     "Bearer",
     "Bounds",
     "BrokenAnswerError",
+    "Bulk",
     "CentAmount",
     "Child",
     "ChinaInstant",
@@ -250,6 +251,35 @@ class Lookup(BaseModel):
     method: str | None = None
 
 
+class Bulk(BaseModel):
+    """How a source hands a whole stream out as one file of JSON lines, prepared on its side.
+
+    Args:
+        start: builds the request that begins the operation, for what changed within the bounds.
+        begun: dotted path of the operation's id in the answer.
+        complaints: dotted path of what the source complains of instead.
+        ask: builds the request that asks how far an operation is.
+        told: dotted path of the operation in the answer; `state`, `address` and `count` are names in it: how far it is, where
+            the file lies (null where it would be empty), how many lines it has.
+        running, done: states.
+        assemble: lines -> raw rows as the stream has them, and keys of records that the file cannot hold whole, which are
+            asked for one by one.
+    """
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+    start: Callable[[Bounds], Ask]
+    begun: str
+    complaints: str
+    ask: Callable[[str], Ask]
+    told: str
+    state: str
+    address: str
+    count: str
+    running: tuple[str, ...]
+    done: tuple[str, ...]
+    assemble: Callable[[list[Any]], tuple[list[Any], list[str]]]
+
+
 class Delta(BaseModel):
     """How a source goes on telling what changed since an answer, deletions included: OData's delta links.
 
@@ -356,6 +386,7 @@ class Stream(BaseModel):
         lookup: how single records are asked for, by the key of a notification; a stream that fans out is asked as always.
         sweep: how all keys are listed.
         delta: how it tells what changed since.
+        bulk: how it is handed out whole, as a file.
         document: fields that name the document a row is part of, where a document arrives whole: its newest batch
             replaces all its rows.
         freshness: data older than this is stale.
@@ -387,6 +418,7 @@ class Stream(BaseModel):
     lookup: Lookup | None = None
     sweep: Sweep | None = None
     delta: Delta | None = None
+    bulk: Bulk | None = None
     document: tuple[str, ...] = ()
     freshness: timedelta = timedelta(days=1)
     description: str = ""

@@ -31,6 +31,7 @@ from sqlalchemy import Connection
 
 from connectors import quarantine, registry
 from connectors.backfill import backfill
+from connectors.bulk import pull_bulk
 from connectors.declare import Kind, Source, stream_schemas
 from connectors.errors import ConnectorError
 from connectors.extract import Progress, PullResult, pull_source, require_stream
@@ -215,6 +216,7 @@ def pull(
     full: bool = False,
     every: timedelta | None = None,
     parallel: int = 4,
+    in_bulk: bool = False,
     notified: bool = False,
     sweeps: bool = False,
     largest_loss: float = LARGEST_LOSS,
@@ -231,6 +233,7 @@ def pull(
         full: ignore cursors and read everything again.
         every: cut a back-fill into intervals of this length, each a batch of its own.
         parallel: intervals of one source at a time.
+        in_bulk: read streams by their source's bulk operation, those that have one alone.
         notified: pull nothing but what notifications name; they are drained by any pull.
         sweeps: look for what was deleted at the sources.
         largest_loss: share of a stream's records that may be gone at once.
@@ -267,14 +270,19 @@ def pull(
             progress(source, stream, rows)
 
     def one(source: Source) -> list[PullResult]:
-        if source.reads_files and notified:
+        if source.reads_files and (notified or in_bulk):
             return []
         if source.feeds:
             return pull_feeds(source, inbox_of(source, settings), landing, progress=seen, again=full)
         if source.exports:
             return pull_files(source, settings.inbox, landing, progress=seen, again=full)
         results: list[PullResult] = []
-        if every is not None and since is not None and until is not None:
+        if in_bulk:
+            results = pull_bulk(
+                source, landing, settings.values, streams=streams, since=since, until=until, progress=seen
+            )
+            results += note_returned(source, landing, results)
+        elif every is not None and since is not None and until is not None:
             results = backfill(
                 source,
                 landing,

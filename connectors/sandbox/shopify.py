@@ -7,6 +7,7 @@ Source: https://shopify.dev/docs/api/admin-graphql and https://shopify.dev/docs/
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,7 @@ from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.differences import Cause, Differences, Planted
 from connectors.sandbox.dirt import Dirt
-from connectors.sandbox.graphql import Connection, Execution, GraphQLError, parse, static_cost
+from connectors.sandbox.graphql import Connection, Execution, GraphQLError, Selection, parse, static_cost
 from connectors.sandbox.notify import Change
 from connectors.sandbox.stock import moved_at
 from connectors.sandbox.truth import Truth
@@ -105,7 +106,10 @@ class Twin:
         }
 
     def routes(self) -> Sequence[BaseRoute]:
-        return [Route("/admin/api/{version}/graphql.json", self._answer, methods=["POST"])]
+        return [
+            Route("/admin/api/{version}/graphql.json", self._answer, methods=["POST"]),
+            Route("/bulk/{name}.jsonl", self._download),
+        ]
 
     def changed(self, since: datetime) -> Iterable[Change]:
         """Orders that were placed or moved on since then."""
@@ -495,13 +499,61 @@ class Twin:
             return JSONResponse({"errors": said}, status_code=401)
         try:
             asked = json.loads(await request.body())
-            return JSONResponse(self._run(str(asked.get("query", "")), asked.get("variables") or {}))
+            address = str(request.url).partition("/admin/api/")[0]
+            return JSONResponse(self._run(str(asked.get("query", "")), asked.get("variables") or {}, address))
         except (ValueError, AttributeError):
             return JSONResponse({"errors": "JSON could not be parsed"}, status_code=400)
         except GraphQLError as error:
             return JSONResponse({"errors": [{"message": str(error), "extensions": {"code": error.code}}]})
 
-    def _run(self, document: str, variables: Mapping[str, Any]) -> Json:
+    def _begin(self, document: str) -> Json:
+        """Begin a bulk operation: it is named after its query, and made when it is fetched."""
+        try:
+            self._lines(document)
+        except GraphQLError as error:
+            return {"bulkOperation": None, "userErrors": [{"field": ["query"], "message": str(error)}]}
+        name = base64.urlsafe_b64encode(document.encode()).decode()
+        operation = {"id": f"gid://shopify/BulkOperation/{name}", "status": "CREATED"}
+        return {"bulkOperation": operation, "userErrors": []}
+
+    def _operation(self, key: str, address: str) -> Json:
+        name = key.rpartition("/")[2]
+        count = len(self._lines(base64.urlsafe_b64decode(name).decode()))
+        told = {"id": key, "status": "COMPLETED", "errorCode": None, "objectCount": str(count)}
+        return told | {
+            "__typename": "BulkOperation",
+            "url": f"{address}/bulk/{name}.jsonl" if count else None,
+        }
+
+    def _lines(self, document: str) -> list[Json]:
+        """Every object of a bulk query; those of a connection in another one follow it, with `__parentId`."""
+        [top] = parse(document)
+        lines: list[Json] = []
+        for row in self._root()[top.name](top.arguments).rows:
+            [node] = _nodes(top)
+            inner = [field for field in node.fields if isinstance(row.get(field.name), Connection)]
+            plain = tuple(field for field in node.fields if field not in inner)
+            lines.append(Execution({}).run(plain, row, top.name))
+            for field in inner:
+                [below] = _nodes(field)
+                lines += [
+                    Execution({}).run(below.fields, item, field.name) | {"__parentId": row["id"]}
+                    for item in row[field.name].rows
+                ]
+        return lines
+
+    async def _download(self, request: Request) -> Response:
+        if "x-shopify-access-token" in request.headers:  # the real address is another company's
+            return Response("a credential has no business here", status_code=400)
+        document = base64.urlsafe_b64decode(request.path_params["name"]).decode()
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in self._lines(document))
+        return Response(text, media_type="application/jsonl")
+
+    def _run(self, document: str, variables: Mapping[str, Any], address: str) -> Json:
+        if "bulkOperationRunQuery" in document:
+            fields = parse(document, ("mutation",))
+            begun = {"bulkOperationRunQuery": lambda arguments: self._begin(arguments["query"])}
+            return {"data": Execution(variables).run(fields, begun)}
         fields = parse(document)
         requested = static_cost(fields)
         if requested > _MOST_POINTS:
@@ -516,7 +568,8 @@ class Twin:
             error = {"message": "Throttled", "extensions": {"code": "THROTTLED"}}
             return {"errors": [error], "extensions": {"cost": self._cost(requested, None)}}
         execution = Execution(variables)
-        found = execution.run(fields, self._root())
+        root = self._root() | {"node": lambda arguments: self._operation(arguments["id"], address)}
+        found = execution.run(fields, root)
         self._points -= min(execution.cost, requested)
         return {"data": found, "extensions": {"cost": self._cost(requested, min(execution.cost, requested))}}
 
@@ -534,6 +587,13 @@ class Twin:
 
 def _counted(rows: Sequence[Json]) -> Json:
     return {"count": len(rows), "precision": "EXACT"}
+
+
+def _nodes(connection: Selection) -> list[Selection]:
+    """The one selection of nodes of a connection in a bulk query."""
+    if set(connection.arguments) - {"query"} or [field.name for field in connection.fields] != ["edges"]:
+        raise GraphQLError("Bulk queries ask for edges, and page nothing", "BAD_REQUEST")
+    return [field for field in connection.fields[0].fields if field.name == "node"]
 
 
 def _quantities(counted: Mapping[str, Decimal]) -> Any:

@@ -170,6 +170,10 @@ def pull(
     parallel: Annotated[
         int, typer.Option(help="Intervals of one source at a time.", min=1, max=16)
     ] = 4,
+    bulk: Annotated[
+        bool,
+        typer.Option("--bulk", help="Read by the bulk operation of the source, streams that have one alone."),
+    ] = False,
     hooks: Annotated[
         bool, typer.Option("--hooks", help="Only the records that notifications name; any pull brings them, too.")
     ] = False,
@@ -196,6 +200,7 @@ def pull(
             full=full,
             every=None if every is None else timedelta(days=every),
             parallel=parallel,
+            in_bulk=bulk,
             notified=hooks,
             sweeps=sweep,
             largest_loss=largest_loss,
@@ -663,22 +668,33 @@ def _show_proof(proof: RowProof) -> None:
     out.print(f"{told}: {state}", highlight=False)
 
 
-@app.command(epilog="Example: `orderhub serve --port 8000`")
+@app.command(epilog="Example: `orderhub serve --port 8000 --workers 4`")
 @plain_errors
 def serve(
     host: Annotated[
         str, typer.Option(help="Address to listen on; other than loopback needs ORDERHUB_API_KEY.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer.")] = 1,
     home: Home = None,
 ) -> None:
-    """Serve the released orders over HTTP, and take notifications of sources in; the documentation is at /docs."""
+    """Serve the released orders over HTTP, and take notifications of sources in; the documentation is at /docs.
+
+    A process keeps nothing that another would need, so any number may answer, here and behind a balancer. Rate limits are of
+    each process.
+    """
     from oms_core import pipeline
-    from oms_core.api.serve import serve as listen
+    from oms_core.api import serve as serving
 
     settings = Settings.from_environment(home)
+    if workers > 1:
+        with open_store(settings) as database:  # upgraded, and its server runs, before the first worker asks
+            serving.application(database, host=host, values=settings.values)
+            os.environ["ORDERHUB_HOME"] = str(settings.home)
+            serving.run("oms_core.cli.worker:app", host=host, port=port, workers=workers, factory=True)
+        return
     with open_store(settings) as database, pipeline.receiving(settings) as hear:
-        listen(database, host=host, port=port, values=settings.values, hear=hear)
+        serving.serve(database, host=host, port=port, values=settings.values, hear=hear)
 
 
 def main() -> None:
