@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,53 +31,56 @@ class _Order:
     unknown: list[str] = field(default_factory=list)
 
 
-class Chart:
-    """One order going through one version of a flow."""
+def take(
+    flow: Flow, state: str, event: str, scope: Mapping[str, Any]
+) -> tuple[list[tuple[int, str]], list[str]]:
+    """Tell an order that is in a state an event.
 
-    def __init__(self, flow: Flow, state: str | None = None) -> None:
-        """Begin at a state, or where the flow begins.
+    Returns:
+        The transitions taken, in order, as places in `transitions` and the leaf each led to; and what guards asked and
+        nobody knows.
 
-        Raises:
-            DocumentError: a guard cannot be compiled; `lint` says so of each.
-        """
-        made = _MADE.get(flow.sha256) or _MADE.setdefault(flow.sha256, _make(flow))
-        self._flow = flow
-        self._order = _Order(state or flow.enters(flow.initial))
-        self._machine = made(model=self._order)
-        self._settles = any(item.on is None for item in flow.transitions)
-
-    @property
-    def state(self) -> str:
-        """The leaf in which the order is."""
-        return next(str(item.value) for item in self._machine.configuration if not item.states)
-
-    def tell(self, event: str, scope: Mapping[str, Any]) -> tuple[list[tuple[int, str]], list[str]]:
-        """Tell an event.
-
-        Returns:
-            The transitions taken, in order, as places in `transitions` and the leaf each led to; and what guards asked
-            and nobody knows.
-        """
-        order = self._order
-        order.scope, order.taken, order.unknown = scope, [], []
-        self._machine.send(_EVENT + event)
-        reached = [(index, self.state) for index in order.taken]
-        if self._settles:
+    Raises:
+        DocumentError: a guard cannot be compiled; `lint` says so of each.
+    """
+    machine, order = _machine(flow)
+    try:
+        order.state, order.scope, order.taken, order.unknown = state, scope, [], []
+        machine.send(_EVENT + event)
+        reached = [(index, _leaf(machine)) for index in order.taken]
+        if any(item.on is None for item in flow.transitions):
             order.taken, order.is_settling = [], True
-            try:
-                self._machine.send(_BY_ITSELF)
-            finally:
-                order.is_settling = False
-            reached += self._path(order.taken)
-        return reached, order.unknown
+            machine.send(_BY_ITSELF)
+            order.is_settling = False
+            reached += [(index, flow.enters(flow.transitions[index].to or state)) for index in order.taken]
+    except BaseException:
+        _MINE.machines.clear()  # half way through an event it is of no use to the next order
+        raise
+    return reached, order.unknown
 
-    def _path(self, taken: list[int]) -> list[tuple[int, str]]:
-        found = []
-        for index in taken:
-            to = self._flow.transitions[index].to
-            assert to is not None  # lint refuses what happens by itself and leads nowhere
-            found.append((index, self._flow.enters(to)))
-        return found
+
+def _leaf(machine: StateChart[Any]) -> str:
+    return next(str(item.value) for item in machine.configuration if not item.states)
+
+
+class _Mine(threading.local):
+    """Machines of one thread: putting one into a state costs nothing, making one some milliseconds."""
+
+    def __init__(self) -> None:
+        self.machines: dict[str, tuple[StateChart[Any], _Order]] = {}
+
+
+_MINE = _Mine()
+
+
+def _machine(flow: Flow) -> tuple[StateChart[Any], _Order]:
+    """The thread's machine of a flow, and the order it looks at."""
+    kept = _MINE.machines.get(flow.sha256)
+    if kept is None:
+        made = _MADE.get(flow.sha256) or _MADE.setdefault(flow.sha256, _make(flow))
+        order = _Order(flow.enters(flow.initial))
+        kept = _MINE.machines[flow.sha256] = (made(model=order), order)
+    return kept
 
 
 _MADE: dict[str, type[StateChart[Any]]] = {}  # by the hash of the flow

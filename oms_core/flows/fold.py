@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from oms_core.flows.chart import Chart
+from oms_core.flows.chart import take
 from oms_core.flows.definition import MIGRATED, Flow
 from oms_core.flows.errors import DocumentError
 from oms_core.flows.guard import scope
@@ -143,13 +143,12 @@ def fold(flows: Flows, version: str, facts: Mapping[str, Any], events: Iterable[
         unique.values(),
         key=lambda event: (event.occurred_at, ranks.get(event.kind, len(ranks)), event.event_id),
     )
-    chart = Chart(flow)
+    state = flow.enters(flow.initial)
     entered_at: datetime | None = None
     seen: list[str] = []
     steps: list[Step] = []
     idle: list[Idle] = []
     for event in ordered:
-        state = chart.state
         if event.kind == MIGRATED:
             flow = _version(flows, str(event.data["to_version"]))
             mapped = event.data["states"].get(state)
@@ -159,17 +158,16 @@ def fold(flows: Flows, version: str, facts: Mapping[str, Any], events: Iterable[
                     f"event {event.event_id} takes an order in {state!r} to {mapped!r} of version {flow.version}, "
                     "which has no such state",
                 )
-            chart = Chart(flow, mapped)
             steps.append(Step(event, state, mapped, flow.version, None))
             if mapped != state:
-                entered_at = event.occurred_at
+                state, entered_at = mapped, event.occurred_at
             continue
         why = _void(flow, state, entered_at, event)
         if why is None:
             if event.kind not in seen:
                 seen.append(event.kind)
             asked = scope(facts, seen, flow.events[event.kind], event.data, event.source)
-            taken, unknown = chart.tell(event.kind, asked)
+            taken, unknown = take(flow, state, event.kind, asked)
             for index, reached in taken:
                 steps.append(Step(event, state, reached, flow.version, index))
                 if reached != state or flow.transitions[index].to is not None:
@@ -179,9 +177,9 @@ def fold(flows: Flows, version: str, facts: Mapping[str, Any], events: Iterable[
                 why = "; ".join(unknown) or f"nothing waits for it in {state}"
         if why is not None:
             idle.append(Idle(event, state, why))
-    timeout = flow.leaves[chart.state].timeout
+    timeout = flow.leaves[state].timeout
     due_at = None if timeout is None or entered_at is None else entered_at + timeout.after
-    return Folded(flow.version, chart.state, entered_at, due_at, tuple(seen), tuple(steps), tuple(idle))
+    return Folded(flow.version, state, entered_at, due_at, tuple(seen), tuple(steps), tuple(idle))
 
 
 def _void(flow: Flow, state: str, entered_at: datetime | None, event: Event) -> str | None:
