@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,6 +31,11 @@ PROVEN_ATTRIBUTES = (
     "currency", "gross_amount", "discount_amount", "shipping_amount", "tax_amount", "duty_amount", "net_amount",
     "ship_to_country", "ship_to_region", "ship_to_city", "ship_to_postcode",
     "preference_tags", "loyalty_tier", "customer_segment", "marketing_consent",
+)  # fmt: skip
+
+# The closed list; timing stands on both sides by now, so it is no part of what differs.
+_CAUSES = (
+    "timing", "fx", "missing", "duplicate", "tax_rounding", "fee", "partial_return", "amount_mismatch", "unexplained",
 )  # fmt: skip
 
 
@@ -94,6 +100,33 @@ def release_suites() -> Mapping[str, Suite]:
                 "rule",
             )
         ),
+        # The ledger is judged by month and currency: that each set of postings balances, dbt has tested.
+        "fin_order_ledger": (
+            Expect(
+                "expect_column_values_to_be_between",
+                "is what debits and credits differ by",
+                "imbalance_amount",
+                {"min_value": 0, "max_value": 0},
+            ),
+        ),
+        "fin_reconciliation": (
+            *_key("difference_id"),
+            Expect(
+                "expect_column_values_to_be_in_set",
+                "is no cause of the closed list",
+                "cause",
+                {"value_set": list(_CAUSES)},
+            ),
+        ),
+        "fin_reconciliation_totals": (
+            *_key("total_id"),
+            Expect(
+                "expect_column_values_to_be_between",
+                "is left once every cause is taken",
+                "leftover_amount",
+                {"min_value": 0, "max_value": 0},
+            ),
+        ),
         "ops_conservation": (
             Expect(
                 "expect_column_values_to_be_between",
@@ -110,7 +143,8 @@ def release_suites() -> Mapping[str, Suite]:
         ),
     }
     return {
-        table: Suite(f"release.{table}", (_row_count(table), *expects)) for table, expects in tables.items()
+        table: Suite(f"release.{table}", (*(() if table in _SUMMED else (_row_count(table),)), *expects))
+        for table, expects in tables.items()
     }
 
 
@@ -160,14 +194,24 @@ def _form(column: str, pattern: str, fault: str) -> Expect:
     )
 
 
+_SUMMED = ("fin_order_ledger",)
+_BOTH_SIDES = (
+    "left_amount",
+    "right_amount",
+    "open_amount",
+    *(f"{cause}_amount" for cause in _CAUSES if cause != "timing"),
+)
 _NET = ("gross_amount", "discount_amount", "shipping_amount", "net_amount")
 # Columns that are made here: (table, column) -> columns they are made of.
 _DERIVED: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("fct_orders", "net_difference_amount"): _NET,
     ("fct_orders", "unproven_attributes"): ("order_id", *PROVEN_ATTRIBUTES),
+    ("fin_order_ledger", "imbalance_amount"): ("debit_amount", "credit_amount"),
+    ("fin_reconciliation_totals", "leftover_amount"): _BOTH_SIDES,
 }
 # First column: what a row is called by in messages.
 _NAMED_BY = {
+    "fin_order_ledger": ("period", "currency"),
     "ops_conservation": ("source_system", "currency"),
     "order_attribute_provenance": ("order_id", "attribute"),
 }
@@ -216,6 +260,10 @@ def gate_release(
         rows = frames[table].select(list(REQUIRED_COLUMNS[table]))
         if table == "fct_orders":
             rows = _with_derived(rows, frames["order_attribute_provenance"])
+        elif table == "fin_order_ledger":
+            rows = _by_month(rows)
+        elif table == "fin_reconciliation_totals":
+            rows = rows.append_column("leftover_amount", _leftover(rows))
         labels = _NAMED_BY.get(table, suite.columns[:1])
         before = (previous_counts or {}).get(table, 0)
         fewest = math.ceil(before * (1 - largest_drop))
@@ -263,6 +311,28 @@ def _with_derived(orders: pa.Table, provenance: pa.Table) -> pa.Table:
     difference = pc.subtract(net, pc.add(pc.subtract(gross, discount), shipping))
     return orders.append_column("net_difference_amount", difference).append_column(
         "unproven_attributes", _unproven(orders, provenance)
+    )
+
+
+def _by_month(ledger: pa.Table) -> pa.Table:
+    sums = ledger.group_by(["period", "currency"]).aggregate(
+        [("debit_amount", "sum"), ("credit_amount", "sum")]
+    )
+    sides = (sums.column(name).to_pylist() for name in ("debit_amount_sum", "credit_amount_sum"))
+    # A sum has as many digits as Arrow's decimals can have, so that Arrow would not subtract it.
+    off = [(debit or 0) - (credit or 0) for debit, credit in zip(*sides, strict=True)]
+    return sums.append_column("imbalance_amount", pa.array(off, pa.decimal128(38, 4)))
+
+
+def _leftover(totals: pa.Table) -> pa.Array[Any]:
+    left = totals.column("left_amount").to_pylist()
+    others = zip(*(totals.column(name).to_pylist() for name in _BOTH_SIDES[1:]), strict=True)
+    return pa.array(
+        [
+            None if amount is None else amount - sum(filter(None, rest))
+            for amount, rest in zip(left, others, strict=True)
+        ],
+        pa.decimal128(38, 4),
     )
 
 

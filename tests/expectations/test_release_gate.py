@@ -16,10 +16,13 @@ from expectations.suite import GateResult
 
 _AMOUNT = pa.decimal128(18, 4)
 _INSTANT = pa.timestamp("us")
-_TYPES = {
+_TYPES: dict[str, pa.DataType] = {
     **{name: _INSTANT for name in PROVEN_ATTRIBUTES if name.endswith("_at")},
     **{name: _AMOUNT for name in PROVEN_ATTRIBUTES if name.endswith("_amount")},
     "difference_net_amount": _AMOUNT,
+    **{
+        name: _AMOUNT for columns in REQUIRED_COLUMNS.values() for name in columns if name.endswith("_amount")
+    },
     "marketing_consent": pa.bool_(),
     "completeness_ratio": pa.float64(),
     "source_count": pa.int64(),
@@ -50,6 +53,25 @@ def fact(number: int, **changes: Any) -> dict[str, Any]:
     }
 
 
+def posting(debit: str, credit: str) -> dict[str, Any]:
+    """One side of an entry of January."""
+    return {
+        "period": "2026-01", "currency": "EUR", "debit_amount": Decimal(debit), "credit_amount": Decimal(credit),
+    }  # fmt: skip
+
+
+def total(**changes: str) -> dict[str, Any]:
+    """Both sides of one leg: 100 there, 95 here, 5 of them a fee."""
+    amounts = dict.fromkeys(
+        (name for name in REQUIRED_COLUMNS["fin_reconciliation_totals"] if name.endswith("_amount")), "0"
+    )
+    amounts |= {"left_amount": "100", "right_amount": "95", "fee_amount": "5", **changes}
+    return {
+        "total_id": "2026-01:payment:shop:EUR",
+        **{name: Decimal(amount) for name, amount in amounts.items()},
+    }
+
+
 def marts(orders: list[dict[str, Any]], **changes: list[dict[str, Any]]) -> dict[str, pa.Table]:
     """Good marts around the orders: each value of theirs has its provenance."""
     rows: dict[str, list[dict[str, Any]]] = {
@@ -68,6 +90,9 @@ def marts(orders: list[dict[str, Any]], **changes: list[dict[str, Any]]) -> dict
             }
             for order in orders for name in PROVEN_ATTRIBUTES if order.get(name) is not None
         ],
+        "fin_order_ledger": [posting("100", "0"), posting("0", "100")],
+        "fin_reconciliation": [{"difference_id": "d-1", "cause": "fee"}],
+        "fin_reconciliation_totals": [total()],
         "ops_conservation": [
             {"source_system": "shop", "currency": "EUR", "difference_count": 0, "difference_net_amount": Decimal(0)}
         ],
@@ -174,6 +199,23 @@ def test_a_broken_conservation_law_stops_the_release(gate: GateContext, change: 
     result = judge(gate, marts([fact(1)], ops_conservation=[row]))["ops_conservation"]
     assert not result.passed
     assert result.reasons[0].endswith("rows: shop EUR")
+
+
+@pytest.mark.parametrize(
+    ("mart", "rows", "reason"),
+    [
+        ("fin_order_ledger", [posting("100", "0"), posting("0", "99.9999")], "imbalance_amount: is what debits and credits differ by"),
+        ("fin_reconciliation", [{"difference_id": "d", "cause": "gremlins"}], "cause: is no cause of the closed list"),
+        ("fin_reconciliation", [{"difference_id": "d", "cause": "fee"}] * 2, "difference_id: stands on more than one row"),
+        ("fin_reconciliation_totals", [total(fee_amount="4.9")], "leftover_amount: is left once every cause is taken"),
+    ],
+)  # fmt: skip
+def test_books_that_do_not_add_up_stop_the_release(
+    gate: GateContext, mart: str, rows: list[dict[str, Any]], reason: str
+) -> None:
+    result = judge(gate, marts([fact(1)], **{mart: rows}))[mart]
+    assert not result.passed
+    assert any(reason in sentence for sentence in result.reasons), result.reasons
 
 
 def test_a_mart_that_is_not_there_is_an_error(gate: GateContext) -> None:
