@@ -39,6 +39,20 @@ TRYTON_MODULES = (
 )
 TRYTON_DATABASE = "erp"
 TRYTON_PASSWORD = "correct-horse-battery"
+KARRIO_REQUIREMENTS = HERE / "karrio-requirements.txt"
+KARRIO_SETTINGS = HERE / "karrio_settings.py"
+KARRIO_COMPANY = HERE / "karrio_company.py"
+KARRIO_TOKEN = "key_0123456789abcdef0123456789abcdef"
+# An empty database of karrio's with one user and the key of its API.
+KARRIO_SET_UP = """
+import django, sys
+from django.core.management import call_command
+django.setup()
+call_command("migrate", run_syncdb=True, verbosity=0)
+from karrio.server.user.models import Token, User
+user = User.objects.create_superuser("admin@company.example", "correct-horse-battery")
+Token.objects.create(user=user, test_mode=False, key=sys.stdin.read())
+"""
 VENDURE_PACKAGE = HERE / "vendure_package.json"
 VENDURE_SERVER = HERE / "vendure_server.js"
 VENDURE_COMPANY = HERE / "vendure_company.py"
@@ -74,8 +88,8 @@ class Tryton:
             "ORDERHUB_TRYTON_PASSWORD": self.password,
         }
 
-    def company(self, command: str) -> Any:
-        """Run a command of tryton_company.py (`seed`, `change`, `count`, `sales`) through Tryton's own client."""
+    def company(self, *command: str) -> Any:
+        """Run a command of tryton_company.py (`seed`, `change`, `count`, `sales`, `book`) through Tryton's own client."""
         return _run_company(self.python, TRYTON_COMPANY, f"{self.url}/rpc/", command, self.password)
 
 
@@ -95,14 +109,31 @@ class Vendure:
             "ORDERHUB_VENDURE_PASSWORD": self.password,
         }
 
-    def company(self, command: str) -> Any:
+    def company(self, *command: str) -> Any:
         """Run a command of vendure_company.py (`seed`, `change`, `tell`) through Vendure's own APIs."""
         return _run_company(Path(sys.executable), VENDURE_COMPANY, self.url, command, self.password)
 
 
-def _run_company(python: Path, script: Path, url: str, command: str, password: str) -> Any:
+@dataclass(frozen=True)
+class Karrio:
+    """A karrio server answering on loopback at `url`, its root."""
+
+    url: str
+    token: str
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Environment that points the source `karrio` here."""
+        return {"ORDERHUB_KARRIO_URL": self.url, "ORDERHUB_KARRIO_TOKEN": self.token}
+
+    def company(self, *command: str) -> Any:
+        """Run a command of karrio_company.py (`seed`, `change`, `tell`, `ship`) through karrio's own API."""
+        return _run_company(Path(sys.executable), KARRIO_COMPANY, self.url, command, self.token)
+
+
+def _run_company(python: Path, script: Path, url: str, command: tuple[str, ...], password: str) -> Any:
     done = subprocess.run(
-        [python, script, url, command], input=password, capture_output=True, text=True, timeout=300
+        [python, script, url, *command], input=password, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, f"{script.name} {command} failed:\n{done.stderr}"
     return json.loads(done.stdout)
@@ -132,6 +163,61 @@ def vendure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendure]:
     with _serve_vendure(home, tmp_path_factory.mktemp("vendure") / "server.log") as server:
         server.company("seed")
         yield server
+
+
+@pytest.fixture(scope="session")
+def karrio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Karrio]:
+    """karrio 2026.1 with a freshly seeded transport desk; skipped where it cannot be installed."""
+    try:
+        home = _build_karrio()
+    except CannotInstallError as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("karrio")
+    shutil.copy(home / "db.sqlite3", folder)
+    with _serve_karrio(home, folder) as server:
+        server.company("seed")
+        yield server
+
+
+def _build_karrio() -> Path:
+    """The folder with karrio's virtual environment and clean database; made when absent, 40 to 70 seconds."""
+
+    def build(home: Path) -> None:
+        _install(home / "venv", KARRIO_REQUIREMENTS)
+        (home / "settings").mkdir()
+        shutil.copy(KARRIO_SETTINGS, home / "settings")
+        python = home / "venv/bin/python"
+        subprocess.run(
+            [python, "-c", KARRIO_SET_UP],
+            env=_karrio_environment(home, home),
+            input=KARRIO_TOKEN,
+            text=True,
+            check=True,
+            timeout=300,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    recipe = KARRIO_REQUIREMENTS.read_bytes() + KARRIO_SETTINGS.read_bytes()
+    recipe += repr((KARRIO_SET_UP, KARRIO_TOKEN, sys.version_info[:2])).encode()
+    return _built("karrio-2026.1", recipe, build)
+
+
+def _karrio_environment(home: Path, folder: Path) -> dict[str, str]:
+    """What karrio reads of its environment; its databases and logs are in `folder`."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(home / "settings"),
+        "DJANGO_SETTINGS_MODULE": KARRIO_SETTINGS.stem,
+        "WORK_DIR": str(folder),
+        "LOG_DIR": str(folder),
+        "DATABASE_ENGINE": "sqlite3",
+        "DATABASE_NAME": "db.sqlite3",
+        "SECRET_KEY": "of no use outside",
+        "ALLOWED_HOSTS": "127.0.0.1",
+        "DEBUG_MODE": "False",
+        "USE_HTTPS": "False",
+    }
 
 
 def _build_tryton() -> Path:
@@ -244,6 +330,20 @@ def _serve_tryton(home: Path, folder: Path) -> Iterator[Tryton]:
             password=TRYTON_PASSWORD,
             python=home / "venv/bin/python",
         )
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+@contextmanager
+def _serve_karrio(home: Path, folder: Path) -> Iterator[Karrio]:
+    port = _free_port()
+    command = [home / "venv/bin/karrio", "runserver", "--noreload", f"127.0.0.1:{port}"]
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=_karrio_environment(home, folder))
+    try:
+        _wait_until_up(server, f"http://127.0.0.1:{port}/", folder / "server.log", seconds=120.0)
+        yield Karrio(f"http://127.0.0.1:{port}", KARRIO_TOKEN)
     finally:
         server.terminate()
         server.wait(timeout=30)

@@ -50,29 +50,6 @@ def test_everything_arrives_only_the_change_travels_and_the_orders_agree(
     assert len(warehouse.read("select customer_id from marts.dim_customers").to_pylist()) == len(buyers)
 
 
-def test_the_shop_and_the_books_meet_in_one_release(
-    vendure: Any, tryton: Any, make_home: Callable[[str], Path]
-) -> None:
-    settings = Settings.from_environment(make_home("together"), {**vendure.values, **tryton.values})
-    with closing(Landing(settings.landing)) as landing:
-        for server, name in ((vendure, "vendure"), (tryton, "tryton")):
-            results = pull_source(source(name), landing, server.values)
-            assert [result.error for result in results if result.error] == []
-    result = unify(settings)
-    assert result.is_new
-    assert result.conservation is not None
-    assert result.conservation.faults == []
-    warehouse = open_warehouse(settings.home, None)
-    for entity, known_by in (("customer", "email = 'wang.xm@mail.example'"), ("sku", "sku_code = 'CRM-050'")):
-        met = warehouse.read(
-            f"select xref.{entity}_id, count(distinct records.source_system) as system_count "
-            f"from intermediate.int_{entity}_records as records "
-            f"inner join identity.{entity}_xref as xref on records.record_id = xref.record_id "
-            f"where xref.valid_to is null and records.{known_by} group by all"
-        ).to_pylist()
-        assert [row["system_count"] for row in met] == [2], (entity, met)
-
-
 def test_a_session_that_the_server_ended_is_opened_anew(vendure: Any) -> None:
     declared, url = source("vendure"), f"{vendure.url}/admin-api"
     ask = {"query": "{ orders { totalItems } }"}

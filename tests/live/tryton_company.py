@@ -2,7 +2,7 @@
 
 Run by the Python of Tryton's own virtual environment, never by ours:
 
-    python tryton_company.py URL seed|change|count|sales < password
+    python tryton_company.py URL seed|change|count|sales|book REFERENCE < password
 
 URL is the database's RPC address (`http://127.0.0.1:8000/erp/rpc/`); the password of `admin` comes on standard input.
 Each command prints one JSON object.
@@ -152,6 +152,13 @@ def sales() -> list[dict[str, str | None]]:
     ]
 
 
+def book(reference: str) -> str:
+    """Enter a sale of one night cream to the buyer whom the web shop knows, too; its number."""
+    (mail,) = Model.get("party.contact_mechanism").find([("value", "=", "wang.xm@mail.example")])
+    (product,) = Model.get("product.product").find([("code", "=", "CRM-050")])
+    return _sale(mail.party, [(product, 1.0)], False, "waiting", reference).number
+
+
 def _versions() -> dict[str, dict[int, str]]:
     """By model and id, when each record was made and last written."""
     found = {}
@@ -219,11 +226,11 @@ def _stock(products, quantity):
     inventory.click("confirm")
 
 
-def _sale(party, lines, carried, state):
+def _sale(party, lines, carried, state, reference=None):
     """A sale with its lines, walked to `state`: draft, quotation, cancelled, or its shipment waiting, packed, done."""
     (term,) = Model.get("account.invoice.payment_term").find([], limit=1)
     sale = Model.get("sale.sale")(party=party, payment_term=term, sale_date=datetime.date.today())
-    sale.reference = f"PO-{party.id}-{len(lines)}"
+    sale.reference = reference or f"PO-{party.id}-{len(lines)}"
     for product, quantity in lines:
         line = sale.lines.new()
         line.product = product  # set on a line that knows its sale, so that price and taxes follow
@@ -256,4 +263,5 @@ def _sale(party, lines, carried, state):
 if __name__ == "__main__":
     # A session: with the password in the address Tryton would hash it anew (slow by design) at every call.
     with config.set_xmlrpc_session(sys.argv[1], "admin", sys.stdin.read()):
-        print(json.dumps({"seed": seed, "change": change, "count": count, "sales": sales}[sys.argv[2]]()))
+        commands = {"seed": seed, "change": change, "count": count, "sales": sales, "book": book}
+        print(json.dumps(commands[sys.argv[2]](*sys.argv[3:])))
