@@ -671,7 +671,6 @@ class Batch:
         Raises:
             pyarrow.ArrowException, ValueError, TypeError, OverflowError: a value fits no column; no row was added.
         """
-        self._seen_fields[name] |= seen_fields
         if not records:
             return
         batch = to_arrow(

@@ -36,17 +36,6 @@ class Ask(BaseModel):
                 node = node.get(step) if isinstance(node, dict) else None
         return node
 
-    def at(self, place: str) -> Any:
-        """Value at a dotted place, as `put` takes it; None where there is none."""
-        area, *steps = place.split(".")
-        node: Any = self.params if area == "params" else self.json_body
-        for step in steps:
-            if isinstance(node, list):
-                node = node[int(step)] if step.isdigit() and int(step) < len(node) else None
-            else:
-                node = node.get(step) if isinstance(node, dict) else None
-        return node
-
     def put(self, place: str, value: Any) -> Ask:
         """Return a copy with `value` at a dotted place (`params.x`, `json.a.b`, `json.params.2`); None removes it."""
         area, *steps = place.split(".")
