@@ -11,7 +11,19 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from oms_core.api import exceptions, feed, flows, fulfilment, history, hooks, identity, orders, problems, sourcing
+from oms_core.api import (
+    feed,
+    finance,
+    exceptions,
+    flows,
+    fulfilment,
+    history,
+    hooks,
+    identity,
+    orders,
+    problems,
+    sourcing,
+)
 from oms_core.api.access import LIMIT, Access, Reading
 from oms_core.api.description import describe
 from oms_core.api.edge import Edge
@@ -140,6 +152,7 @@ def create_app(
 
     app.include_router(history.router(database, access))
     app.include_router(feed.router(database, access))
+    app.include_router(finance.router(database, access))
     app.include_router(identity.router(database, access))
     app.include_router(fulfilment.router(database, access))
     app.include_router(exceptions.router(database, access))

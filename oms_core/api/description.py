@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from oms_core.api import problems
 from oms_core.api.access import PURPOSE, SECURITY_SCHEMES, Access
 
+_PROBLEM = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _REQUEST_ID = {
     "description": "Name of the request: the one sent, or a new one.",
     "schema": {"type": "string"},
@@ -48,9 +49,15 @@ def _complete(operation: dict[str, Any], route: APIRoute, access: Access) -> Non
         operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
     if any(call is access.reading for call in _calls(route.dependant)):
         operation.setdefault("parameters", []).append(PURPOSE)
+    if allowed is not None:
+        own = {"414": "The address is too long"}
+        if "requestBody" in operation:
+            own |= {"400": "The body cannot be read", "413": "The body is too long"}
+        for status, told in own.items():
+            operation["responses"].setdefault(status, {"description": told, "content": _PROBLEM})
     for answer in operation["responses"].values():
         answer.setdefault("headers", {})["X-Request-Id"] = _REQUEST_ID
-        if problems.MEDIA_TYPE in answer.get("content", {}):
+        if problems.MEDIA_TYPE in answer.get("content", {}) and "application/json" in answer["content"]:
             answer["content"][problems.MEDIA_TYPE] = answer["content"].pop("application/json")
 
 

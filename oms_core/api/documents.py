@@ -221,8 +221,7 @@ def _field(name: str, annotation: Any, present: Collection[str], table: str = "t
     kinds = {annotation, *get_args(annotation)}
     column = f"{table}.{name}"
     if datetime in kinds:
-        # As PostgreSQL writes it in JSON, with the Z of UTC instead of no zone.
-        return f"((to_json({column} AT TIME ZONE 'UTC') #>> '{{}}') || 'Z') AS {name}"
+        return f"(replace(({column} AT TIME ZONE 'UTC')::text, ' ', 'T') || 'Z') AS {name}"  # readers have ISO dates
     for kind, form in (
         (Decimal, "text"),
         (bool, "boolean"),

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, Field
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from oms_core.api import problems
 from oms_core.api.access import Access, Reading
@@ -34,6 +35,34 @@ AsOf = Annotated[
         openapi_examples={"release": {"value": "7"}, "instant": {"value": "2026-10-31T18:00:00Z"}},
     ),
 ]
+
+
+class Asked(BaseModel):
+    """What may be asked of one order beside its number."""
+
+    as_of: Annotated[str, Field(max_length=40)] | None = None
+    explain: bool = False
+
+
+# Asked most of all, and hardly ever with one of these: they are read where there is a query, and told of here.
+_PARAMETERS = [
+    {
+        "name": "as_of",
+        "in": "query",
+        "description": "Release id, or an instant: what was released then. The current release by default.",
+        "schema": {"type": "string", "maxLength": 40},
+        "examples": {"release": {"value": "7"}, "instant": {"value": "2026-10-31T18:00:00Z"}},
+    },
+    {
+        "name": "explain",
+        "in": "query",
+        "description": "With the provenance of each value.",
+        "schema": {"type": "boolean", "default": False},
+    },
+]
+
+
+_NOTHING_ASKED = Asked()
 
 
 class Numbers(BaseModel):
@@ -62,20 +91,22 @@ def router(database: Database, access: Access, gathering: Gathering) -> APIRoute
     routes = APIRouter(prefix="/orders", tags=["look-up"])
 
     @routes.get(
-        "/{number:path}", response_model=Order, responses=problems.failures(403, 404, 409) | NOT_CHANGED
+        "/{number:path}",
+        response_model=Order,
+        responses=problems.failures(403, 404, 409) | NOT_CHANGED,
+        openapi_extra={"parameters": _PARAMETERS},
     )
     async def order(
         request: Request,
         number: Number,
-        as_of: AsOf = None,
         reading: Reading = Depends(access.reading),
-        explain: Annotated[bool, Query(description="With the provenance of each value.")] = False,
     ) -> Response:
         """One order, with its lines, events, shipments, payments, refunds and returns."""
-        if as_of is None and not explain and not reading.is_masked and "\0" not in number:
+        asked = _asked(request)
+        if asked.as_of is None and not asked.explain and not reading.is_masked and "\0" not in number:
             found = await gathering.find(number)
         else:
-            found = await run_in_threadpool(_one, database, reading, number, as_of, explain)
+            found = await run_in_threadpool(_one, database, reading, number, asked)
         # Whole and masked are two representations of one row.
         kind = "order masked" if reading.is_masked else "order"
         tag = f'"{hashlib.sha256(f"{kind}|{found.seal}".encode()).hexdigest()[:32]}"'
@@ -117,12 +148,23 @@ def tags(request: Request) -> set[str]:
     return {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
 
 
-def _one(database: Database, reading: Reading, number: str, as_of: str | None, explain: bool) -> Document:
-    release_id = None if as_of is None else resolve(database, as_of).release_id
+def _asked(request: Request) -> Asked:
+    if not request.scope["query_string"]:
+        return _NOTHING_ASKED
+    try:
+        return Asked.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**item, "loc": ("query", *item["loc"])} for item in error.errors()]
+        ) from error
+
+
+def _one(database: Database, reading: Reading, number: str, asked: Asked) -> Document:
+    release_id = None if asked.as_of is None else resolve(database, asked.as_of).release_id
     with reading.at(release_id) as connection:
         if "\0" in number:  # PostgreSQL's text holds none
             raise NotReleasedError(f"no order has the number {number!r}")
-        _, outcomes = read_documents(connection, [number], explain=explain)
+        _, outcomes = read_documents(connection, [number], explain=asked.explain)
     found = outcomes[number]
     if isinstance(found, Document):
         return found

@@ -13,9 +13,11 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from oms_core.api.models import Decision, Problem
 from oms_core.audit.log import request_id
+from oms_core.finance.period import FinanceError, UnknownPeriodError
 from oms_core.exceptions.errors import (
     DecidedError,
     ExceptionError,
@@ -126,6 +128,8 @@ _TITLES = {
     "no-orders": "There is nothing to replay",
     "no-currency": "Costs have no currency to be compared in",
     "bad-factor": "The factor makes no sense",
+    "unknown-period": "Nothing was booked in the period",
+    "books-refused": "The books refuse it",
 }
 
 
@@ -232,6 +236,14 @@ def install(app: FastAPI) -> None:
         status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
         return problem(request, status, error.code, str(error), **error.details)
 
+    @app.exception_handler(UnknownPeriodError)
+    def _unknown_period(request: Request, error: UnknownPeriodError) -> JSONResponse:
+        return problem(request, 404, "unknown-period", str(error))
+
+    @app.exception_handler(FinanceError)
+    def _books(request: Request, error: FinanceError) -> JSONResponse:
+        return problem(request, 409, "books-refused", str(error))
+
     @app.exception_handler(ExceptionError)
     def _exception(request: Request, error: ExceptionError) -> JSONResponse:
         status = next(status for kind, status in _EXCEPTION_STATUSES.items() if isinstance(error, kind))
@@ -258,6 +270,12 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:
         kind = _KINDS.get(error.status_code, "invalid-request")
+        if error.status_code == 405:  # one address may stand in several routes, and match a wider one
+            routes = [route for route in app.routes if isinstance(route, Route)]
+            matching = [route for route in routes if route.path_regex.match(request.url.path)]
+            nearest = min(matching, key=lambda route: (len(route.param_convertors), -len(route.path))).path
+            found = {m for route in matching if route.path == nearest for m in route.methods or ()}
+            error.headers = {"Allow": ", ".join(sorted(found))}
         return problem(request, error.status_code, kind, str(error.detail), error.headers)
 
     @app.exception_handler(SQLAlchemyError)

@@ -409,8 +409,8 @@ def query(
         fail(f"--as {role!r}: choose reader or auditor", 2)
     if purpose is not None and role != "auditor":
         fail("--purpose lifts an auditor's mask: give it with --as auditor", 2)
+    from oms_core.release.read import note_export, query_as_auditor
     from oms_core.release.read import query as ask
-    from oms_core.release.read import query_as_auditor
 
     settings = Settings.from_environment(home)
     with open_store(settings) as database:
@@ -421,6 +421,7 @@ def query(
             )
         else:
             answer = ask(database, sql, as_of=at, limit=limit)
+            note_export(database, actor=settings.actor, query=sql, answer=answer)
     if format == "json":
         print_json([dict(zip(answer.columns, row, strict=True)) for row in answer.rows])
     elif format == "csv":

@@ -245,7 +245,7 @@ def small_model() -> Model:
 
 @contextlib.contextmanager
 def _served(app: FastAPI) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", ws="none", lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", ws="none", lifespan="on"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -316,9 +316,8 @@ def test_unfit_decisions_are_refused(mia: httpx.Client) -> None:
     assert mia.get("/identity/history", params={"of": ANN, "other": ANNA}).json()["version"] == 0
 
 
-def test_bodies_are_short_and_only_where_they_belong(mia: httpx.Client, key: str) -> None:
+def test_bodies_are_short_and_have_a_length(mia: httpx.Client, key: str) -> None:
     problem(mia.post("/identity/decisions", json=judgement(reason="x" * 270_000)), 413, "invalid-request")
-    problem(mia.request("GET", "/identity/tasks", content=b"{}"), 413, "invalid-request")
     problem(mia.post("/orders/1", content=b"{}"), 405, "other-method")
     problem(mia.post("/identity/decisions", content=iter([b"{}"])), 413, "invalid-request")
     problem(mia.put("/identity/decisions"), 405, "other-method")
