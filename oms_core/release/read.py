@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,13 +20,18 @@ from oms_core.audit import log
 from oms_core.release.errors import QueryRefusedError
 from oms_core.release.history import existing_columns, history_table, quoted
 from oms_core.release.persons import COMMITTED
-from oms_core.release.tables import declared
+from oms_core.release.tables import RELEASED_TABLES, declared
 from oms_core.store.errors import NotReleasedError
 from oms_core.store.postgres import READ_SECONDS, Database
 from oms_core.store.tables import STATE_SCHEMA
 
 _ROWS_AT_ONCE = 1000
 _INTERVAL = ("release_from", "release_to")
+# Words that say that a query is about persons; of contested values the table says so, since any column may be called `value`.
+_PERSONAL = {column for table in RELEASED_TABLES.values() for column in table.personal} - {
+    "value",
+    "normal_value",
+} | {"survivorship_conflicts"}
 
 
 @dataclass(frozen=True)
@@ -208,6 +214,17 @@ def note_purpose(database: Database, *, actor: str, purpose: str, query: str) ->
     data = {"purpose": purpose.strip(), "query": query}
     with database.begin() as connection:
         log.append(connection, [log.Happening("personal_data.read", actor, "released", data)])
+
+
+def note_export(database: Database, *, actor: str, query: str, answer: Answer) -> bool:
+    """Log that a reader took personal data out, if the query or its answer names a personal column; whether it did."""
+    named = set(re.findall(r"\w+", query.lower())) | set(answer.columns)
+    if not named & _PERSONAL:
+        return False
+    data = {"query": query, "rows": len(answer.rows)}
+    with database.begin() as connection:
+        log.append(connection, [log.Happening("personal_data.exported", actor, "released", data)])
+    return True
 
 
 def _answer(connection: Connection, sql: str, limit: int, seconds: float) -> Answer:

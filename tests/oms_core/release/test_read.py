@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from oms_core.audit import log
 from oms_core.release.errors import QueryRefusedError, RejectedError
 from oms_core.release.publish import publish
-from oms_core.release.read import diff, fetch_rows, query, query_as_auditor
+from oms_core.release.read import diff, fetch_rows, note_export, query, query_as_auditor
 from oms_core.store.errors import NotReleasedError
 from oms_core.store.postgres import Database
 
@@ -54,6 +54,33 @@ def test_query_stops_at_its_limits(database: Database) -> None:
     with pytest.raises(QueryRefusedError, match=r"takes more than 0.2 s"):
         query(database, "select pg_sleep(30)", seconds=0.2)
     assert query(database, "select 1").rows == ((1,),)
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_personal"),
+    [
+        ("select * from dim_customers", True),
+        ("select left(email, 3) as e from dim_customers", True),
+        ("select * from survivorship_conflicts", True),
+        ("select customer_id, country from dim_customers", False),
+        ("select order_number, net_amount as value from fct_orders", False),
+    ],
+)
+def test_taking_personal_data_out_is_an_entry(
+    database: Database, publish_small: Callable[..., Any], asked: str, is_personal: bool
+) -> None:
+    publish_small(
+        database,
+        dim_customers=[{"customer_id": "c", "full_name": "Ann", "email": "a@a.example", "country": "DE", "preference_tags": "[]"}],
+        survivorship_conflicts=[{"entity": "customer", "golden_id": "c", "attribute": "email", "record_id": "r", "value": "x"}],
+    )  # fmt: skip
+    answer = query(database, asked)
+    assert note_export(database, actor="ann", query=asked, answer=answer) is is_personal
+    with database.begin() as connection:
+        said = [e.said for e in log.read(connection, -1, 100) if e.said["kind"] == "personal_data.exported"]
+    assert [(item["actor"], item["data"]) for item in said] == (
+        [("ann", {"query": asked, "rows": len(answer.rows)})] if is_personal else []
+    )
 
 
 NOT_READS = [
