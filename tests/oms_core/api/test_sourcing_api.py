@@ -1,0 +1,133 @@
+"""Sourcing over HTTP: a decision with its reasons, carried out or dry, kept, reviewed, and a code for what makes no sense."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from oms_core.api import keys, models
+from oms_core.api.app import create_app
+from oms_core.fulfilment.sourcing import policy
+from oms_core.store.postgres import Database
+
+NOW = datetime.now(UTC).replace(tzinfo=None)
+
+
+def problem(answer: httpx.Response, status: int, kind: str) -> None:
+    """Check that an answer is a problem of a kind."""
+    assert answer.status_code == status, answer.text
+    assert answer.json()["type"] == f"urn:orderhub:problem:{kind}"
+    models.Problem.model_validate(answer.json())
+
+
+@pytest.fixture
+def shop(
+    database: Database, publish_small: Callable[..., Any], serving: Callable[[FastAPI], httpx.Client]
+) -> httpx.Client:
+    """A client with a service's key; one order of two pieces, four of them in Hamburg and one in Munich."""
+    order = {
+        "order_id": "O1", "order_number": "1042", "order_type": "b2c", "channel": "web", "order_status": "open",
+        "ordered_at": NOW, "promised_at": NOW + timedelta(days=4), "ship_to_country": "DE", "ship_to_city": "Berlin",
+        "loyalty_tier": None, "customer_segment": None, "reporting_currency": "EUR", "fx_rate": None,
+        "fulfilment_location_ids": None, "gross_weight_kg": None, "logistics_cost_amount": None, "transport_co2e_kg": None,
+        "dispatched_at": None, "delivered_at": None, "promise_slip_hours": None, "needs_cold_chain": None,
+        "is_cold_chain_intact": None, "shipment_count": None, "is_test": False, "customer_id": None,
+    }  # fmt: skip
+    publish_small(
+        database,
+        dim_locations=[
+            {"location_id": name, "location_code": name, "location_type": "warehouse", "country": "DE", "latitude": lat,
+             "longitude": 10.0, "timezone": None}
+            for name, lat in (("HAM", 53.6), ("MUC", 48.1))
+        ],
+        dim_skus=[
+            {"sku_id": "S1", "sku_code": "LIP", "gtin14": None, "weight_kg": Decimal(1), "needs_cold_chain": False,
+             "category_code": None}
+        ],
+        fct_orders=[order],
+        fct_order_lines=[
+            {"order_line_id": "l1", "order_id": "O1", "line_number": 1, "sku_id": "S1", "sku_code": "LIP", "qty": Decimal(2),
+             "uom": "C62", "is_return": False}
+        ],
+        order_numbers=[{"order_number": "#1042", "order_id": "O1", "record_id": "shopify:orders:1"}],
+        order_xref=[{"record_id": "shopify:orders:1", "order_id": "O1", "valid_from": NOW, "valid_to": None}],
+    )  # fmt: skip
+    with database.begin() as connection:
+        for node, qty in (("HAM", 4), ("MUC", 1)):
+            for statement in (
+                "INSERT INTO orderhub.stock_nodes (location_id) VALUES (:node)",
+                "INSERT INTO orderhub.stock_pools (sku_id, location_id, uom, needs_expiry) VALUES ('S1', :node, 'C62', false)",
+                "INSERT INTO orderhub.stock_positions (sku_id, location_id, lot_number, on_hand_qty, base_qty) "
+                "VALUES ('S1', :node, '', :qty, :qty)",
+            ):
+                connection.execute(text(statement), {"node": node, "qty": qty})
+        key = keys.make(connection, "shop", role=keys.OMS_SERVICE, tenant="acme", by="root")
+        finance = keys.make(connection, "anna", role=keys.FINANCE, tenant=None, by="root")
+    client = serving(create_app(database))
+    client.headers["X-API-Key"] = key
+    client.headers["X-Finance"] = finance
+    return client
+
+
+def test_from_a_dry_run_to_a_refusal(shop: httpx.Client) -> None:
+    dry = shop.post("/orders/1042/sourcing", json={})
+    assert dry.status_code == 201, dry.text
+    assert dry.json()["parcels"][0]["takes"] == {"S1": "2"}
+    assert dry.json()["reservation_id"] is None
+    assert shop.get(dry.headers["location"]).json() == dry.json()
+    kept = shop.get(f"{dry.headers['location']}/inputs").json()
+    assert (kept["is_same"], kept["day"]["orders"][0]["order_id"]) == (True, "O1")
+    made = shop.post("/orders/%231042/sourcing", json={"commit": True}, headers={"Idempotency-Key": "k"})
+    assert made.status_code == 201, made.text
+    body = made.json()
+    assert [item["verdict"] for item in body["counterfactuals"]] == ["short"]
+    reserved = shop.get(f"/reservations/{body['reservation_id']}").json()
+    assert (reserved["state"], reserved["order_reference"]) == ("allocated", "O1")
+    again = shop.post("/orders/%231042/sourcing", json={"commit": True}, headers={"Idempotency-Key": "k"})
+    assert again.json() == body
+    problem(
+        shop.post("/orders/O1/sourcing", json={"commit": True}, headers={"Idempotency-Key": "k2"}),
+        409,
+        "already-sourced",
+    )
+    where = f"/sourcing/decisions/{body['decision_id']}"
+    assert shop.post(f"{where}/review", json={"commit": True}).json()["keeps"] is True
+    assert shop.post(f"{where}/refusal", json={"location": "HAM", "reason": "broken"}).status_code == 204
+    left = shop.post("/orders/O1/sourcing", json={"commit": True}, headers={"Idempotency-Key": "k3"}).json()
+    assert (left["is_filled"], left["unfillable"][0]["sendable_qty"]) == (False, "1")
+    assert len(shop.get("/sourcing/decisions", params={"order_id": "O1"}).json()) == 3
+
+
+def test_rules_and_what_if(shop: httpx.Client) -> None:
+    known = shop.get("/sourcing/policy").json()
+    assert known["sha256"] == policy.default().sha256
+    green = known["document"] | {"version": "green", "most_parcels": 1}
+    done = shop.put("/sourcing/policy", json={"document": green, "reason": "carbon"})
+    assert done.status_code == 200, done.text
+    assert shop.get("/sourcing/policy").json()["activations"][0]["reason"] == "carbon"
+    shop.post("/orders/O1/sourcing", json={})
+    asked = {"on": datetime.now(UTC).date().isoformat(), "policies": [known["document"]], "without": ["HAM"]}
+    told = shop.post("/sourcing/what-if", json=asked).json()
+    assert (told["told_by"], [row["fill_rate"] for row in told["outcomes"]]) == ("decisions", [0, 0])
+
+
+def test_what_makes_no_sense_has_a_code(shop: httpx.Client) -> None:
+    document = shop.get("/sourcing/policy").json()["document"]
+    heavy = document | {"parameters": document["parameters"] | {"carbon": {"weight": 0.9, "scale": 2}}}
+    problem(shop.post("/orders/O1/sourcing", json={"policy": heavy}), 422, "bad-weights")
+    problem(shop.put("/sourcing/policy", json={"document": heavy, "reason": "x"}), 422, "bad-weights")
+    problem(shop.put("/sourcing/facts", json={"document": {"version": 1}, "reason": "x"}), 422, "bad-facts")
+    problem(shop.post("/orders/O1/sourcing", json={"commit": True}), 422, "key-needed")
+    problem(shop.post("/orders/NOPE/sourcing", json={}), 404, "not-released")
+    problem(shop.get("/sourcing/decisions/src_none"), 404, "unknown-decision")
+    problem(shop.post("/sourcing/what-if", json={"on": "2001-01-01"}), 422, "no-orders")
+    finance = {"X-API-Key": shop.headers["X-Finance"]}
+    problem(shop.post("/orders/O1/sourcing", json={}, headers=finance), 403, "forbidden")
+    assert shop.get("/sourcing/policy", headers=finance).status_code == 200
