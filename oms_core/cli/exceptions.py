@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -169,15 +169,15 @@ def stats(home: Home = None, as_json: AsJson = False) -> None:
         print_json([vars(item) for item in found])
         return
     table = Table(
-        Column("kind", no_wrap=True), "open", "accepted", "changed", "rejected", "adoption", "solved", "persists", "gone",
-        "median hours",
+        Column("kind", no_wrap=True), "open", "accepted\nchanged\nrejected", "adoption", "solved\npersists", "gone",
+        "median\nhours",
     )  # fmt: skip
     for item in found:
         adoption = "" if item.adoption is None else f"{item.adoption:.0%}"
         hours = "" if item.median_hours is None else f"{item.median_hours:.1f}"
-        values: list[Any] = [item.open, item.accepted, item.changed, item.rejected]
-        more: list[Any] = [item.solved, item.persists, item.gone]
-        table.add_row(item.kind, *map(str, values), adoption, *map(str, more), hours)
+        decided = f"{item.accepted} / {item.changed} / {item.rejected}" if item.adoption is not None else ""
+        outcome = f"{item.solved} / {item.persists}" if item.adoption is not None else ""
+        table.add_row(item.kind, str(item.open), decided, adoption, outcome, str(item.gone), hours)
     out.print(table)
 
 

@@ -10,11 +10,12 @@ from sqlalchemy import Connection, text
 
 from oms_core.exceptions.baseline import Stay
 
-# An order is under way while its flow says so; one that is in no flow, while no system says that it has ended.
+# An order is under way while its flow says so; one that is in no flow, while a system says how it stands and that it has not
+# ended. Of old exports, which say neither, nothing is asked.
 _OPEN = """
 SELECT o.order_id FROM released.fct_orders AS o LEFT JOIN orderhub.flow_orders AS f ON f.order_id = o.order_id
 WHERE o.is_test IS NOT TRUE AND CASE WHEN f.order_id IS NULL
-    THEN coalesce(o.order_status, '') NOT IN ('delivered', 'closed', 'returned', 'refunded', 'cancelled')
+    THEN o.order_status NOT IN ('delivered', 'closed', 'returned', 'refunded', 'cancelled')
     ELSE NOT f.is_done END
 """
 # The newest decision of each order counts; goods are what lies in open nodes and is promised to nobody. What left a node, or

@@ -64,6 +64,51 @@ def release(database: Database, publish_small: Publish) -> Callable[..., queue.D
     return run
 
 
+def test_goods_are_short_where_stock_or_sourcing_says_so(
+    database: Database, release: Callable[..., queue.Detected]
+) -> None:
+    with database.begin() as connection:
+        for statement in (
+            "INSERT INTO orderhub.stock_nodes (location_id) VALUES ('N1'), ('N2')",
+            "UPDATE orderhub.stock_nodes SET closed_at = now(), closed_reason = 'flood' WHERE location_id = 'N2'",
+            "INSERT INTO orderhub.stock_pools (sku_id, location_id, uom, needs_expiry) "
+            "VALUES ('sku_l', 'N1', 'C62', false), ('sku_l', 'N2', 'C62', false)",
+            "INSERT INTO orderhub.stock_positions (sku_id, location_id, lot_number, on_hand_qty, reserved_qty) "
+            "VALUES ('sku_l', 'N1', '', 5, 4), ('sku_l', 'N2', '', 50, 0)",
+        ):
+            connection.execute(text(statement))
+    assert release().found["no_stock"] == 1
+    with database.begin() as connection:
+        item = queue.look(connection, kind="no_stock")[0]
+        assert (item.about, item.evidence["available_qty"], item.suggestion["resolution"]) == (
+            "sku_l",
+            "1",
+            "ship_partly",
+        )
+        connection.execute(
+            text(
+                "INSERT INTO orderhub.stock_inbound (source_system, reference, sku_id, location_id, lot_number, kind, qty, "
+                "expected_on, recorded_at) VALUES ('erp', 'PO1', 'sku_l', 'N1', '', 'purchase', 9, current_date + 3, now())"
+            )
+        )
+    assert release().opened == 1  # it rests on something else now
+    with database.begin() as connection:
+        assert queue.look(connection, kind="no_stock")[0].suggestion["resolution"] == "wait_for_inbound"
+        # Sourcing knows better: what it decided last counts.
+        connection.execute(
+            text(
+                "INSERT INTO orderhub.sourcing_decisions (decision_id, order_id, decided_at, decided_by, release_id, "
+                "policy_version, policy_sha256, inputs, decision, unknown) VALUES ('d', 'order_a', now(), 'x', 1, 'v', 's', '', "
+                """'{"is_filled": false, "unfillable": [{"sku_id": "sku_l", "qty": "2", "sendable_qty": "0"}]}', '{}')"""
+            )
+        )
+    release()
+    with database.begin() as connection:
+        assert queue.look(connection, kind="no_stock")[0].evidence["decision_id"] == "d"
+        connection.execute(text("UPDATE orderhub.sourcing_decisions SET decision = '{\"is_filled\": true}'"))
+    assert release().closed == 1
+
+
 def open_ids(database: Database) -> dict[str, str]:
     with database.begin() as connection:
         return {item.kind: item.exception_id for item in queue.look(connection)}

@@ -254,3 +254,27 @@ def test_versions_are_fixed_and_orders_move_only_when_told(orders: Database) -> 
     assert state(orders, "B") == "cleared"
     assert migrate(mapping).orders == 0
     assert tell(orders, "B", "stock_reserved").placed.version == "2"
+
+
+def test_an_order_that_turns_out_to_be_another_brings_what_was_told_of_it(
+    orders: Database, release_orders: Release
+) -> None:
+    tell(orders, "A", "payment_verified", 2)
+    release_orders(orders, {"C": {}, "B": {"order_type": "b2b"}}, [("C", "created", 3.0)])
+    follow(orders, by="root")
+    with orders.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO orderhub.golden_ids (entity, golden_id, born_at, born_from_record_id, retired_at, redirect_to) "
+                "VALUES ('order', 'A', now(), 'r', now(), 'C')"
+            )
+        )
+    assert state(orders, "C") == "placed"
+    follow(orders, by="root")
+    assert state(orders, "C") == "paid"
+    assert follow(orders, by="root").moved == 0
+    with orders.begin() as connection:
+        connection.execute(
+            text("UPDATE orderhub.flow_orders SET due_at = now() - interval '1 day' WHERE order_id = 'A'")
+        )
+        assert book.sweep(connection, by="root") == []  # it is no order of its own any more
