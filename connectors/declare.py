@@ -383,6 +383,8 @@ class Stream(BaseModel):
             is asked by at a time.
         control_totals: money sums kept with every batch.
         count: asked around a pull, and compared with what is here; for streams that are read whole and without windows.
+        without: what to ask for instead where our credential may not see a part of it: what is left out stays unknown, and
+            the pull says so.
         lookup: how single records are asked for, by the key of a notification; a stream that fans out is asked as always.
         sweep: how all keys are listed.
         delta: how it tells what changed since.
@@ -415,6 +417,7 @@ class Stream(BaseModel):
     fan_out_field: str | None = None
     control_totals: tuple[ControlTotal, ...] = ()
     count: Count | None = None
+    without: Callable[[Ask], Ask] | None = None
     lookup: Lookup | None = None
     sweep: Sweep | None = None
     delta: Delta | None = None

@@ -20,9 +20,17 @@ import orjson
 import pyarrow as pa
 from pydantic import TypeAdapter, ValidationError
 
-from connectors.client import Client
+from connectors.client import Answer, Client
 from connectors.declare import Bounds, Child, Record, Source, Stream, dig
-from connectors.errors import ConnectorError, ErrorKind, FatalError, GoneError, ProtocolError, kind_of
+from connectors.errors import (
+    ConnectorError,
+    ErrorKind,
+    FatalError,
+    GoneError,
+    ProtocolError,
+    RefusedError,
+    kind_of,
+)
 from connectors.landing import Batch, ControlCount, Landing, Rejection, RowOrigin
 from connectors.pagination import Ask, NumberedPages, OffsetPages
 
@@ -42,7 +50,8 @@ class PullResult:
 
     `quarantined` counts the rows of this pull that are in quarantine now, also those that waited there before. `error`
     is a sentence or None, `error_kind` what to do about it: nothing before a person acted ("fatal"), ask again
-    ("retryable"), or go on without the file ("skippable"); what nobody foresaw is "unknown".
+    ("retryable"), or go on without the file ("skippable"); what nobody foresaw is "unknown". `remarks` say what came less
+    than whole.
     """
 
     source: str
@@ -57,6 +66,7 @@ class PullResult:
     error: str | None = None
     drift: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     error_kind: ErrorKind | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def is_retryable(self) -> bool:
@@ -132,7 +142,9 @@ def pull_stream(
             try:
                 seen = _read_run(source, stream, client, batch, bounds, progress, link)[0]
             except GoneError:
-                _log.info("%s.%s: its delta link has run out; it is read whole again", source.name, stream.name)
+                _log.info(
+                    "%s.%s: its delta link has run out; it is read whole again", source.name, stream.name
+                )
                 link, bounds = None, Bounds()
         if link is None:
             seen = _read_pages(source, stream, landing, client, batch, bounds, progress)
@@ -209,6 +221,7 @@ def committed(batch: Batch, changed: int, started: float) -> PullResult:
         pages=len(batch.pages),
         seconds=time.perf_counter() - started,
         drift=batch.drift(),
+        remarks=tuple(batch.remarks),
     )
 
 
@@ -344,7 +357,7 @@ def _read_run(
                 f"{source.name}.{stream.name}: page {len(asked) + 1} is a page that came before; paging does not advance"
             )
         asked.add(mark)
-        answer = client.send(stream, ask)
+        answer, ask = _permitted(source, stream, client, batch, ask)
         if numbered is not None and numbered.overflows(answer.body):
             return seen, "overflow", None
         if telling is not None and len(asked) == 1:
@@ -389,6 +402,21 @@ def _read_run(
             return seen, "cut", None
         ask = following
     raise ProtocolError(f"{source.name}.{stream.name}: more than {MAX_PAGES} pages; paging does not end")
+
+
+def _permitted(source: Source, stream: Stream, client: Client, batch: Batch, ask: Ask) -> tuple[Answer, Ask]:
+    """Send a request, or what there is to ask for instead where it is not permitted; return what was asked."""
+    try:
+        return client.send(stream, ask), ask
+    except RefusedError as error:
+        less = ask if stream.without is None else stream.without(ask)
+        if less == ask:
+            raise
+        answer = client.send(stream, less)
+        batch.remarks.append(
+            f"{source.name}.{stream.name}: a part is unknown, since our credential may not see it. {error}"
+        )
+        return answer, less
 
 
 def _without_removed(stream: Stream, batch: Batch, rows: list[Any], page_sha256: str) -> list[Any]:
@@ -670,15 +698,23 @@ def explain_error(error: ValueError) -> str:
 
 def record_hash(raw: Any) -> str:
     """Hash of a raw row that does not depend on the order of its fields: 32 hex digits, BLAKE2b."""
-    return hashlib.blake2b(payload_text(raw).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return hashlib.blake2b(_payload(raw), digest_size=16).hexdigest()
 
 
 def payload_text(raw: Any) -> str:
     """A raw row as JSON text with sorted names."""
+    return _payload(raw).decode("utf-8", "surrogatepass")
+
+
+def _payload(raw: Any) -> bytes:
     try:
-        return orjson.dumps(raw, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
-    except TypeError:  # integers over 64 bits, lone surrogates
-        return json.dumps(raw, default=str, sort_keys=True)
+        return orjson.dumps(raw, str, orjson.OPT_SORT_KEYS)
+    except TypeError:  # names that are no texts, integers over 64 bits, lone surrogates
+        pass
+    try:
+        return orjson.dumps(raw, str, orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        return json.dumps(raw, default=str, sort_keys=True).encode("utf-8", "surrogatepass")
 
 
 def _field_names(raws: Sequence[Any]) -> set[str]:

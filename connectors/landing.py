@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -195,8 +195,7 @@ class ControlCount:
     batch_id: str = ""
 
 
-@dataclass(frozen=True)
-class RowOrigin:
+class RowOrigin(NamedTuple):
     """Where a row stands in the bytes received."""
 
     page_sha256: str
@@ -629,6 +628,7 @@ class Batch:
         self.landed = dict.fromkeys(stream.tables, 0)
         self.pages: list[tuple[str, int, str]] = []
         self.rejections: list[Rejection] = []
+        self.remarks: list[str] = []
         self.delta_link: str | None = None
         self.removed: dict[str, str] = {}  # key of a record that is deleted -> page that says so
         self.told: list[ControlCount] = []
@@ -717,8 +717,6 @@ class Batch:
 
     def _keep(self, name: str, batch: pa.RecordBatch) -> None:
         self.landed[name] += batch.num_rows
-        if name == self.stream.name:
-            self._sum(batch)
         self._buffers[name].append(batch)
         self._buffered[name] += batch.num_rows
         if self._buffered[name] >= _FLUSH_ROWS:
@@ -934,14 +932,14 @@ class Batch:
                     found[name] = {"added": added, "removed": removed}
         return found
 
-    def _sum(self, batch: pa.RecordBatch) -> None:
+    def _sum(self, rows: pa.Table) -> None:
         for total in self.stream.control_totals:
             sums = self._totals[total.amount]
-            rows = pa.table({"currency": batch.column(total.currency), "amount": batch.column(total.amount)})
-            for row in rows.group_by("currency").aggregate([("amount", "sum")]).to_pylist():
-                if row["amount_sum"] is not None:
-                    currency = row["currency"] or ""
-                    sums[currency] = sums.get(currency, Decimal(0)) + row["amount_sum"]
+            summed = f"{total.amount}_sum"
+            for row in rows.group_by(total.currency).aggregate([(total.amount, "sum")]).to_pylist():
+                if row[summed] is not None:
+                    currency = row[total.currency] or ""
+                    sums[currency] = sums.get(currency, Decimal(0)) + row[summed]
 
     def _totals_text(self) -> dict[str, dict[str, str]]:
         return {
@@ -983,6 +981,8 @@ class Batch:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writers[name] = pq.ParquetWriter(path, self._schemas[name], compression="zstd")
         table = pa.Table.from_batches(self._buffers[name], schema=self._schemas[name])
+        if name == self.stream.name:
+            self._sum(table)
         self._writers[name].write_table(table)
         self._buffers[name], self._buffered[name] = [], 0
 

@@ -100,6 +100,7 @@ class Twin:
     """The Selling Partner API over one world."""
 
     name = "amazon"
+    has_restricted_role = True
     rate_limit = RateLimit(limit=40, window=10.0, refuse=_refuse, headers=_rate_header)
 
     def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
@@ -528,6 +529,11 @@ class Twin:
             given = request.headers.get("x-amz-access-token", "").removeprefix("Atza|")
             if not self._credentials.accepts("amazon", "ACCESS_TOKEN", given):
                 details = "The access token you provided is revoked, malformed or invalid."
+                body = _errors("Unauthorized", "Access to requested resource is denied.", details)
+                return JSONResponse(body, status_code=403)
+            asked = set(request.query_params.get("includedData", "").split(","))
+            if not self.has_restricted_role and asked & {"BUYER", "RECIPIENT"}:
+                details = "The application has no role that may see buyers or recipients."
                 body = _errors("Unauthorized", "Access to requested resource is denied.", details)
                 return JSONResponse(body, status_code=403)
             try:

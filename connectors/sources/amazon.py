@@ -5,6 +5,10 @@ token bucket per operation (`x-amzn-RateLimit-Limit`, in requests per second). B
 only. Money of an order is a list of categories whose sum is the grand total; discounts count negative in it. What
 Amazon keeps and pays back comes from the transactions, days later.
 
+Who bought and where it goes needs a restricted role (Direct-to-Consumer Delivery, Tax Invoicing or Remittance), but no
+restricted data token: since the version 2026-01-01 of Orders the role alone decides. Without the role, orders are asked for
+without buyer and recipient; both stay unknown then, and the pull says so.
+
 Source: https://developer-docs.amazon.com/sp-api (Orders 2026-01-01, Finances 2024-06-19, FBA Inventory v1)
 """
 
@@ -46,6 +50,7 @@ from connectors.declare import (
 
 # Orders older than two years are not shown (in some countries: older than 2016).
 _FIRST_DAY = "2016-01-01T00:00:00Z"
+_OF_PERSONS = ("BUYER", "RECIPIENT")
 _INCLUDED = "BUYER,RECIPIENT,PROCEEDS,PROMOTION,CANCELLATION,FULFILLMENT,PACKAGES,TAX,PAYMENT"
 
 
@@ -288,6 +293,13 @@ def _iso(instant: datetime) -> str:
     return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _without_persons(ask: Ask) -> Ask:
+    """The same orders without what only restricted roles may see; other requests stay as they are."""
+    included = str(ask.params.get("includedData", "")).split(",")
+    kept = [name for name in included if name not in _OF_PERSONS]
+    return ask if kept == included else ask.put("params.includedData", ",".join(kept))
+
+
 def _ask_orders(bounds: Bounds) -> Ask:
     params: dict[str, Any] = {
         "lastUpdatedAfter": _iso(bounds.since) if bounds.since else _FIRST_DAY,
@@ -361,6 +373,7 @@ SOURCE = Source(
             key=("order_id",),
             path="/orders/2026-01-01/orders",
             ask=_ask_orders,
+            without=_without_persons,
             rows="orders",
             pages=TokenPages(read="pagination.nextToken", write="params.paginationToken"),
             cursor="updated_at",

@@ -143,6 +143,8 @@ def _show_pull(results: Sequence[PullResult], as_json: bool) -> None:
                 highlight=False,
                 soft_wrap=True,
             )
+        for remark in item.remarks:
+            err.print(f"[yellow]{escape(remark)}[/]", highlight=False, soft_wrap=True)
         for stream, change in item.drift.items():
             words = [f"{kind} {', '.join(names)}" for kind, names in change.items() if names]
             err.print(

@@ -19,6 +19,7 @@ UNITED_STATES = "ATVPDKIKX0DER"
 
 class TestAmazon(Conformance):
     source = SOURCE
+    days = 60
 
 
 @pytest.mark.parametrize(
@@ -130,3 +131,22 @@ def test_errors_beside_a_payload_are_faults() -> None:
         fault({"errors": [{"code": "InvalidInput", "message": "bad marketplace"}]})
     )
     assert fault({"payload": {}}) is None
+
+
+def test_without_the_restricted_role_buyers_stay_unknown_and_the_pull_says_so(
+    serve: Any,
+    pull: Callable[..., Any],
+    landed: Callable[[str], list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with serve("amazon", orders=300) as served:
+        twin = served.sandbox._classes["amazon"]
+        monkeypatch.setattr(twin, "has_restricted_role", False)
+        results = pull("amazon", served.env, streams=["orders"])
+    assert results["orders"].error is None
+    assert "may not see" in results["orders"].remarks[0]
+    assert "403" in results["orders"].remarks[0]
+    rows = landed("orders")
+    assert len(rows) > 10
+    assert {row["buyer_name"] for row in rows} == {row["ship_to_street"] for row in rows} == {None}
+    assert sum(row["total_amount"] is not None for row in rows) > 10, "the rest of the order is known"
