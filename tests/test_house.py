@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 from typer.testing import CliRunner
 
 from connectors import registry
+from expectations.landing import landing_suite
 from oms_core.cli.main import app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +28,13 @@ MAY_BE_IMPORTED_BY_DAGS = {
     "connectors.registry", "connectors", "connectors.declare", "oms_core", "oms_core.pipeline", "oms_core.settings",
     "wiring",
 }  # fmt: skip
+
+
+# The rows of the project's list of source systems.
+SOURCES = (
+    "square", "odoo", "amazon", "shopify", "tmall", "pinduoduo", "douyin", "xiaohongshu", "wechat_shop", "lazada", "vendure",
+    "sap_s4", "tryton", "hubspot", "zendesk", "karrio", "epcis", "dealer_rebates", "stripe", "alipay", "ecb_fx",
+)  # fmt: skip
 
 
 def tracked() -> list[Path]:
@@ -116,3 +126,30 @@ def test_every_source_and_every_declared_stream_is_described() -> None:
         assert source.owner
         for stream in source.streams:
             assert stream.description or stream.record.__doc__, f"{source.name}.{stream.name}"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_source_is_whole(name: str) -> None:
+    """Declaration, twin whose answers are the recorded ones, staging with freshness, landing suites, conformance."""
+    source = registry.source(name)
+    assert (ROOT / "connectors" / "sandbox" / f"{name}.py").is_file()
+    staged = ROOT / "dbt" / "models" / "staging" / name / f"_{name}__sources.yml"
+    (landing,) = yaml.safe_load(staged.read_text("utf-8"))["sources"]
+    assert landing["config"]["freshness"]["warn_after"]
+    tables = {table["name"] for table in landing["tables"]}
+    for stream in source.streams:
+        assert tables & {f"{name}__{table}" for table in stream.tables}
+        assert {f"landing.{name}.{table}" for table in stream.tables} == {
+            landing_suite(source, table).name for table in stream.tables
+        }
+    test = (ROOT / "tests" / "connectors" / "sources" / f"test_{name}.py").read_text("utf-8")
+    # Files in forms of their own are nothing to ask for.
+    assert re.search(r"^class Test\w+\(\w*Conformance\):", test, re.MULTILINE) or source.feeds
+
+
+def test_the_list_of_sources_is_the_projects() -> None:
+    listed = ROOT.parent / "shared" / "sources.md"
+    if not listed.is_file():
+        pytest.skip("the project's list of source systems is not beside the checkout")
+    rows = re.findall(r"^\| `(\w+)` \|", listed.read_text("utf-8"), re.MULTILINE)
+    assert set(rows) == set(SOURCES) <= set(registry.sources())
