@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +15,13 @@ from oms_core.cli.terminal import AsJson, Home, Live, fail, open_store, out, pla
 from oms_core.settings import Settings
 
 app = typer.Typer(help="What releases changed, in order, for services that follow.", no_args_is_help=True)
+
+
+class Followed(StrEnum):
+    """What can be followed."""
+
+    RELEASES = "releases"
+    OMS = "oms"
 
 
 @app.command("show", epilog="Example: `orderhub feed show --entity order --limit 20 --json`")
@@ -54,21 +63,43 @@ def show(
 @plain_errors
 def deliver(
     name: Annotated[str, typer.Argument(help="Of the follower; where it stands is kept under it.")],
-    url: Annotated[str, typer.Argument(help="Where batches of CloudEvents are posted.")],
-    batch: Annotated[int, typer.Option(min=1, max=1000, help="Changes per request.")] = 100,
+    url: Annotated[
+        str,
+        typer.Argument(
+            help="https://… for a webhook, tls://host/prefix for NATS, kafka://host/topic for Kafka."
+        ),
+    ],
+    follow: Annotated[
+        Followed, typer.Option(help="Changes of releases, or what happens in the OMS.")
+    ] = Followed.RELEASES,
+    batch: Annotated[int, typer.Option(min=1, max=1000, help="Events per request.")] = 100,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Post a follower every change it does not have yet, at least once and in order.
+    """Send a follower every event it does not have yet, at least once and in order.
 
-    ORDERHUB_FEED_TOKEN is sent as a bearer token where it is set.
+    ORDERHUB_FEED_TOKEN authorises with a webhook or NATS where it is set. ORDERHUB_FEED_SETTINGS names a file of `name=value`
+    lines: settings of librdkafka for Kafka, `credentials=<path of a .creds file>` for NATS.
     """
-    from oms_core.outbox import deliver as run
+    from oms_core.outbox.deliver import deliver as run
 
     token = os.environ.get("ORDERHUB_FEED_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
+    said = os.environ.get("ORDERHUB_FEED_SETTINGS")
+    lines = Path(said).read_text().splitlines() if said else []
+    pairs = [line.partition("=") for line in lines if line.strip() and not line.startswith("#")]
+    settings = {name.strip(): value.strip() for name, _, value in pairs}
     with open_store(Settings.from_environment(home)) as database, Live(as_json) as live:
-        done = run(database, name, url, headers=headers, batch=batch, say=live.say)
+        done = run(
+            database,
+            name,
+            url,
+            headers=headers,
+            settings=settings,
+            feed=follow.value,
+            batch=batch,
+            say=live.say,
+        )
     if as_json:
         print_json(vars(done))
     else:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from oms_core.outbox import DeliveryError, deliver
+from oms_core.outbox.deliver import deliver
+from oms_core.outbox.target import DeliveryError
 from oms_core.release.feed import Change, CursorError, read_changes
 from oms_core.store.postgres import Database
 
