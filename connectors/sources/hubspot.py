@@ -185,7 +185,8 @@ def _by_id(record: type[Record], kind: str) -> Lookup:
     properties = _properties(record)
 
     def ask(bounds: Bounds) -> Ask:
-        return Ask(json_body={"properties": properties, "inputs": [{"id": key} for key in bounds.keys]})
+        wanted = [{"id": key} for key in bounds.keys]
+        return Ask(json_body={"properties": properties, "propertiesWithHistory": [], "inputs": wanted})
 
     return Lookup(ask=ask, rows="results", size=100, path=f"/crm/v3/objects/{kind}/batch/read")
 
