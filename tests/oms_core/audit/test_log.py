@@ -107,6 +107,21 @@ def test_an_entry_is_canonical_json_and_proven_by_a_few_lines(database: Database
     assert merkle.proves_growth(33, 37, growth, roots[0], roots[1])
 
 
+def test_canonical_json_is_that_of_the_published_examples() -> None:
+    # RFC 8785, 3.2.2 with its result in 3.2.4, and the order of names of 3.2.3.
+    said = json.loads(
+        r"""{"numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],
+        "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/", "literals": [null, true, false]}"""
+    )
+    assert rfc8785.dumps(said) == (
+        b'{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],'
+        b'"string":"\xe2\x82\xac$\\u000f\\nA\'B\\"\\\\\\\\\\"/"}'
+    )
+    names = ["\u20ac", "\r", "\ufb33", "1", "\U0001f600", "\u0080", "\u00f6"]
+    ordered = ["\r", "1", "\u0080", "\u00f6", "\u20ac", "\U0001f600", "\ufb33"]
+    assert list(json.loads(rfc8785.dumps(dict.fromkeys(names, "")))) == ordered
+
+
 def test_what_is_undone_was_never_logged(database: Database) -> None:
     with database.begin() as connection:
         log.append(connection, happenings(2))

@@ -9,17 +9,19 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rfc8785
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from connectors import registry
 from connectors.files import pull_files
 from connectors.integrity import batch_digests, faulty_pages
-from connectors.landing import Landing
+from connectors.landing import BATCHES, Landing
+from connectors.retention import Rule, retain
 from oms_core.audit import checkpoint, log, merkle
 from oms_core.audit.checkpoint import Checkpoint, Signer, Verifier
 from oms_core.audit.log import AuditError, Happening
@@ -275,6 +277,24 @@ def test_an_edited_landing_page_is_noticed(company: Company, tmp_path: Path) -> 
     page.unlink()
     (fault,) = company.verify().faults
     assert "is not in the archive" in fault
+
+
+def test_what_retention_let_go_is_no_forgery_once_the_log_says_so(company: Company) -> None:
+    rules = [Rule(source_system="*", stream="*", part="pages", keep_days=30, reason="law")]
+    with company.landing.transaction() as connection:
+        connection.execute(update(BATCHES).values(gate="passed"))
+    done = retain(company.landing, registry.sources(), rules, datetime.now(UTC) + timedelta(days=31))
+    assert list(done.pages.values()) == [None]
+    assert any("retention let it go" in fault for fault in company.verify().faults)
+    pages = sorted([page, now or ""] for page, now in done.pages.items())
+    with company.database.begin() as connection:
+        log.append(connection, [Happening(log.RETENTION_BEGUN, "ann", "landing", {"batches": []})])
+    assert any("begun and not finished" in fault for fault in company.verify().faults)
+    with company.database.begin() as connection:
+        log.append(
+            connection, [Happening(log.RETENTION_APPLIED, "ann", "landing", {"batches": [], "pages": pages})]
+        )
+    assert company.verify().holds
 
 
 def test_an_edited_or_missing_landed_file_is_noticed(company: Company, tmp_path: Path) -> None:
