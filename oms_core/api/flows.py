@@ -16,7 +16,7 @@ from oms_core.api import keys
 from oms_core.api.access import Access, looking
 from oms_core.api.identity import Reason, Text
 from oms_core.api.problems import failures
-from oms_core.flows import book
+from oms_core.flows import book, versions
 from oms_core.flows.errors import EventError
 from oms_core.flows.fold import Event, Step
 from oms_core.fulfilment.desk import repeat
@@ -161,7 +161,7 @@ def router(database: Database, access: Access) -> APIRouter:
         order_id = find(number)
         with looking(database) as connection:
             item = book.placed(connection, order_id)
-            position = _position(book.versions(connection, item.flow)[item.version], item)
+            position = _position(versions.known(connection, item.flow)[item.version], item)
             folded = book.history(connection, item)
             changes = book.changes(connection, order_id)
         return OrderFlow(
@@ -196,7 +196,7 @@ def router(database: Database, access: Access) -> APIRouter:
             database,
             lambda connection, _: (
                 book.tell(connection, order_id, event, by=caller.name, revision=body.revision),
-                book.versions(connection, book.placed(connection, order_id).flow),
+                versions.known(connection, book.placed(connection, order_id).flow),
             ),
         )
         return _outcome(response, *told)
@@ -229,7 +229,7 @@ def router(database: Database, access: Access) -> APIRouter:
                     key=key,
                     revision=body.revision,
                 ),
-                book.versions(connection, book.placed(connection, order_id).flow),
+                versions.known(connection, book.placed(connection, order_id).flow),
             ),
         )
         return _outcome(response, *told)

@@ -14,11 +14,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from oms_core.cli.terminal import AsJson, Home, Live, fail, instant, open_store, out, plain_errors, print_json
-from oms_core.flows import book, draw
+from oms_core.flows import book, draw, versions
 from oms_core.flows.definition import Flow, load, schema
 from oms_core.flows.fold import Event
 from oms_core.flows.follow import follow as follow_release
 from oms_core.flows.lint import lint as find_faults
+from oms_core.flows.migrate import migrate as migrate_orders
+from oms_core.flows.sweep import sweep as sweep_orders
 from oms_core.settings import Settings
 from oms_core.store.postgres import Database
 from oms_core.store.released import ORDER, Released
@@ -41,7 +43,7 @@ Revision = Annotated[
 def list_flows(home: Home = None, as_json: AsJson = False) -> None:
     """Show the flows in force, in the order in which they are asked, and how many orders are in which state."""
     with open_store(Settings.from_environment(home)) as database, database.begin() as connection:
-        active = book.active(connection)
+        active = versions.active(connection)
         rows: list[dict[str, Any]] = [
             {
                 "flow": name,
@@ -50,10 +52,10 @@ def list_flows(home: Home = None, as_json: AsJson = False) -> None:
                 "applies_to": flow.applies_to,
                 "precedence": flow.precedence,
                 "title": flow.title,
-                "states": book.standing(connection, name, version),
+                "states": versions.standing(connection, name, version),
             }
             for name, item in active.items()
-            for version, flow in book.versions(connection, name).items()
+            for version, flow in versions.known(connection, name).items()
         ]
     idle = [name for name in _shipped() if name not in active]
     if as_json:
@@ -120,7 +122,7 @@ def draw_flow(
         order_id = _find(database, order)
         with database.begin() as connection:
             item = book.placed(connection, order_id)
-            flow = book.versions(connection, item.flow)[item.version]
+            flow = versions.known(connection, item.flow)[item.version]
     if flow.flow != document:
         fail(f"order {order} is in the flow {flow.flow}, not {document}", 2)
     typer.echo(draw.mermaid(flow, item.state), nl=False)
@@ -133,10 +135,10 @@ def activate(document: Document, reason: Reason, home: Home = None, as_json: AsJ
     settings = Settings.from_environment(home)
     flow = _read(document)
     with open_store(settings) as database, database.begin() as connection:
-        warnings = book.activate(connection, flow, by=settings.actor, reason=reason)
+        warnings = versions.activate(connection, flow, by=settings.actor, reason=reason)
         counts = {
-            version: sum(book.standing(connection, flow.flow, version).values())
-            for version in book.versions(connection, flow.flow)
+            version: sum(versions.standing(connection, flow.flow, version).values())
+            for version in versions.known(connection, flow.flow)
         }
     if as_json:
         told = {"flow": flow.flow, "version": flow.version, "sha256": flow.sha256, "orders": counts}
@@ -179,7 +181,7 @@ def show(order: Order, home: Home = None, as_json: AsJson = False) -> None:
         order_id = _find(database, order)
         with database.begin() as connection:
             item = book.placed(connection, order_id)
-            flow = book.versions(connection, item.flow)[item.version]
+            flow = versions.known(connection, item.flow)[item.version]
             folded = book.history(connection, item)
             changes = book.changes(connection, order_id)
     if as_json:
@@ -306,7 +308,7 @@ def migrate(
         fail("--reason says why orders are moved; or try --dry-run first", 2)
     settings = Settings.from_environment(home)
     with open_store(settings) as database, database.begin() as connection:
-        done = book.migrate(
+        done = migrate_orders(
             connection, flow, from_version, to_version, dict(_split(item) for item in mapped or ()),
             by=settings.actor, reason=reason or "dry run", dry_run=dry_run,
         )  # fmt: skip
@@ -330,7 +332,7 @@ def sweep(home: Home = None, as_json: AsJson = False) -> None:
     with open_store(settings) as database:
         while True:
             with database.begin() as connection:
-                swept = book.sweep(connection, by=settings.actor)
+                swept = sweep_orders(connection, by=settings.actor)
             count += len(swept)
             if not swept:
                 break

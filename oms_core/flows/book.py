@@ -11,22 +11,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from oms_core.audit import log
-from oms_core.flows import template
-from oms_core.flows.definition import MIGRATED, EventKind, Flow
+from oms_core.flows import template, versions
+from oms_core.flows.definition import EventKind, Flow
 from oms_core.flows.errors import ConflictError, EventError, RoleError, UnknownError
 from oms_core.flows.fold import Event, Folded, Step, fold, stays
-from oms_core.flows.lint import Finding, check
 from oms_core.store import outbox
 from oms_core.store.outbox import Telling
 
 MOST_AHEAD = timedelta(minutes=5)  # clocks of two systems differ by less
-_BY_RELEASE, _BY_TIMEOUT = "release", "timeout"
 
 
 @dataclass(frozen=True)
@@ -66,122 +63,13 @@ class Told:
     is_replayed: bool
 
 
-@dataclass(frozen=True)
-class Active:
-    """A version in force."""
-
-    flow: Flow
-    activated_at: datetime
-    activated_by: str
-    reason: str
-
-
-# --- versions ---------------------------------------------------------------------------------------------------------------
-
-
-def activate(connection: Connection, flow: Flow, *, by: str, reason: str) -> list[Finding]:
-    """Put a version in force: new orders follow it, those under way stay on theirs.
-
-    Returns:
-        What the lint warns of.
-
-    Raises:
-        DocumentError: the lint refuses it.
-        ConflictError: the version is another document's already, or its precedence another active flow's.
-    """
-    warnings = check(flow)
-    connection.execute(text("SELECT pg_advisory_xact_lock(7301012)"))  # activations come one after the other
-    kept = connection.execute(
-        text("SELECT sha256 FROM orderhub.flow_versions WHERE flow = :flow AND version = :version"),
-        {"flow": flow.flow, "version": flow.version},
-    ).scalar()
-    if kept is not None and kept != flow.sha256:
-        raise ConflictError(
-            "version-reused",
-            f"flow {flow.flow} {flow.version} is another document already ({kept[:12]}…): give this one another version",
-        )
-    for other in active(connection).values():
-        if other.flow.flow != flow.flow and other.flow.precedence == flow.precedence:
-            raise ConflictError(
-                "precedence-taken",
-                f"flow {other.flow.flow} has the precedence {flow.precedence}, too: which of both an order follows "
-                "would not be said; choose another",
-            )
-    if kept is None:
-        connection.execute(
-            text("INSERT INTO orderhub.flow_versions VALUES (:flow, :version, :document, :sha256)"),
-            {
-                "flow": flow.flow,
-                "version": flow.version,
-                "document": flow.document,
-                "sha256": flow.sha256,
-            },
-        )
-    connection.execute(
-        text(
-            "INSERT INTO orderhub.flow_activations (flow, version, activated_by, reason) "
-            "VALUES (:flow, :version, :by, :reason)"
-        ),
-        {"flow": flow.flow, "version": flow.version, "by": by, "reason": reason},
-    )
-    told = {"sha256": flow.sha256, "reason": reason}
-    log.append(connection, [log.Happening("flow.activated", by, f"flow/{flow.flow}/{flow.version}", told)])
-    return warnings
-
-
-def active(connection: Connection) -> dict[str, Active]:
-    """The flows in force by name, those that are asked first in front."""
-    rows = connection.execute(
-        text(
-            "SELECT DISTINCT ON (a.flow) v.document, a.activated_at, a.activated_by, a.reason "
-            "FROM orderhub.flow_activations AS a JOIN orderhub.flow_versions AS v USING (flow, version) "
-            "ORDER BY a.flow, a.id DESC"
-        )
-    )
-    found = [Active(_parsed(row.document), row.activated_at, row.activated_by, row.reason) for row in rows]
-    return {item.flow.flow: item for item in sorted(found, key=lambda item: item.flow.precedence)}
-
-
-def versions(connection: Connection, flow: str) -> dict[str, Flow]:
-    """Every version of a flow that was ever activated, by version.
-
-    Raises:
-        UnknownError: there is none.
-    """
-    rows = connection.execute(
-        text("SELECT version, document FROM orderhub.flow_versions WHERE flow = :flow ORDER BY version"),
-        {"flow": flow},
-    )
-    found = {row.version: _parsed(row.document) for row in rows}
-    if not found:
-        raise UnknownError(
-            "unknown-flow", f"no flow {flow!r} was ever activated: `orderhub flow list` says which"
-        )
-    return found
-
-
-def standing(connection: Connection, flow: str, version: str) -> dict[str, int]:
-    """How many orders of a version are in each state."""
-    rows = connection.execute(
-        text(
-            "SELECT state, count(*) AS orders FROM orderhub.flow_orders "
-            "WHERE flow = :flow AND version = :version AND merged_into IS NULL GROUP BY state ORDER BY state"
-        ),
-        {"flow": flow, "version": version},
-    )
-    return {row.state: row.orders for row in rows}
-
-
-# --- one order --------------------------------------------------------------------------------------------------------------
-
-
 def placed(connection: Connection, order_id: str) -> Placed:
     """Where an order is.
 
     Raises:
         UnknownError: it is in no flow.
     """
-    found = _rows(connection, [order_id], "")
+    found = find(connection, [order_id], "")
     if not found:
         raise _in_no_flow(order_id)
     return found[0]
@@ -190,7 +78,7 @@ def placed(connection: Connection, order_id: str) -> Placed:
 def history(connection: Connection, item: Placed) -> Folded:
     """The way an order took, folded anew from its events."""
     events = _events(connection, [item.order_id]).get(item.order_id, [])
-    return fold(versions(connection, item.flow), item.first_version, item.facts, events)
+    return fold(versions.known(connection, item.flow), item.first_version, item.facts, events)
 
 
 def changes(connection: Connection, order_id: str) -> list[dict[str, Any]]:
@@ -266,7 +154,7 @@ def decide(
         ConflictError: nothing waits for a decision, somebody decided first, or the order changed since.
     """
     item, flow = _locked(connection, order_id, revision)
-    now = _now(connection)
+    now = clock(connection)
     approval = flow.leaves[item.state].approval
     event_id = f"decided:{by}:{key}"
     before = _events(connection, [order_id]).get(order_id, [])
@@ -299,143 +187,6 @@ def decide(
     return _keep(connection, item, event, by, reason)
 
 
-# --- many orders ------------------------------------------------------------------------------------------------------------
-
-
-def sweep(connection: Connection, *, by: str, limit: int = 500) -> list[str]:
-    """Let the timeouts happen whose time is up.
-
-    Args:
-        connection: a writing transaction.
-        limit: orders at most; those that another sweep works on are left to it.
-
-    Returns:
-        The orders; fewer than `limit` means there are no more for now.
-    """
-    due = _rows(
-        connection,
-        None,
-        "merged_into IS NULL AND due_at <= clock_timestamp() ORDER BY due_at, order_id LIMIT "
-        f"{int(limit)} FOR UPDATE SKIP LOCKED",
-    )
-    known: dict[str, dict[str, Flow]] = {}
-    events = {}
-    for item in due:
-        flow = known.setdefault(item.flow, versions(connection, item.flow))[item.version]
-        timeout = flow.leaves[item.state].timeout
-        assert timeout is not None
-        assert item.due_at is not None
-        event_id = f"timeout:{item.state}:{item.due_at.isoformat()}"
-        events[item.order_id] = Event(
-            event_id, timeout.event, item.due_at, "orderhub", due_from=item.state, reason="time was up"
-        )
-    if due:
-        _insert(connection, events, is_released=False)
-        refold(connection, due, by=by, reason=_BY_TIMEOUT)
-        log.append(connection, [log.Happening("flow.swept", by, "flow/timeouts", {"orders": len(due)})])
-    return [item.order_id for item in due]
-
-
-@dataclass(frozen=True)
-class Migrated:
-    """What a migration does: state -> (state in the new version, orders)."""
-
-    flow: str
-    from_version: str
-    to_version: str
-    states: Mapping[str, tuple[str, int]]
-    orders: int
-    is_done: bool
-
-
-def migrate(
-    connection: Connection,
-    flow: str,
-    from_version: str,
-    to_version: str,
-    states: Mapping[str, str],
-    *,
-    by: str,
-    reason: str,
-    dry_run: bool,
-) -> Migrated:
-    """Take orders under way from one version of their flow to another; done ones stay.
-
-    Args:
-        connection: a writing transaction.
-        states: where an order goes from each state; the same name by default, where the new version has it.
-        dry_run: say what would happen, and change nothing.
-
-    Raises:
-        UnknownError: no such flow, version or state.
-        ConflictError: a state has no mapping.
-    """
-    known = versions(connection, flow)
-    for version in (from_version, to_version):
-        if version not in known:
-            raise UnknownError(
-                "unknown-version", f"flow {flow} has no version {version!r}: there are {', '.join(known)}"
-            )
-    old, new = known[from_version], known[to_version]
-    for name, leaves in ((list(states), old.leaves), (list(states.values()), new.leaves)):
-        for state in name:
-            if state not in leaves:
-                which = from_version if leaves is old.leaves else to_version
-                raise UnknownError(
-                    "unknown-state",
-                    f"version {which} of {flow} has no state {state!r}: there are {', '.join(leaves)}",
-                )
-    # Every state, not only those in use: a late event may still show that an order had been in another one.
-    mapping = {leaf: states.get(leaf, leaf) for leaf in old.leaves}
-    counts = standing(connection, flow, from_version)
-    missing = [leaf for leaf, target in mapping.items() if target not in new.leaves]
-    if missing:
-        told = ", ".join(f"{leaf} ({counts.get(leaf, 0)} orders)" for leaf in missing)
-        raise ConflictError(
-            "no-mapping",
-            f"version {to_version} of {flow} has no state for {told}: say where orders go from there, "
-            f"`--map {missing[0]}=…`",
-            {"states": missing},
-        )
-    moving = _rows(
-        connection,
-        None,
-        "flow = :flow AND version = :version AND NOT is_done AND merged_into IS NULL ORDER BY order_id FOR UPDATE",
-        {"flow": flow, "version": from_version},
-    )
-    count: dict[str, int] = {}
-    for item in moving:
-        count[item.state] = count.get(item.state, 0) + 1
-    if not dry_run and moving and from_version != to_version:
-        at = _now(connection)
-        data = {"from_version": from_version, "to_version": to_version, "states": mapping}
-        event_id = f"migrated:{from_version}:{to_version}:{at.isoformat()}"
-        events = {
-            item.order_id: Event(event_id, MIGRATED, at, "orderhub", by, reason, data=data) for item in moving
-        }
-        _insert(connection, events, is_released=False)
-        refold(connection, moving, by=by, reason=reason)
-        log.append(
-            connection,
-            [
-                log.Happening(
-                    "flow.migrated",
-                    by,
-                    f"flow/{flow}/{to_version}",
-                    {"from": from_version, "orders": len(moving), "states": mapping, "reason": reason},
-                )
-            ],
-        )
-    return Migrated(
-        flow,
-        from_version,
-        to_version,
-        {leaf: (mapping[leaf], count[leaf]) for leaf in sorted(count)},
-        len(moving),
-        not dry_run,
-    )
-
-
 def refold(
     connection: Connection, items: Sequence[Placed], *, by: str, reason: str
 ) -> dict[str, tuple[Placed, Folded]]:
@@ -449,11 +200,11 @@ def refold(
         Where each is, and its way.
     """
     known: dict[str, dict[str, Flow]] = {}
-    now = _now(connection)
+    now = clock(connection)
     events = _events(connection, [item.order_id for item in items])
     found, updates, changed, tellings = {}, [], [], []
     for item in items:
-        flows = known.setdefault(item.flow, versions(connection, item.flow))
+        flows = known.setdefault(item.flow, versions.known(connection, item.flow))
         told = events.get(item.order_id, [])
         folded = fold(flows, item.first_version, item.facts, told)
         flow = flows[folded.version]
@@ -552,13 +303,10 @@ def begin(connection: Connection, flow: Flow, orders: Mapping[str, Mapping[str, 
 
 def locked(connection: Connection, order_ids: Sequence[str]) -> list[Placed]:
     """Where orders are, their rows locked for this transaction; those in no flow are left out."""
-    return _rows(connection, order_ids, "ORDER BY order_id FOR UPDATE")
+    return find(connection, order_ids, "ORDER BY order_id FOR UPDATE")
 
 
-# --- within -----------------------------------------------------------------------------------------------------------------
-
-
-def _rows(
+def find(
     connection: Connection,
     order_ids: Sequence[str] | None,
     rest: str,
@@ -586,7 +334,7 @@ def _locked(connection: Connection, order_id: str, revision: int | None) -> tupl
             f"order {order_id} is at revision {item.revision}, in {item.state}, and was seen at {revision}: look again",
             {"revision": item.revision, "state": item.state},
         )
-    return item, versions(connection, item.flow)[item.version]
+    return item, versions.known(connection, item.flow)[item.version]
 
 
 def _in_no_flow(order_id: str) -> UnknownError:
@@ -604,7 +352,7 @@ def _sensible(connection: Connection, flow: Flow, event: Event) -> None:
             f"flow {flow.flow} {flow.version} knows no event {event.kind!r}: there are {', '.join(flow.events)}",
         )
     _data_fits(event, declared)
-    now = _now(connection)
+    now = clock(connection)
     if event.occurred_at > now + MOST_AHEAD:
         raise EventError(
             "event-from-the-future",
@@ -643,7 +391,7 @@ def _replayed(connection: Connection, item: Placed, event: Event) -> Told | None
 
 
 def _keep(connection: Connection, item: Placed, event: Event, by: str, reason: str) -> Told:
-    _insert(connection, {item.order_id: event}, is_released=False)
+    add(connection, {item.order_id: event}, is_released=False)
     after, folded = refold(connection, [item], by=by, reason=reason)[item.order_id]
     log.append(
         connection,
@@ -664,7 +412,7 @@ def _keep(connection: Connection, item: Placed, event: Event, by: str, reason: s
     return Told(after, steps, because, False)
 
 
-def _insert(connection: Connection, events: Mapping[str, Event], *, is_released: bool) -> None:
+def add(connection: Connection, events: Mapping[str, Event], *, is_released: bool) -> None:
     connection.execute(
         text(
             "INSERT INTO orderhub.flow_events (order_id, event_id, kind, occurred_at, source_system, told_by, reason, "
@@ -795,11 +543,6 @@ def _is_fresh(flow: Flow, at: datetime | None, now: datetime) -> bool:
     return at is not None and at >= now - flow.acts_within
 
 
-@lru_cache(maxsize=64)
-def _parsed(document: str) -> Flow:
-    return Flow.model_validate_json(document)
-
-
 def _digest(event: Event) -> bytes:
     said = [
         event.kind,
@@ -811,6 +554,6 @@ def _digest(event: Event) -> bytes:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest()
 
 
-def _now(connection: Connection) -> datetime:
+def clock(connection: Connection) -> datetime:
     at: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     return at

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from oms_core.audit import log
-from oms_core.flows import book
+from oms_core.flows import book, versions
 from oms_core.flows.definition import Flow
 from oms_core.flows.errors import UnknownError
 from oms_core.flows.guard import ORDER_FACTS, Guard, scope
@@ -115,7 +115,7 @@ def follow(database: Database, *, by: str, say: Say = lambda _: None) -> Followe
     """
     with database.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(7301013)"))  # one follows at a time
-        flows = {name: item.flow for name, item in book.active(connection).items()}
+        flows = {name: item.flow for name, item in versions.active(connection).items()}
         if not flows:
             raise UnknownError(
                 "no-active-flow",
@@ -183,7 +183,7 @@ def _kinds(connection: Connection) -> dict[str, list[str]]:
     known = [
         (row.flow, row.version, kind)
         for row in used
-        for flow in [book.versions(connection, row.flow)[row.version]]
+        for flow in [versions.known(connection, row.flow)[row.version]]
         for kind in flow.events
         if kind not in flow.deciders | flow.alarms
     ]

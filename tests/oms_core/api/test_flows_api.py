@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from oms_core.api import keys, models
 from oms_core.api.app import create_app
-from oms_core.flows import book, definition
+from oms_core.flows import book, definition, versions
 from oms_core.store.postgres import Database
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -37,7 +37,7 @@ def callers(
         resources.files("oms_core.flows").joinpath("shipped", "b2b.yaml").read_text("utf-8")
     )
     with database.begin() as connection:
-        book.activate(connection, flow, by="root", reason="test")
+        versions.activate(connection, flow, by="root", reason="test")
         book.begin(connection, flow, {"order_a": {"order_type": "b2b"}})
         made = {
             role: keys.make(connection, role, role=role, by="root", tenant="acme" if role == keys.OMS_SERVICE else None)

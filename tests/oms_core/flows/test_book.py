@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from oms_core.flows import book, definition
+from oms_core.flows import book, definition, versions
 from oms_core.flows.errors import ConflictError, DocumentError, EventError, FlowError, RoleError, UnknownError
 from oms_core.flows.fold import Event
 from oms_core.flows.follow import follow
+from oms_core.flows.migrate import Migrated
+from oms_core.flows.migrate import migrate as migrate_orders
+from oms_core.flows.sweep import sweep
 from oms_core.store import outbox
 from oms_core.store.postgres import Database
 
@@ -31,7 +34,7 @@ def activate(database: Database, *names: str, **changed: str) -> None:
         for old, new in changed.items():
             source = source.replace(old, new)
         with database.begin() as connection:
-            book.activate(connection, definition.load(source), by="root", reason="test")
+            versions.activate(connection, definition.load(source), by="root", reason="test")
 
 
 def tell(
@@ -211,9 +214,9 @@ def test_timeouts_happen_once_when_time_is_up(database: Database, release_orders
     release_orders(database, {"A": {}, "B": {}}, [("A", "created", 24.0 * 8), ("B", "created", 24.0 * 6)])
     follow(database, by="root")
     with database.begin() as connection:
-        assert book.sweep(connection, by="root") == ["A"]
+        assert sweep(connection, by="root") == ["A"]
     with database.begin() as connection:
-        assert book.sweep(connection, by="root") == []
+        assert sweep(connection, by="root") == []
     assert [state(database, order) for order in "AB"] == ["cancelled", "placed"]
     assert ("orderhub.flow.action", "release_stock") in told(database)
     # It had been paid all along, and this was told late.
@@ -236,9 +239,9 @@ def test_versions_are_fixed_and_orders_move_only_when_told(orders: Database) -> 
     activate(orders, "b2b", **second)
     assert decide(orders, "B", True).placed.version == "1"
 
-    def migrate(states: dict[str, str], *, dry_run: bool = False) -> book.Migrated:
+    def migrate(states: dict[str, str], *, dry_run: bool = False) -> Migrated:
         with orders.begin() as connection:
-            return book.migrate(connection, "b2b", "1", "2", states, by="root", reason="r", dry_run=dry_run)
+            return migrate_orders(connection, "b2b", "1", "2", states, by="root", reason="r", dry_run=dry_run)
 
     with pytest.raises(ConflictError) as caught:
         migrate({"escalated": "reminded"})
@@ -277,4 +280,4 @@ def test_an_order_that_turns_out_to_be_another_brings_what_was_told_of_it(
         connection.execute(
             text("UPDATE orderhub.flow_orders SET due_at = now() - interval '1 day' WHERE order_id = 'A'")
         )
-        assert book.sweep(connection, by="root") == []  # it is no order of its own any more
+        assert sweep(connection, by="root") == []  # it is no order of its own any more
