@@ -49,6 +49,9 @@ from oms_core.builder import DBT_PROJECT, Builder
 from oms_core.completeness import Comparison, Held, Told, compare
 from oms_core.conservation import Conservation, LandedCount, StreamShape, measure
 from oms_core.conservation import record as record_conservation
+from oms_core.exceptions.queue import Detected, detect
+from oms_core.flows.follow import follow as follow_release
+from oms_core.flows.versions import active
 from oms_core.fulfilment.rebase import Rebased, rebase
 from oms_core.identity import state
 from oms_core.identity.golden import conflicts, rules
@@ -795,6 +798,15 @@ def put_stock(settings: Settings, database: Database, say: Say = lambda _: None)
     return done
 
 
+def follow_orders(settings: Settings, database: Database, say: Say = lambda _: None) -> Detected:
+    """Put orders where the current release says they are in their flows, once one is active, and find those that need a person."""
+    with database.begin() as connection:
+        has_flows = bool(active(connection))
+    if has_flows:
+        follow_release(database, by=settings.actor, say=say)
+    return detect(database, by=settings.actor, say=say)
+
+
 def sign(settings: Settings, database: Database) -> Path | None:
     """Sign how the audit log is now; the checkpoint's file, or None while the log is empty.
 
@@ -945,6 +957,8 @@ def _unify(
         publication = release(settings, landing, warehouse, database, say)
     with _timed(seconds, "stock"):
         put_stock(settings, database, say)
+    with _timed(seconds, "orders"):
+        follow_orders(settings, database, say)
     orders = warehouse.read("select count(*) as n from marts.fct_orders").to_pylist()[0]["n"]
     (settings.home / "last_run.json").write_text(
         json.dumps(
