@@ -176,6 +176,7 @@ class BlastAnswer(BaseModel):
     after: list[Side]
     change: dict[str, Any]
     redirects: dict[str, str | None]
+    is_whole: bool = Field(description="Whether all records that evidence ties to the two were looked at.")
 
 
 class Pair(BaseModel):

@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from oms_core.identity.linking import files, recognise
-from oms_core.identity.linking.accuracy import Accuracy, connected
+from oms_core.identity.linking.accuracy import Accuracy
 from oms_core.identity.linking.conform import conform
+from oms_core.identity.linking.grouping import grouped
 from oms_core.identity.linking.recognise import Column, ColumnError, Entity
 from oms_core.identity.linking.truth import read_truth
 from oms_core.identity.scoring.assignment import one_to_one as assign
@@ -176,7 +177,9 @@ def link(
     merge = thresholds(Costs()).merge if threshold is None else threshold
     matches, chosen = _match(evidence, entity, one_to_one, merge, len(paths) == 2, notes, say)
     clock.lap("score")
-    labels = connected(evidence.records, np.stack([matches.left, matches.right], axis=1))
+    sides = evidence.sides if len(paths) == 2 else None
+    labels = grouped(evidence.records, matches.left, matches.right, matches.probability, merge, sides)
+    matches = matches.take((matches.probability >= merge) & (labels[matches.left] == labels[matches.right]))
     labels = np.unique(labels, return_index=True)[1].argsort().argsort()[labels] + 1
     notes += matches.cut
     pairs = _pairs(evidence, matches, labels, len(paths) == 2, notes)
@@ -284,8 +287,8 @@ def _match(
     table = evidence.table.take(kept) if len(kept) < evidence.records else evidence.table
     say(f"comparing {len(kept):,} records")
     matches, chosen = _decide(table, evidence.sides[kept], entity, one_to_one, merge, linking, notes)
-    matches = matches.take(matches.probability >= merge)
     if chosen:
+        matches = matches.take(matches.probability >= merge)
         matches = matches.take(assign(matches.left, matches.right, matches.probability))
     positions = np.asarray(kept, dtype=np.int64)
     matches = _Matches(positions[matches.left], positions[matches.right], matches.probability, matches.cut)

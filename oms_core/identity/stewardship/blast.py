@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ from oms_core.identity.stewardship.compare import Comparison, compare
 from oms_core.identity.stewardship.evidence import Record
 from oms_core.identity.stewardship.worth import Worth
 from oms_core.store.tables import golden_ids, identity_records
+
+# Records that are grouped anew for one look; evidence that leads further is left aside, and that is said.
+_MOST_RECORDS = 500
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,11 @@ class Blast:
 
     Attributes:
         judgement: same, different or unsure; None for the withdrawal of what stands.
-        before, after: the golden ids of the two records now, and of all their records then.
+        before, after: the golden ids of the two records, and every third one that would change with them, now and then.
         change: ids that merge, split, move; what hangs on the records that move.
         redirects: id that would retire -> id that would take over, or None.
         events: what the feed would say.
+        is_whole: whether all that evidence ties to the two was looked at; it is not where that is too much.
     """
 
     judgement: str | None
@@ -46,6 +50,7 @@ class Blast:
     change: Comparison
     redirects: Mapping[str, str | None]
     events: tuple[IdentityEvent, ...]
+    is_whole: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -55,6 +60,7 @@ class Blast:
             "after": [_side(side) for side in self.after],
             "change": self.change.as_json(),
             "redirects": dict(self.redirects),
+            "is_whole": self.is_whole,
         }
 
     def __str__(self) -> str:
@@ -77,14 +83,18 @@ class Blast:
             f"records that move: {len(self.change.moved)}, orders with them: {hangs['orders']} "
             f"({hangs['open_orders']} open), {revenue or 'no revenue'}"
         )
+        if not self.is_whole:
+            words.append(
+                f"more than {_MOST_RECORDS} records hang together here: further ones are not looked at"
+            )
         return f"{what}: " + "; ".join(words)
 
 
 def blast(connection: Connection, entity: str, left: str, right: str, judgement: str | None) -> Blast:
     """Work out what a judgement on two records would do to their golden ids.
 
-    The records of both ids are grouped again from the evidence of the last run with this decision among those in force,
-    and given ids by the rules of a run. Evidence that ties them to third ids is left aside.
+    The records of both ids, and of all others that evidence ties to them, are grouped again from the evidence of the last
+    run with this decision among those in force, and given ids by the rules of a run.
 
     Args:
         connection: reading is enough.
@@ -93,7 +103,8 @@ def blast(connection: Connection, entity: str, left: str, right: str, judgement:
         judgement: same, different, unsure, or None to withdraw what stands.
     """
     home = evidence.golden_ids_of(connection, entity, {left, right})
-    ids = {home[left], home[right]}
+    named = {home[left], home[right]}
+    ids, is_whole = _reach(connection, entity, named)
     members = {
         record: golden_id
         for golden_id, records in evidence.members_of(connection, entity, ids).items()
@@ -125,14 +136,38 @@ def blast(connection: Connection, entity: str, left: str, right: str, judgement:
         _memory(connection, entity, members),
     )
     worth = {record_id: record.worth for record_id, record in known.items()}
+    change = compare(members, outcome.members, worth)
+    touched = {golden_id for pair in change.moved.values() for golden_id in pair} | named
+    touched |= {outcome.members[record] for record in (left, right) if record in outcome.members}
     return Blast(
         judgement,
-        _sides(members, worth),
-        _sides(outcome.members, worth),
-        compare(members, outcome.members, worth),
+        _sides(members, worth, touched),
+        _sides(outcome.members, worth, touched),
+        change,
         _redirects(outcome, ids),
         tuple(outcome.events),
+        is_whole,
     )
+
+
+def _reach(connection: Connection, entity: str, ids: set[str]) -> tuple[set[str], bool]:
+    """These ids and all that evidence ties to their records, step by step; and whether that was all."""
+    found = set(ids)
+    held = evidence.members_of(connection, entity, found)
+    newest = {record for records in held.values() for record in records}
+    count = len(newest)
+    while newest:
+        near = evidence.neighbours(connection, entity, newest)
+        more = set(evidence.golden_ids_of(connection, entity, near).values()) - found if near else set()
+        if not more:
+            break
+        held = evidence.members_of(connection, entity, more)
+        newest = {record for records in held.values() for record in records}
+        count += len(newest)
+        if count > _MOST_RECORDS:
+            return found, False
+        found |= more
+    return found, True
 
 
 def row(record: Record) -> dict[str, Any]:
@@ -179,10 +214,13 @@ def _redirects(outcome: Assignment, ids: set[str]) -> dict[str, str | None]:
     return {golden_id: redirect for golden_id, redirect in outcome.retired.items() if golden_id in ids}
 
 
-def _sides(members: Mapping[str, str], worth: Mapping[str, Worth]) -> tuple[Side, ...]:
+def _sides(
+    members: Mapping[str, str], worth: Mapping[str, Worth], touched: Collection[str]
+) -> tuple[Side, ...]:
     records: dict[str, list[str]] = defaultdict(list)
     for record, golden_id in sorted(members.items()):
-        records[golden_id].append(record)
+        if golden_id in touched:
+            records[golden_id].append(record)
     return tuple(
         Side(golden_id, tuple(held), sum((worth[record] for record in held), Worth()))
         for golden_id, held in sorted(records.items())

@@ -248,6 +248,19 @@ def links_among(connection: Connection, entity: str, record_ids: Collection[str]
     ]
 
 
+def neighbours(connection: Connection, entity: str, record_ids: Collection[str]) -> set[str]:
+    """Other records that evidence of the last run, followed or refused, ties to these."""
+    table = identity_evidence
+    found: set[str] = set()
+    for one, other in (
+        (table.c.left_record_id, table.c.right_record_id),
+        (table.c.right_record_id, table.c.left_record_id),
+    ):
+        query = select(other).distinct().where(table.c.entity == entity, among(one, record_ids))
+        found |= set(connection.scalars(query))
+    return found - set(record_ids)
+
+
 def decisions_between(connection: Connection, entity: str) -> dict[frozenset[str], list[tuple[int, str]]]:
     """Standing decisions by the pair of golden ids their records are in now: (decision id, judgement).
 

@@ -390,6 +390,30 @@ def test_the_blast_radius_says_what_the_run_then_does(database: Database) -> Non
         assert {record for record in now if now[record] != before[record]} == set(expected.change.moved)
 
 
+def test_the_blast_radius_shows_third_ids_that_come_along(database: Database) -> None:
+    one = person(
+        "shop:customers:30", 5, full_name="Eve Orr", email="eve@example.org", phone="+49 151 23456781",
+        tax_number="DE129273398",
+    )  # fmt: skip
+    torn = person("erp:parties:31", 6, full_name="Eve Orr", email="eve@example.org", phone="+49 151 23456781")
+    third = person(
+        "crm:contacts:32", 7, full_name="Eve Orr", phone="+49 151 23456781", tax_number="DE811569869"
+    )
+    before = run(database, [*PEOPLE, one, torn, third]).assignment.members
+    assert before["shop:customers:30"] == before["erp:parties:31"] != before["crm:contacts:32"]
+    with database.begin() as connection:
+        parted = blast(connection, "customer", "shop:customers:30", "erp:parties:31", "different")
+    assert parted.is_whole
+    assert before["crm:contacts:32"] in {side.golden_id for side in parted.before}
+    assert {frozenset(side.records) for side in parted.after} == {
+        frozenset({"shop:customers:30"}),
+        frozenset({"erp:parties:31", "crm:contacts:32"}),
+    }
+    decide(database, "shop:customers:30", "erp:parties:31", "different")
+    now = run(database, [*PEOPLE, one, torn, third]).assignment.members
+    assert now["erp:parties:31"] == now["crm:contacts:32"] != now["shop:customers:30"]
+
+
 def test_one_without_a_link_of_their_own_is_shown_its_path(database: Database) -> None:
     bridge = person(
         "erp:parties:9", 9, full_name="Ann Lee", email="ann@example.org", tax_number="DE136695976"
