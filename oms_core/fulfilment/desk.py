@@ -16,6 +16,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from oms_core.audit import log
 from oms_core.fulfilment import ledger
 from oms_core.fulfilment.errors import FulfilmentError
 from oms_core.fulfilment.ledger import Answer, Command, RepeatNeededError
@@ -34,6 +35,7 @@ _PASSING = ("40P01", "55P03", "40001", "23505")
 @dataclass
 class _Waiting:
     command: Command
+    request_id: str | None = field(default_factory=log.request_id.get)
     outcome: Answer | Exception | None = None
     woken: threading.Event = field(default_factory=threading.Event)
 
@@ -88,7 +90,9 @@ class Desk:
 
     def _work(self, batch: Sequence[_Waiting]) -> None:
         try:
-            outcomes: Sequence[Answer | Exception] = apply(self._database, [item.command for item in batch])
+            outcomes: Sequence[Answer | Exception] = apply(
+                self._database, [item.command for item in batch], [item.request_id for item in batch]
+            )
         except DatabaseUnavailableError as error:
             outcomes = [error] * len(batch)
         except Exception as error:
@@ -108,13 +112,15 @@ class Desk:
             item.woken.set()
 
 
-def apply(database: Database, commands: Sequence[Command]) -> list[Answer | FulfilmentError]:
+def apply(
+    database: Database, commands: Sequence[Command], requests: Sequence[str | None] = ()
+) -> list[Answer | FulfilmentError]:
     """Carry commands out in one transaction of their own, repeated where others came in between.
 
     Raises:
         DatabaseUnavailableError: see `Desk.ask`.
     """
-    return repeat(database, lambda connection, _also: ledger.apply(connection, commands))
+    return repeat(database, lambda connection, _also: ledger.apply(connection, commands, requests))
 
 
 def repeat(database: Database, work: Callable[[Connection, frozenset[PoolKey]], T]) -> T:

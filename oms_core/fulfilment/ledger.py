@@ -193,11 +193,16 @@ def look(connection: Connection, keys: Collection[PoolKey], skus: Collection[str
     return _read(connection, keys, skus, (), is_locking=False)[0]
 
 
-def apply(connection: Connection, commands: Sequence[Command]) -> list[Answer | FulfilmentError]:
+def apply(
+    connection: Connection, commands: Sequence[Command], requests: Sequence[str | None] = ()
+) -> list[Answer | FulfilmentError]:
     """Carry commands out, in their order, in this transaction.
 
     A command that is refused has changed nothing; the others are carried out all the same. Every change is an entry of the
     audit log.
+
+    Args:
+        requests: names of the requests that the commands came with, where it was not all the one that runs.
 
     Returns:
         For each command its answer, or why it was refused.
@@ -224,7 +229,8 @@ def apply(connection: Connection, commands: Sequence[Command]) -> list[Answer | 
     changed: dict[str, Reservation] = {}
     happenings: list[log.Happening] = []
     answers: list[Answer | FulfilmentError] = []
-    for command in commands:
+    for place, command in enumerate(commands):
+        request = requests[place] if requests else log.request_id.get()
         try:
             if isinstance(command, Ask):
                 known = by_key.get((command.tenant, command.key))
@@ -232,7 +238,8 @@ def apply(connection: Connection, commands: Sequence[Command]) -> list[Answer | 
                     item = reservation.reserve(command, stock.pools, stock.nodes, _new_id(), stock.now)
                     by_key[command.tenant, command.key] = made[item.reservation_id] = item
                     new.append(item)
-                    happenings.append(happening("reservation.made", command.by, item))
+                    made_now = happening("reservation.made", command.by, item)
+                    happenings.append(replace(made_now, request_id=request))
                 else:
                     item = reservation.replay(command, known)
                 answers.append(_answer(item, stock.now, is_replayed=known is not None))
@@ -240,7 +247,8 @@ def apply(connection: Connection, commands: Sequence[Command]) -> list[Answer | 
                 item = _known(made, command)
                 if _change(item, command, stock):
                     changed[item.reservation_id] = item
-                    happenings.append(happening(_VERBS[command.verb], command.by, item))
+                    happened = happening(_VERBS[command.verb], command.by, item)
+                    happenings.append(replace(happened, request_id=request))
                 answers.append(_answer(item, stock.now))
         except FulfilmentError as refusal:
             answers.append(refusal)

@@ -86,6 +86,12 @@ def test_an_order_comes_whole_and_exact(client: httpx.Client) -> None:
     ]
 
 
+def test_the_document_is_what_the_model_says(client: httpx.Client) -> None:
+    for number in ("order_a", "order_b", "order_a?explain=true", "order_a?as_of=1"):
+        body = client.get(f"/orders/{number}").json()
+        assert models.Order.model_validate(body).model_dump(mode="json") == body
+
+
 def test_a_recycled_number_is_never_guessed(client: httpx.Client) -> None:
     body = problem(client.get("/orders/RECYCLED?as_of=1"), 409, "ambiguous-number")
     assert body["candidates"] == ["/orders/order_a?as_of=1", "/orders/order_b?as_of=1"]
