@@ -187,6 +187,8 @@ class Receiver:
         now: datetime,
     ) -> bool:
         """Keep a notification; False where it was here before."""
+        if delivery is not None and self._is_known(name, delivery):
+            return False
         digest = self._landing.archive(body)
         row = {
             "source": name,
@@ -211,6 +213,11 @@ class Receiver:
                     )
             return False
         return True
+
+    def _is_known(self, name: str, delivery: str) -> bool:
+        query = sa.select(NOTIFICATIONS.c.notification_id).filter_by(source=name, delivery=delivery)
+        with self._landing.transaction() as connection:
+            return connection.scalar(query) is not None
 
     def _count(self, name: str, outcome: str) -> None:
         with self._lock:

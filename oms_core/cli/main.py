@@ -535,7 +535,11 @@ def sources_check(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask each stream for its first page and compare it with the declaration; nothing lands."""
+    """Ask each stream for its first page and compare it with the declaration; nothing lands.
+
+    Exit code 1: a stream does not answer, a row does not fit, or no row has a field that is declared. Fields that are sent and
+    not read are shown, and are no fault.
+    """
     from connectors.check import check_source
     from oms_core import pipeline
 
@@ -552,11 +556,40 @@ def sources_check(
             verdict = f"[red]{escape(item.error)}[/]" if item.error else escape(item.verdict)
             table.add_row(item.source, item.stream, str(item.rows), str(item.valid), verdict)
         out.print(table)
-    if any(item.error for item in found):
+    if any(item.differs for item in found):
         raise typer.Exit(1)
 
 
-@sandbox_app.command("serve", epilog="Example: `orderhub sandbox serve --orders 500 --port 8800`")
+@sources_app.command("hooks", epilog="Example: `orderhub sources hooks`")
+@plain_errors
+def sources_hooks(home: Home = None, as_json: AsJson = False) -> None:
+    """Show what became of the notifications of sources, and which of them wait for a pull."""
+    from connectors.landing import Landing
+    from connectors.notification import tallies, waiting
+
+    with contextlib.closing(Landing(Settings.from_environment(home).landing)) as landing:
+        counted, left = tallies(landing), waiting(landing)
+    if as_json:
+        print_json({"outcomes": [vars(item) for item in counted], "waiting": [vars(item) for item in left]})
+        return
+    table = Table("source", "outcome", "count", "latest (UTC)")
+    for item in counted:
+        table.add_row(item.source, item.outcome, f"{item.count:,}", item.latest_at[:19].replace("T", " "))
+    out.print(table)
+    for waits in left:
+        out.print(
+            f"{waits.source} {waits.delivery}: received {waits.received_at[:19]}, waits"
+            + (f": {escape(waits.error)}" if waits.error else ""),
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+@sandbox_app.command(
+    "serve",
+    epilog="Examples: `orderhub sandbox serve --orders 500 --port 8800`, or with trouble: "
+    "`orderhub sandbox serve --misbehave drift --misbehave square:429:5`",
+)
 @plain_errors
 def sandbox_serve(
     port: Annotated[int, typer.Option(help="Loopback port; 0 takes a free one.")] = 0,
@@ -567,11 +600,21 @@ def sandbox_serve(
         DifferenceLevel,
         typer.Option(help="Whether payments, invoices and receipts differ from the orders at times."),
     ] = DifferenceLevel.PLANTED,
+    misbehave: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[SYSTEM:]TROUBLE[:TIMES]",
+            help="Let a system, all by default, go wrong so many times, always by default: 429, 500, hang, reset, half_page, "
+            "malformed, html, error_body, forbidden, expired_token, duplicated_page, shifting_page, clock_ahead, "
+            "clock_behind, drift.",
+        ),
+    ] = None,
 ) -> None:
     """Serve the sandbox company until Ctrl-C; the first line printed holds the addresses and credentials."""
     from connectors.sandbox.__main__ import main
 
     company = ["--orders", str(orders), "--seed", str(seed), "--dirt", dirt.value]
+    company += [word for asked in misbehave or () for word in ("--misbehave", asked)]
     raise typer.Exit(main(["--port", str(port), *company, "--differences", differences.value]))
 
 
