@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 from rich.table import Table
+from sqlalchemy import Connection
 
 from oms_core.cli.terminal import AsJson, Home, Live, fail, instant, open_store, out, plain_errors, print_json
 from oms_core.flows import book, draw, versions
@@ -253,12 +255,13 @@ def event(
     with open_store(settings) as database:
         order_id = _find(database, order)
         with database.begin() as connection:
+            declared = _declared(connection, order_id, kind)
             told = book.tell(
                 connection,
                 order_id,
                 Event(
                     f"{source}:{key or uuid.uuid4()}", kind, instant(at, "--at") or datetime.now(UTC), source,
-                    settings.actor, reason, data=dict(_pair(item) for item in data or ()),
+                    settings.actor, reason, data=dict(_pair(item, declared) for item in data or ()),
                 ),
                 by=settings.actor,
                 revision=revision,
@@ -424,8 +427,17 @@ def _split(item: str) -> tuple[str, str]:
     return name, value
 
 
-def _pair(item: str) -> tuple[str, Any]:
+def _declared(connection: Connection, order_id: str, kind: str) -> Mapping[str, str]:
+    """What an event of the order's flow may carry; nothing where the flow does not know it."""
+    item = book.placed(connection, order_id)
+    event = versions.known(connection, item.flow)[item.version].events.get(kind)
+    return {} if event is None else event.data
+
+
+def _pair(item: str, declared: Mapping[str, str]) -> tuple[str, Any]:
     name, value = _split(item)
+    if declared.get(name) == "text":
+        return name, value
     try:
         return name, json.loads(value)  # numbers and flags; anything else is text
     except json.JSONDecodeError:

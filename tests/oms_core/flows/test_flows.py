@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -12,7 +13,9 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from oms_core.cli.main import app
 from oms_core.flows import definition, draw, guard, template
 from oms_core.flows.definition import MIGRATED, Flow, Notification
 from oms_core.flows.errors import DocumentError
@@ -271,3 +274,19 @@ def test_the_drawing_holds_every_state_and_transition() -> None:
         drawn = draw.mermaid(flow, next(iter(flow.leaves)))
         assert all(f"s_{name}" in drawn for name in flow.places)
         assert drawn.count(" --> ") >= sum(len(item.origins) for item in flow.transitions)
+
+
+def test_the_command_lints_and_draws(tmp_path: Path) -> None:
+    good, trap = tmp_path / "good.yaml", tmp_path / "trap.yaml"
+    good.write_text(json.dumps(SMALL))
+    states = {**SMALL["states"], "hole": {"title": "Hole"}}
+    trap.write_text(json.dumps({**SMALL, "states": states, "transitions": [*SMALL["transitions"], {"from": ["new"], "on": "stop", "to": "hole"}]}))  # fmt: skip
+    run_command = CliRunner().invoke
+    assert run_command(app, ["flow", "lint", str(good)]).exit_code == 0
+    refused = run_command(app, ["flow", "lint", str(trap)])
+    assert refused.exit_code == 1
+    assert "states.hole" in refused.output
+    assert "stateDiagram-v2" in run_command(app, ["flow", "draw", str(good)]).output
+    assert run_command(app, ["flow", "draw", "nowhere"]).exit_code == 2
+    assert definition.load(run_command(app, ["flow", "example", "presale"]).output) == FLOWS["presale"]
+    assert json.loads(run_command(app, ["flow", "schema"]).output) == definition.schema()
