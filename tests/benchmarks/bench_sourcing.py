@@ -69,6 +69,35 @@ def test_single_orders_over_200_nodes(stocked: float, deepest: int) -> None:
     )
 
 
+def test_small_orders_against_trying_every_set_of_nodes() -> None:
+    chosen = policy.default()
+    compared = equal = split = 0
+    gaps = []
+    for seed in range(10):
+        nodes = sourced.network(seed, 10, 8, 0.4, 3)
+        for order in sourced.orders(seed, 50, 8, 4, 4):
+            decided = source_order(order, nodes, chosen)
+            least, parcels = sourced.optimum(decided.weighed, chosen.most_parcels)
+            assert (decided.plan is None) == (parcels == 0)
+            if decided.plan is not None:
+                compared += 1
+                split += parcels > 1
+                equal += decided.plan.score <= least + 1e-9
+                gaps.append((decided.plan.score - least) / least)
+    _show(
+        f"{compared} small orders against the exact optimum, {split} of them split",
+        [
+            ("equal to it", f"{equal / compared:.1%}", "98.3 %", f"{equal / compared / 0.983:.3f}"),
+            (
+                "mean gap to it",
+                f"{statistics.mean(gaps):.3%}",
+                "0.5 %",
+                f"{statistics.mean(gaps) / 0.005:.2f}",
+            ),
+        ],
+    )
+
+
 @pytest.mark.parametrize("deepest", [40, 12], ids=["well stocked", "scarce"])
 def test_a_batch_of_2000_orders_over_50_nodes(deepest: int) -> None:
     nodes = sourced.network(3, 50, 200, 0.5, deepest)

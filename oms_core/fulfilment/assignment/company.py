@@ -126,6 +126,12 @@ def read_company(connection: Connection, facts: Facts) -> Company:
         )
         for row in rows
     }
+    if measured.handling_of_all is not None:
+        unknown += [
+            f"how long node {node_id} itself takes to hand an order over; the median of all nodes counts"
+            for node_id, node in nodes.items()
+            if node_id not in measured.handling_hours and node.handling_hours == measured.handling_of_all
+        ]
     assert released.release_id is not None
     return Company(released.release_id, currency, nodes, measured, facts, tuple(unknown))
 
@@ -279,7 +285,7 @@ def _node(row: Mapping[str, Any], facts: NodeFacts, measured: Measured, is_cold:
         ),
         facts.hours,
         facts.collections,
-        _first(facts.handling_hours, measured.handling_hours.get(node_id)),
+        _first(facts.handling_hours, measured.handling_hours.get(node_id, measured.handling_of_all)),
         facts.parcels_per_shift,
         0,
         facts.lines_per_shift,

@@ -55,6 +55,7 @@ class Measured:
         tariff: parcel_cost, cost_per_kg, cost_per_100_km of all carriers together.
         travel: base_hours and km_per_hour of all carriers together.
         shipments: how many orders that left one node whole were looked at.
+        handling_of_all: median over all nodes, for those that sent too little for one of their own.
         handling_hours, history, served: of each node; history is (orders with a promise, of these late), served the
             countries it has sent to.
     """
@@ -64,6 +65,7 @@ class Measured:
     co2e_kg_per_tkm: float | None = None
     cold_chain_hours: float | None = None
     shipments: int = 0
+    handling_of_all: float | None = None
     handling_hours: Mapping[str, float] = field(default_factory=dict)
     history: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     served: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -76,6 +78,7 @@ def measure(sent: Iterable[Sent]) -> Measured:
     for row in rows:
         by_node.setdefault(row.node_id, []).append(row)
     cold = [row.travel_hours for row in rows if row.is_kept_cold and row.travel_hours is not None]
+    handled = [row.handling_hours for row in rows if row.handling_hours is not None]
     factors = [
         row.co2e_kg / (row.kg / 1000 * row.km)
         for row in rows
@@ -87,6 +90,7 @@ def measure(sent: Iterable[Sent]) -> Measured:
         median(factors) if len(factors) >= LEAST_SHIPMENTS else None,
         max(cold) if len(cold) >= LEAST_ORDERS else None,
         len(rows),
+        median(handled) if len(handled) >= LEAST_SHIPMENTS else None,
         {
             node: median(hours)
             for node, found in by_node.items()

@@ -5,9 +5,13 @@ from __future__ import annotations
 import random
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import combinations
 from typing import Any
 
+import numpy as np
+
 from oms_core.fulfilment.sourcing.network import Carrier, Network, Node, Order, OrderLine, Shelf
+from oms_core.fulfilment.sourcing.weigh import Weighed
 
 AT = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 DAILY = tuple((day, 8 * 60, 20 * 60) for day in range(6))
@@ -115,3 +119,33 @@ def orders(seed: int, count: int, skus: int, most_lines: int, most_units: int) -
             )
         )
     return made
+
+
+def score_of(weighed: Weighed, nodes: tuple[int, ...], takes: np.ndarray) -> float:
+    """What a plan scores; infinite where it cannot be sent."""
+    if any((weighed.stock[node] < take).any() for node, take in zip(nodes, takes, strict=True)):
+        return float("inf")
+    score = weighed.split * (len(nodes) - 1)
+    for node, take in zip(nodes, takes, strict=True):
+        score += weighed.fixed[node] + (weighed.line[node] * take / weighed.need).sum()
+    return float(score)
+
+
+def optimum(weighed: Weighed, most: int) -> tuple[float, int]:
+    """The least score by trying every set of nodes, and its number of parcels; infinite where none fills the order."""
+    least, parcels = float("inf"), 0
+    for size in range(1, most + 1):
+        for nodes in combinations(range(len(weighed.fixed)), size):
+            if (weighed.stock[list(nodes)].sum(axis=0) < weighed.need).any():
+                continue
+            takes = np.zeros((size, weighed.need.size), np.int64)
+            for number, need in enumerate(weighed.need):
+                left = need
+                for row in sorted(range(size), key=lambda row: weighed.line[nodes[row], number]):
+                    takes[row, number] = min(left, weighed.stock[nodes[row], number])
+                    left -= takes[row, number]
+            if takes.any(axis=1).all():
+                score = score_of(weighed, nodes, takes)
+                if score < least:
+                    least, parcels = score, size
+    return least, parcels
