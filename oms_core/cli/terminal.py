@@ -63,8 +63,8 @@ def _exit_code(error: Exception) -> int | None:
     from connectors.errors import ConnectorError
     from oms_core import pipeline
     from oms_core.audit.log import AuditError
-    from oms_core.export.project import ExportError
     from oms_core.exceptions.errors import DecidedError, ExceptionError
+    from oms_core.export.project import ExportError
     from oms_core.finance.period import FinanceError, UnknownPeriodError
     from oms_core.flows.errors import ConflictError, FlowError
     from oms_core.release.errors import ReleaseError

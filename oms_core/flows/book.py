@@ -110,7 +110,7 @@ def tell(
         RoleError: only an approval tells it, or a timeout.
         ConflictError: the id is another event's, or the order changed since.
     """
-    item, flow = _locked(connection, order_id, revision)
+    item, flow = _locked(connection, order_id)
     if not 1990 <= event.occurred_at.year < 2200:
         raise EventError(
             "bad-instant", f"{event.occurred_at.isoformat()} is no time at which an order could be"
@@ -118,6 +118,7 @@ def tell(
     replayed = _replayed(connection, item, event)
     if replayed is not None:
         return replayed
+    _unchanged(item, revision)
     _sensible(connection, flow, event)
     if event.kind in flow.deciders:
         raise RoleError(
@@ -153,21 +154,21 @@ def decide(
         RoleError: another role decides here.
         ConflictError: nothing waits for a decision, somebody decided first, or the order changed since.
     """
-    item, flow = _locked(connection, order_id, revision)
-    now = clock(connection)
-    approval = flow.leaves[item.state].approval
+    item, flow = _locked(connection, order_id)
     event_id = f"decided:{by}:{key}"
     before = _events(connection, [order_id]).get(order_id, [])
     earlier = next((event for event in before if event.event_id == event_id), None)
     if earlier is not None:
-        word = next(
-            state.approval.approve if is_approved else state.approval.reject
-            for state in flow.leaves.values()
-            if state.approval is not None and earlier.kind in (state.approval.approve, state.approval.reject)
+        was_approved = any(
+            state.approval is not None and state.approval.approve == earlier.kind
+            for version in versions.known(connection, item.flow).values()
+            for state in version.leaves.values()
         )
-        if earlier.kind != word or earlier.reason != reason:
+        if was_approved != is_approved or earlier.reason != reason:
             raise ConflictError("key-reused", f"the key {key!r} was used for another decision")
         return Told(item, (), None, True)
+    _unchanged(item, revision)
+    approval = flow.leaves[item.state].approval
     if approval is None:
         decided = [event for event in before if event.kind in flow.deciders]
         last = max(decided, key=lambda event: event.occurred_at, default=None)
@@ -181,7 +182,9 @@ def decide(
             f"order {order_id} waits for {approval.role}: a key of the role {role} does not decide",
         )
     # A decision is later than what it was made on, even if a clock that told of that is fast.
-    at = max(now, item.entered_at or now)
+    at = clock(connection)
+    if item.entered_at is not None:
+        at = max(at, item.entered_at + timedelta(microseconds=1))
     kind = approval.approve if is_approved else approval.reject
     event = Event(event_id, kind, at, "orderhub", by, reason)
     return _keep(connection, item, event, by, reason)
@@ -323,18 +326,21 @@ def find(
     return [Placed(**row) for row in rows.mappings()]
 
 
-def _locked(connection: Connection, order_id: str, revision: int | None) -> tuple[Placed, Flow]:
+def _locked(connection: Connection, order_id: str) -> tuple[Placed, Flow]:
     found = locked(connection, [order_id])
     if not found:
         raise _in_no_flow(order_id)
-    item = found[0]
+    return found[0], versions.known(connection, found[0].flow)[found[0].version]
+
+
+def _unchanged(item: Placed, revision: int | None) -> None:
     if revision is not None and revision != item.revision:
         raise ConflictError(
             "revision-past",
-            f"order {order_id} is at revision {item.revision}, in {item.state}, and was seen at {revision}: look again",
+            f"order {item.order_id} is at revision {item.revision}, in {item.state}, and was seen at {revision}: look "
+            "again",
             {"revision": item.revision, "state": item.state},
         )
-    return item, versions.known(connection, item.flow)[item.version]
 
 
 def _in_no_flow(order_id: str) -> UnknownError:
