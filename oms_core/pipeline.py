@@ -58,7 +58,7 @@ from oms_core.identity.golden import conflicts, rules
 from oms_core.identity.resolve import Known, Resolved, resolve
 from oms_core.identity.scoring.model import Model
 from oms_core.identity.sku_relations import kept_apart, relate, relation_table
-from oms_core.identity.stewardship import evidence
+from oms_core.identity.stewardship import evidence, steward
 from oms_core.identity.stewardship.activation import active_model
 from oms_core.identity.stewardship.queue import links, pair_tasks
 from oms_core.identity.stewardship.worth import WORTH_SQL, Worth, worth_by_record
@@ -480,6 +480,7 @@ def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
             evidence.keep_links(connection, entity, found)
             grey = [(pair.left, pair.right, pair.probability) for pair in resolved.doubtful]
             tasks = pair_tasks(entity, resolved.assignment.members, resolved.refusals, grey)
+            tasks += steward.in_doubt(connection, entity)
             evidence.open_tasks(connection, entity, tasks, at)
         conflicts.raise_tasks(connection, contradictions, at)
     warehouse.replace("identity", {"survivorship_conflicts": conflicts.conflict_table(contradictions)})

@@ -67,7 +67,7 @@ class Task(BaseModel):
 
     id: int
     entity: EntityName
-    kind: str = Field(examples=["grey_zone", "refused_evidence", "contradiction"])
+    kind: str = Field(examples=["grey_zone", "refused_evidence", "decision_in_doubt", "contradiction"])
     left: str | None
     right: str | None
     golden_id: str | None
@@ -362,7 +362,7 @@ def router(database: Database, access: Access) -> APIRouter:
     def tasks(
         entity: OfEntity = None,
         kind: Annotated[
-            Name | None, Query(description="grey_zone, refused_evidence or contradiction.")
+            Name | None, Query(description="grey_zone, refused_evidence, decision_in_doubt or contradiction.")
         ] = None,
         state: Annotated[Literal["open", "closed"], Query()] = "open",
         limit: Annotated[int, Query(ge=1, le=_MOST_TASKS)] = 50,

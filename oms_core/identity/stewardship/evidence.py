@@ -30,7 +30,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
 
 from oms_core.identity.match import Row
-from oms_core.identity.stewardship.queue import PAIR_KINDS, REFUSED, Link, Task
+from oms_core.identity.stewardship.queue import DOUBT, PAIR_KINDS, REFUSED, Link, Task
 from oms_core.identity.stewardship.worth import Worth
 from oms_core.store.copy_text import copy_rows
 from oms_core.store.tables import (
@@ -317,7 +317,7 @@ def open_tasks(
     chosen: dict[tuple[str | None, ...], tuple[Task, str]] = {}
     groups: dict[frozenset[str], list[Task]] = defaultdict(list)
     for task in found:
-        if task.left is not None and task.right is not None:
+        if task.left is not None and task.right is not None and task.kind != DOUBT:
             if task.left in home and task.right in home and home[task.left] != home[task.right]:
                 groups[frozenset((home[task.left], home[task.right]))].append(task)
         else:

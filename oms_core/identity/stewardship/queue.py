@@ -11,7 +11,8 @@ from oms_core.identity.cluster import Edge, Refusal
 GREY = "grey_zone"
 REFUSED = "refused_evidence"
 CONTRADICTION = "contradiction"
-PAIR_KINDS = (REFUSED, GREY)
+DOUBT = "decision_in_doubt"
+PAIR_KINDS = (REFUSED, GREY, DOUBT)
 
 # Evidence this strong that was not followed asks for a person; weaker evidence loses against a contradiction every day.
 _WEAKEST_ASKED = 4

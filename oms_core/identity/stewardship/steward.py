@@ -24,6 +24,7 @@ from oms_core.identity.stewardship.errors import (
     DecisionRefusedError,
     UnknownNameError,
 )
+from oms_core.identity.stewardship.queue import DOUBT, Task
 from oms_core.store.released import SOURCE_KEY
 from oms_core.store.tables import (
     ENTITIES,
@@ -33,6 +34,7 @@ from oms_core.store.tables import (
     identity_decisions,
     identity_events,
     identity_members,
+    identity_records,
 )
 
 _LOCK = 7_301_005  # advisory lock class of decisions; the entity is its second half
@@ -446,6 +448,38 @@ def decisions_about(connection: Connection, entity: str, record_ids: Collection[
     )
     query = select(table).where(table.c.entity == entity, about).order_by(table.c.id)
     return [_judged(row) for row in connection.execute(query)]
+
+
+def in_doubt(connection: Connection, entity: str) -> list[Task]:
+    """Standing decisions about records that became somebody else since: they stay in force, and are asked about again.
+
+    Deciding the pair again, or withdrawing what stands, answers the question.
+    """
+    decided, known = identity_decisions, identity_records
+    query = (
+        select(decided, known.c.record_id, known.c.rewritten_at)
+        .join(
+            known,
+            (known.c.entity == decided.c.entity)
+            & known.c.record_id.in_([decided.c.left_record_id, decided.c.right_record_id]),
+        )
+        .where(
+            decided.c.entity == entity,
+            decided.c.withdrawn_at.is_(None),
+            decided.c.judgement != "unsure",
+            known.c.rewritten_at > decided.c.decided_at,
+        )
+        .order_by(decided.c.id, known.c.record_id)
+    )
+    found: dict[tuple[str, str], Task] = {}
+    for row in connection.execute(query):
+        reason = (
+            f"{row.record_id} became somebody else since {row.decided_by} judged the two {row.judgement} "
+            f"on {row.decided_at:%Y-%m-%d}"
+        )
+        pair = row.left_record_id, row.right_record_id
+        found.setdefault(pair, Task(entity, DOUBT, *pair, evidence={"rule": "steward", "reason": reason}))
+    return list(found.values())
 
 
 def happenings(

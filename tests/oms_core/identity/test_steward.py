@@ -390,6 +390,34 @@ def test_the_blast_radius_says_what_the_run_then_does(database: Database) -> Non
         assert {record for record in now if now[record] != before[record]} == set(expected.change.moved)
 
 
+def test_a_decision_on_a_record_that_becomes_somebody_else_is_asked_about_again(database: Database) -> None:
+    run(database)
+    decide(database, ANN["record_id"], ANNA["record_id"], "same")
+    other = replace_row(ANNA, full_name="Wolf Kern", email="wolf@example.com", tax_number="DE811569869")
+    rewritten = {"customer": {ANNA["record_id"]: "name, e-mail and tax number changed"}}
+    later = datetime.now(UTC)
+
+    def again(at: datetime, **more: Any) -> list[tuple[str, str | None]]:
+        rows = [ANN, other, BOB, TWIN]
+        with database.begin() as connection:
+            known = replace(state.recall(connection), **more)
+            told = more.get("rewritten", {"customer": {}})["customer"]
+            changes = {"customer": replace(state.compare(connection, "customer", rows), rewritten=told)}
+            outcome = resolve(rows, [], [], [], [], known)["customer"]
+            state.remember(connection, {"customer": outcome}, known, at, changes)
+            evidence.keep_records(connection, "customer", rows, WORTH)
+            tasks = steward.in_doubt(connection, "customer")
+            evidence.open_tasks(connection, "customer", tasks, at)
+            found = evidence.tasks(connection, "customer", kind="decision_in_doubt", is_open=None)
+        return [(str(item.task.evidence["reason"]), item.outcome) for item in found]
+
+    [(reason, outcome)] = again(later, rewritten=rewritten)
+    assert outcome is None and ANNA["record_id"] in reason and "mia judged the two same" in reason
+    assert again(later) == [(reason, None)]  # open until somebody says
+    decide(database, ANN["record_id"], ANNA["record_id"], "different", seen=1)
+    assert again(datetime.now(UTC)) == [(reason, "different")]
+
+
 def test_the_blast_radius_shows_third_ids_that_come_along(database: Database) -> None:
     one = person(
         "shop:customers:30", 5, full_name="Eve Orr", email="eve@example.org", phone="+49 151 23456781",
