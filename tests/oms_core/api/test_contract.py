@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,13 @@ contract = schemathesis.openapi.from_path(Path(__file__).with_name("openapi.json
 _UNSAID = schemathesis.checks.CHECKS.get_one("positive_data_acceptance")
 # Addresses that stand in a wider route, too: asked with its method, they are an id of the entity "models", a kind of policy.
 _METHODS = schemathesis.checks.CHECKS.get_one("unsupported_method")
-_IN_A_WIDER_ROUTE = ("/identity/models/activations", "/sourcing/decisions")
+_IN_A_WIDER_ROUTE = ("/identity/models/activations", "/sourcing/decisions", "/sourcing/what-if")
+_ORDER = {
+    "order_id": "order_a", "order_number": "1042", "order_type": "b2c", "channel": "web", "customer_id": "customer_w",
+    "source_systems": '["shopify","tryton"]', "ordered_at": datetime(2026, 10, 31, 17), "promised_at": None, "currency": "EUR",
+    "reporting_currency": "EUR", "net_amount": Decimal("49.9"), "is_test": False, "order_status": "paid", "ship_to_country": "DE",
+    "ship_to_postcode": "50667", "loyalty_tier": None, "quality_flags": None,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +48,7 @@ def served(
         connection.execute("CREATE DATABASE contract TEMPLATE orderhub")
     address = URL.create("postgresql+psycopg", SUPERUSER, database="contract", query={"host": folder})
     with Database(address) as database:
-        publish_small(database)
+        publish_small(database, fct_orders=[_ORDER])
         with database.begin() as writing:
             made = {
                 role: keys.make(
@@ -54,6 +62,7 @@ def served(
         connection.execute("DROP DATABASE contract WITH (FORCE)")
 
 
+@pytest.mark.slow
 @contract.parametrize()
 @settings(
     max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate),
