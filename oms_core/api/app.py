@@ -12,9 +12,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from oms_core.api import (
+    exceptions,
     feed,
     finance,
-    exceptions,
     flows,
     fulfilment,
     history,
@@ -46,6 +46,7 @@ def create_app(
     trust: Trust | None = None,
     limit: Limit = LIMIT,
     hear: hooks.Hear | None = None,
+    differ: identity.Differ | None = None,
 ) -> FastAPI:
     """The API over an opened database.
 
@@ -56,6 +57,7 @@ def create_app(
         trust: whose OIDC tokens are accepted beside keys.
         limit: requests a second of one caller, in this process.
         hear: takes notifications of source systems in; without it, there is no `/hooks`.
+        differ: works out what a model of identity would change; without it, that is refused.
     """
 
     access = Access(database, api_key, Issuer(trust) if trust else None, limit)
@@ -153,7 +155,7 @@ def create_app(
     app.include_router(history.router(database, access))
     app.include_router(feed.router(database, access))
     app.include_router(finance.router(database, access))
-    app.include_router(identity.router(database, access))
+    app.include_router(identity.router(database, access, differ))
     app.include_router(fulfilment.router(database, access))
     app.include_router(exceptions.router(database, access))
     app.include_router(sourcing.router(database, access))

@@ -20,7 +20,9 @@ _REFUSED = {
     "malformed": (422, "invalid-request"),
 }
 _JSON = ("application/json", "text/json", "text/plain", "")
-Name = Annotated[str, Path(max_length=60, description="Name of a source, as `orderhub sources list` shows it")]
+Name = Annotated[
+    str, Path(max_length=60, description="Name of a source, as `orderhub sources list` shows it")
+]
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ def router(hear: Hear) -> APIRouter:
         """Take a source system's notification in. The vendor's signature is checked; repeating it does no harm."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in _JSON:
-            return problems.problem(request, 415, "invalid-request", f"a notification is JSON, not {kind[:60]!r}")
+            return problems.problem(
+                request, 415, "invalid-request", f"a notification is JSON, not {kind[:60]!r}"
+            )
         return await _answer(request, source)
 
     @routes.get("/hooks/{source}", responses=problems.failures(404))

@@ -17,13 +17,13 @@ from starlette.routing import Route
 
 from oms_core.api.models import Decision, Problem
 from oms_core.audit.log import request_id
-from oms_core.finance.period import FinanceError, UnknownPeriodError
 from oms_core.exceptions.errors import (
     DecidedError,
     ExceptionError,
     ResolutionError,
     UnknownExceptionError,
 )
+from oms_core.finance.period import FinanceError, UnknownPeriodError
 from oms_core.flows import errors as flows
 from oms_core.flows.errors import FlowError
 from oms_core.fulfilment.errors import ForeignError, FulfilmentError, RefusedError, RequestError, UnknownError
@@ -89,6 +89,9 @@ _TITLES = {
     "unknown-exception": "There is no such exception",
     "unknown-resolution": "The kind has no such resolution",
     "already-decided": "Somebody decided first, or its cause is gone",
+    "bad-flow": "The document is no flow, or has faults",
+    "trap-state": "Orders would never leave",
+    "precedence-taken": "Another flow has the precedence",
     "no-flow": "The order is in no flow",
     "unknown-event": "The flow knows no such event",
     "event-from-the-future": "The event is from the future",
