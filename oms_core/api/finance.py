@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from oms_core.api import keys, problems
 from oms_core.api.access import Access, Reading
+from oms_core.api.identity import Reason, Text
 from oms_core.api.orders import AsOf
 from oms_core.finance.close import close, plan
 from oms_core.finance.period import Period
@@ -118,9 +119,13 @@ class Restated(BaseModel):
 class CloseRequest(BaseModel):
     """How to close; a dry run says what would be frozen, and what speaks against it."""
 
-    reason: str = Field(min_length=1, max_length=500)
+    reason: Reason
     threshold: Decimal = Field(
-        Decimal(0), ge=0, description="Unexplained tolerated, in the reporting currency."
+        Decimal(0),
+        ge=0,
+        max_digits=18,
+        decimal_places=4,
+        description="Unexplained tolerated, in the reporting currency.",
     )
     accept_negative_settlements: bool = False
     dry_run: bool = False
@@ -246,16 +251,16 @@ def router(database: Database, access: Access) -> APIRouter:
     @routes.get("/{book}", dependencies=[reader], responses=problems.failures(403, 404, 409))
     def rows(
         book: Book,
-        period: Annotated[str | None, Query(max_length=10, description="Month, such as 2026-10.")] = None,
+        period: Annotated[Text | None, Query(max_length=10, description="Month, such as 2026-10.")] = None,
         order: Annotated[
-            str | None, Query(min_length=1, max_length=200, description="Any number any system uses.")
+            Text | None, Query(min_length=1, max_length=200, description="Any number any system uses.")
         ] = None,
-        currency: Annotated[str | None, Query(max_length=3)] = None,
-        source_system: Annotated[str | None, Query(max_length=63)] = None,
-        account: Annotated[str | None, Query(max_length=20)] = None,
-        cause: Annotated[str | None, Query(max_length=20)] = None,
+        currency: Annotated[Text | None, Query(max_length=3)] = None,
+        source_system: Annotated[Text | None, Query(max_length=63)] = None,
+        account: Annotated[Text | None, Query(max_length=20)] = None,
+        cause: Annotated[Text | None, Query(max_length=20)] = None,
         after: Annotated[
-            str | None, Query(max_length=600, description="`next_after` of the page before.")
+            Text | None, Query(max_length=600, description="`next_after` of the page before.")
         ] = None,
         limit: Annotated[int, Query(ge=1, le=_MOST_ROWS)] = 100,
         as_of: AsOf = None,
@@ -308,6 +313,9 @@ def _page(key: Any) -> str:
 
 def _cursor(page: str) -> str:
     try:
-        return str(json.loads(base64.urlsafe_b64decode(page.encode())))
+        key = json.loads(base64.urlsafe_b64decode(page.encode()))
+        if not isinstance(key, str) or "\0" in key:
+            raise ValueError("no page of ours ends with it")
+        return key
     except (ValueError, binascii.Error) as error:
         raise HTTPException(422, "this is no `next_after` that a page gave") from error

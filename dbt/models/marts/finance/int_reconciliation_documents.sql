@@ -140,15 +140,66 @@ expected as (
     select 'promise' as leg, order_id, 'finance' as source_system from promises
 ),
 
+-- What each payment provider took of an order.
+payers as (
+    select
+        rights.leg, rights.order_id, rights.source_system, sum(rights.amount) as own_amount,
+        min(rights.currency) as currency, max(rights.currency) as last_currency
+    from rights
+    inner join {{ ref('source_systems') }} as systems on rights.source_system = systems.source_system
+    where rights.leg in ('payment', 'settlement') and systems.kind = 'payment' and rights.order_id is not null
+    group by rights.leg, rights.order_id, rights.source_system
+),
+
+ranked as (
+    select
+        payers.*,
+        count(*) over (partition by leg, order_id) as payer_count,
+        sum(own_amount) over (partition by leg, order_id) as all_amount,
+        max(own_amount) over (partition by leg, order_id) as most_amount,
+        min(currency) over (partition by leg, order_id) as first_of_all,
+        max(last_currency) over (partition by leg, order_id) as last_of_all,
+        row_number() over (
+            partition by leg, order_id order by own_amount desc, {{ code_point_order('source_system') }}
+        ) as place
+    from payers
+),
+
+-- Of an order that several took parts of, each is held to its part, and who took most answers for the rest of the order.
+shares as (
+    select
+        ranked.leg, ranked.order_id, ranked.source_system,
+        cast(
+            case
+                when ranked.place = 1 then orders.total_amount - (ranked.all_amount - ranked.own_amount)
+                else ranked.own_amount
+            end as {{ column_type('amount') }}
+        ) as amount
+    from ranked
+    inner join orders on ranked.order_id = orders.order_id
+    where
+        ranked.payer_count > 1
+        and ranked.first_of_all = ranked.last_of_all
+        and ranked.first_of_all = orders.currency
+        and ranked.most_amount < orders.total_amount
+),
+
 lefts as (
     select
         expected.leg, orders.order_id, expected.source_system, orders.money_record_id as record_id,
-        case when expected.leg = 'billing' and orders.is_untaxed then orders.net_amount else orders.total_amount end as amount,
+        case
+            when shares.amount is not null then shares.amount
+            when expected.leg = 'billing' and orders.is_untaxed then orders.net_amount
+            else orders.total_amount
+        end as amount,
         orders.currency, orders.ordered_on as document_on, orders.net_amount,
         orders.line_count, 'orders' as left_system,
         case when expected.leg = 'billing' then orders.billable_on else orders.ordered_on end as due_on
     from expected
     inner join orders on expected.order_id = orders.order_id
+    left join shares
+        on expected.leg = shares.leg and expected.order_id = shares.order_id
+        and expected.source_system = shares.source_system
     where expected.leg in ('payment', 'settlement', 'billing')
     union all
     select
