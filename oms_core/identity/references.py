@@ -47,6 +47,7 @@ _ABOUT = re.compile(
     r"|AUFTRAG|COMMANDE|PEDIDO|N°)\b|订单号?|訂單號?|单号|单|[#№:.]"
 )
 _PART_OF = re.compile(r"[-/._]\d{1,2}$|[-/._]?[A-D]$|\(\d{1,2}\)$")
+_OWN_BOOKS = "direct"  # channel of a document that an ERP keeps, whoever sold
 _SENDS = ("fulfilment", "shipment")  # roles of documents that may be about goods of several orders
 _PART, _SHARED = " (part)", " (one of several)"
 _STEP = re.compile(r"^(.*[/-])[A-Z]+[/-](\d+)$")  # WH/PICK/00042 and WH/OUT/00042
@@ -560,10 +561,16 @@ class _Chain:
             frontier = following
         return found
 
+    def _sold_apart(self, records: Iterable[str]) -> bool:
+        """Whether order documents are of several shops, or several of one system: then they are several purchases."""
+        rows = [self.rows[record] for record in records]
+        systems = [row["source_system"] for row in rows]
+        shops = {row["channel"] for row in rows} - {None, _OWN_BOOKS}
+        return len(set(systems)) < len(systems) or len(shops) > 1
+
     def _one_purchase(self, reached: Sequence[_Hit]) -> bool:
         """Whether the orders that one delivery names can be one: one document each of several systems, amounts alike."""
-        systems = [self.rows[hit.target]["source_system"] for hit in reached]
-        if len(reached) < 2 or len(set(systems)) < len(systems):
+        if len(reached) < 2 or self._sold_apart(hit.target for hit in reached):
             return False
         return not any(
             self._amounts_differ(one.target, other.target) for one, other in combinations(reached, 2)
@@ -577,8 +584,9 @@ class _Chain:
         for hit in self.hits[record].values():
             if self.is_order(hit.target) and hit.text and hit.target not in merged:
                 named[hit.text].append(hit.target)
-        for _, targets in sorted(named.items()):
-            if len(targets) > 1:
+        for text, targets in sorted(named.items()):
+            # What stands on both sides of a stroke may be two names of one purchase, unless two shops sold it.
+            if len(targets) > 1 and (" / " not in text or self._sold_apart(targets)):
                 return tuple(sorted(targets))
         if any(self.is_order(target) for target in self.hits[record]):
             return ()
