@@ -153,7 +153,10 @@ def _show_pull(results: Sequence[PullResult], as_json: bool) -> None:
             )
 
 
-@app.command(epilog="Example: `orderhub pull shopify tryton --since 2026-10-01`")
+@app.command(
+    epilog="Examples: `orderhub pull shopify tryton --since 2026-10-01`, `orderhub pull --hooks`, "
+    "`orderhub pull tryton --sweep`, `orderhub pull stripe --since 2024-01-01 --until 2026-01-01 --every 30`"
+)
 @plain_errors
 def pull(
     sources: Annotated[
@@ -740,7 +743,7 @@ def serve(
             serving.run("oms_core.cli.worker:app", host=host, port=port, workers=workers, factory=True)
         return
     with open_store(settings) as database, pipeline.receiving(settings) as hear:
-        serving.serve(database, host=host, port=port, values=settings.values, hear=hear)
+        serving.serve(database, host=host, port=port, values=settings.values, hear=hear, differ=pipeline.differing(settings))
 
 
 def main() -> None:

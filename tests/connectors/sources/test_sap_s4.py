@@ -66,7 +66,7 @@ def test_changes_are_asked_for_by_time_stamp_and_partners_by_day() -> None:
         "$expand": "_Item,_PricingElement",
         "$filter": "LastChangeDateTime ge 2026-09-01T22:30:00Z and LastChangeDateTime lt 2026-10-01T00:00:00Z",
     }
-    assert orders.headers["Prefer"] == "odata.maxpagesize=500"
+    assert orders.headers["Prefer"] == "odata.maxpagesize=500,odata.track-changes"
     partners = SOURCE.stream("partners").ask(bounds).params["$filter"]
     assert (
         partners
