@@ -1,11 +1,12 @@
 """Order flows over HTTP: where an order is and why, what happened to it, and who approves it.
 
-Looking needs what look-ups need. Events need a key of the role `oms_service`; an approval needs a key of the role that the
+Looking needs what look-ups need; a flow is put in force with a key of the role `data_engineer`. Events need a key of the role `oms_service`; an approval needs a key of the role that the
 flow names.
 """
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from oms_core.api.access import Access, looking
 from oms_core.api.identity import Reason, Text
 from oms_core.api.problems import failures
 from oms_core.flows import book, versions
+from oms_core.flows.definition import load
 from oms_core.flows.errors import EventError
 from oms_core.flows.fold import Event, Step
 from oms_core.fulfilment.desk import repeat
@@ -70,6 +72,32 @@ class ApprovalAsk(_Body):
     decision: Literal["approved", "rejected"]
     reason: Reason
     revision: Revision = None
+
+
+class FlowAsk(_Body):
+    """A flow to be put in force."""
+
+    document: dict[str, Any] = Field(description="As `orderhub flow schema` describes it.")
+    reason: Reason
+
+
+class FindingAnswer(BaseModel):
+    """What the lint says of a flow."""
+
+    code: str
+    place: str
+    message: str
+    remedy: str
+    severity: Literal["error", "warning"]
+
+
+class FlowAnswer(BaseModel):
+    """A version in force."""
+
+    flow: str
+    version: str
+    sha256: str
+    warnings: list[FindingAnswer]
 
 
 class EventAnswer(BaseModel):
@@ -145,6 +173,7 @@ def router(database: Database, access: Access) -> APIRouter:
     """The routes of flows. They stand before the look-up of orders, whose numbers may hold slashes."""
     routes = APIRouter(tags=["flows"])
     service = access.of_role(keys.OMS_SERVICE)
+    engineer = access.of_role(keys.DATA_ENGINEER)
     anybody = access.of_role(*API_ROLES)
 
     def find(number: str) -> str:
@@ -233,6 +262,25 @@ def router(database: Database, access: Access) -> APIRouter:
             ),
         )
         return _outcome(response, *told)
+
+    @routes.post(
+        "/flows",
+        status_code=201,
+        responses=failures(
+            403, 409, 413, _409="The version is another document's, or the precedence another flow's"
+        ),
+    )
+    def activate(body: FlowAsk, caller: keys.Holder = Depends(engineer)) -> FlowAnswer:
+        """Put a version of a flow in force: new orders follow it. What the lint finds is in `findings` of the refusal."""
+        flow = load(json.dumps(body.document))
+        with database.begin() as connection:
+            warnings = versions.activate(connection, flow, by=caller.name, reason=body.reason)
+        return FlowAnswer(
+            flow=flow.flow,
+            version=flow.version,
+            sha256=flow.sha256,
+            warnings=[FindingAnswer.model_validate(vars(finding)) for finding in warnings],
+        )
 
     return routes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -41,7 +42,7 @@ def callers(
         book.begin(connection, flow, {"order_a": {"order_type": "b2b"}})
         made = {
             role: keys.make(connection, role, role=role, by="root", tenant="acme" if role == keys.OMS_SERVICE else None)
-            for role in (keys.OMS_SERVICE, keys.FINANCE, keys.STEWARD)
+            for role in (keys.OMS_SERVICE, keys.FINANCE, keys.STEWARD, keys.DATA_ENGINEER)
         }  # fmt: skip
     base = serving(create_app(database))
     with contextlib.ExitStack() as stack:
@@ -112,3 +113,27 @@ def test_what_makes_no_sense_is_refused_by_code(callers: dict[str, httpx.Client]
         assert shop.get("/orders/order_a/flow").json()["revision"] == 0
     problem(shop.get("/orders/77/flow"), 404, "no-flow")
     problem(shop.get("/orders/nowhere/flow"), 404, "not-released")
+
+
+def test_a_flow_with_a_trap_is_refused_and_one_without_is_put_in_force(
+    callers: dict[str, httpx.Client],
+) -> None:
+    engineer, shop = callers[keys.DATA_ENGINEER], callers[keys.OMS_SERVICE]
+    source = resources.files("oms_core.flows").joinpath("shipped", "b2b.yaml").read_text("utf-8")
+    document = json.loads(definition.load(source).document) | {"version": "2"}
+    hole = {**document["states"], "hole": {"title": "Hole"}, "pit": {"title": "Pit"}}
+    ways = [{"from": ["new"], "on": "refunded", "to": "hole"}, {"from": ["hole"], "on": "refunded", "to": "pit"}, {"from": ["pit"], "on": "refunded", "to": "hole"}]  # fmt: skip
+    trap = {**document, "states": hole, "transitions": [*document["transitions"], *ways]}
+
+    def activate(client: httpx.Client, sent: dict[str, Any]) -> httpx.Response:
+        return client.post("/flows", json={"document": sent, "reason": "test"})
+
+    refused = activate(engineer, trap)
+    problem(refused, 422, "trap-state")
+    assert {finding["place"] for finding in refused.json()["findings"]} == {"states.hole", "states.pit"}
+    problem(activate(engineer, {"flow": "x"}), 422, "bad-flow")
+    problem(activate(shop, document), 403, "forbidden")
+    problem(activate(engineer, document | {"version": "1", "title": "Another"}), 409, "version-reused")
+    assert event(shop).json()["version"] == "1"
+    made = activate(engineer, document)
+    assert (made.status_code, made.json()["warnings"]) == (201, [])
