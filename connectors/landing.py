@@ -927,7 +927,7 @@ class Batch:
                 if before is None:
                     continue
                 known = set(json.loads(before))
-                added, removed = _outermost(fields - known), _outermost(known - fields)
+                added, removed = outermost(fields - known), outermost(known - fields)
                 if added or removed:
                     found[name] = {"added": added, "removed": removed}
         return found
@@ -993,7 +993,7 @@ class Batch:
         return self._final(name).with_suffix(".tmp")
 
 
-def _outermost(names: set[str]) -> list[str]:
+def outermost(names: set[str]) -> list[str]:
     """Sorted names without those of fields in an object that is named itself."""
     return sorted(name for name in names if not any(name.startswith(f"{other}.") for other in names))
 

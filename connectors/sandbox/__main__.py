@@ -19,6 +19,7 @@ import uvicorn
 
 from connectors.sandbox.generate import generate
 from connectors.sandbox.server import Sandbox, SandboxError, http_server, listen
+from connectors.sandbox.trouble import ALWAYS, TROUBLES
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,6 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--sources", help="systems to serve, by comma; all by default")
     parser.add_argument("--inbox", type=Path, help="folder that receives the dealers' export files")
+    parser.add_argument(
+        "--misbehave",
+        action="append",
+        default=[],
+        metavar="[SYSTEM:]TROUBLE[:TIMES]",
+        help=f"let a system (all by default) go wrong so many times (always by default): {', '.join(TROUBLES)}",
+    )
     options = parser.parse_args(arguments)
     try:
         sandbox = Sandbox(
@@ -49,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
             sources=options.sources.split(",") if options.sources else None,
             inbox=options.inbox,
         )
+        for asked in options.misbehave:
+            _misbehave(sandbox, asked)
         opened = listen(options.port)
     except (SandboxError, ValueError, OSError) as error:
         print(f"sandbox: {error}", file=sys.stderr)
@@ -62,6 +72,15 @@ def main(arguments: list[str] | None = None) -> int:
             threading.Thread(target=_stop_with_parent, args=(server,), daemon=True).start()
         server.run(sockets=[opened])
     return 0
+
+
+def _misbehave(sandbox: Sandbox, asked: str) -> None:
+    """Raises SandboxError or ValueError when there is no such system, trouble or number."""
+    parts = asked.split(":")
+    systems = [parts.pop(0)] if len(parts) > 1 and parts[0] not in TROUBLES else sandbox.systems
+    times = int(parts[1]) if len(parts) > 1 else ALWAYS
+    for system in systems:
+        sandbox.misbehave(system, parts[0], times)
 
 
 def _is_pipe(descriptor: int) -> bool:

@@ -132,17 +132,20 @@ class _Gate:
     rate: RateLimit | None
     forgetful: Callable[[], ASGIApp]  # the same system, which no longer knows its tokens
     shift: Callable[[], None]  # lets the company go on
+    is_limited: bool
     bucket: TokenBucket | None = field(init=False)
-    faults: deque[str] = field(default_factory=deque)
+    faults: deque[tuple[str, int]] = field(default_factory=deque)  # each with how often it still comes
     counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.bucket = None if self.rate is None else TokenBucket(self.rate)
+        self.bucket = TokenBucket(self.rate) if self.rate is not None and self.is_limited else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.counts["requests"] += 1
         if self.faults:
-            fault = self.faults.popleft()
+            fault, times = self.faults.popleft()
+            if times > 1:
+                self.faults.appendleft((fault, times - 1))
             # Before it comes about, since whoever it happens to may not wait for its end.
             self.counts[f"fault_{fault}"] += 1
             if not await self._misbehave(fault, scope, receive, send):
@@ -203,10 +206,10 @@ class _Gate:
                 await self._cut(fault, scope, receive, send)
             case "expired_token":
                 again = await _recorded(receive)
-                _, known = await _kept(self.inner, scope, again())
-                start, body = await _kept(self.forgetful(), scope, again())
-                await self._answer(start, body, send)
-                return body != known
+                known = await _kept(self.inner, scope, again())
+                answer = await _kept(self.forgetful(), scope, again())
+                await self._answer(*answer, send)
+                return answer != known
             case "clock_ahead" | "clock_behind":
                 await self.inner(scope, receive, self._counting(send, [], trouble.CLOCK_ERRORS[fault]))
             case "shifting_page":
@@ -320,6 +323,7 @@ class Sandbox:
         sources: names of the systems to serve; all by default.
         twins: twin classes by name instead of those of this package (tests).
         inbox: folder that receives the dealers' export files; none are written without it.
+        limits: whether systems refuse more requests than their vendors allow.
 
     Raises:
         SandboxError: a name in `sources` is not a system.
@@ -334,6 +338,7 @@ class Sandbox:
         sources: Sequence[str] | None = None,
         twins: dict[str, type[Twin]] | None = None,
         inbox: Path | None = None,
+        limits: bool = True,
     ) -> None:
         known = find_twins() if twins is None else twins
         wanted = list(known) if sources is None else list(dict.fromkeys(sources))
@@ -358,6 +363,7 @@ class Sandbox:
                 getattr(twin, "rate_limit", None),
                 functools.partial(self._forgetful, name),
                 self._shift,
+                limits,
             )
             for name, twin in self._twins.items()
         }
@@ -479,7 +485,13 @@ class Sandbox:
         faults = self._gates[source].faults
         if times == 0:
             faults.clear()
-        faults.extend([fault] * times)
+        else:
+            faults.append((fault, times))
+
+    @property
+    def systems(self) -> list[str]:
+        """Names of the systems served."""
+        return list(self._gates)
 
     def stats(self) -> dict[str, dict[str, int]]:
         """Return counters per system: requests, refused, status_<code>, fault_<fault>."""
@@ -505,7 +517,8 @@ class Sandbox:
             return JSONResponse({"error": f'send {{"source", "fault", "times"}}: {error!r}'}, status_code=400)
         except SandboxError as error:
             return JSONResponse({"error": str(error)}, status_code=400)
-        return JSONResponse({"pending": len(self._gates[asked["source"]].faults)})
+        pending = sum(times for _, times in self._gates[asked["source"]].faults)
+        return JSONResponse({"pending": pending})
 
     async def _post_advance(self, request: Request) -> Response:
         try:

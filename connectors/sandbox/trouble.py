@@ -26,6 +26,7 @@ TROUBLES = {
     "drift": "sends a new field, one field less, and another type in each third row",
 }
 CLOCK_ERRORS = {"clock_ahead": timedelta(hours=8), "clock_behind": timedelta(hours=-8)}
+ALWAYS = 1_000_000  # times
 NEW_FIELD = "sandbox_new_field"
 
 Json = dict[str, Any]
@@ -78,7 +79,9 @@ def _reshape(row: Json, *, is_retyped: bool) -> None:
         for node in value if isinstance(value, list) else [value]:
             if isinstance(node, dict) and len(node) >= _FEWEST_FIELDS:
                 _reshape(node, is_retyped=False)
-    _, *plain = [name for name, value in row.items() if not isinstance(value, dict | list) and name != "id"] or [""]
+    _, *plain = [
+        name for name, value in row.items() if not isinstance(value, dict | list) and name != "id"
+    ] or [""]
     if plain:
         del row[plain.pop()]
     if is_retyped:

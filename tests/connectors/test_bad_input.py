@@ -605,6 +605,36 @@ def test_a_check_says_what_differs_and_lands_nothing(
     assert landing.batches() == []
 
 
+def test_a_check_tells_required_from_optional_and_looks_into_objects(
+    desk: Any, kit: SimpleNamespace, landing: Landing
+) -> None:
+    rows = [
+        {"id": "o1", "currency": "EUR", "buyer": {"mail": "x", "tier": 3}},
+        kit.order(2, updated_at="soon"),
+    ]
+    desk.routes["/orders"] = kit.Reply({"orders": rows})
+    orders, items = check_source(kit.SHOP, desk.env)
+    assert orders.differs and not items.differs
+    assert orders.valid == 0 and "updated_at: Field required" in (orders.first_fault or "")
+    assert orders.unread == ("buyer",)
+    assert orders.absent == ("count", "note")
+    desk.routes["/orders"] = kit.Reply({"orders": rows[:1]})
+    orders, _ = check_source(kit.SHOP, desk.env)
+    assert orders.missing == ("updated_at",)
+    assert "required but absent: updated_at" in orders.verdict
+
+
+def test_a_field_that_comes_within_an_object_or_goes_with_every_row_is_drift(
+    desk: Any, kit: SimpleNamespace, pull_shop: Pull
+) -> None:
+    desk.routes["/items"] = kit.Reply({"items": [{"id": "i1", "title": "a", "box": {"kg": 1, "cm": 2}}]})
+    assert pull_shop()["items"].drift == {}
+    desk.routes["/items"] = kit.Reply({"items": [{"id": "", "box": {"kg": 1, "colour": "red"}}]})
+    result = pull_shop()["items"]
+    assert result.quarantined == 1, "what does not land is looked at, too"
+    assert result.drift == {"items": {"added": ["box.colour"], "removed": ["box.cm", "title"]}}
+
+
 def test_one_source_failing_keeps_no_other_from_landing(
     desk: Any, kit: SimpleNamespace, landing: Landing, quick: None
 ) -> None:
