@@ -1,0 +1,58 @@
+"""Orders a second from one local server with our kit, with dlt and with a bare loop: `make bench`.
+
+The server (`order_server.py`) and each way (`extracting.py`) run in processes of their own, so that peak memory is that way's.
+Seconds of the processor are printed beside those of the clock: on a machine that is busy they alone say something.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+FEW, MANY = 40_000, 1_000_000
+_HERE = Path(__file__).parent
+
+
+@contextlib.contextmanager
+def shop(orders: int) -> Iterator[str]:
+    """A server of so many orders: its address."""
+    command = [sys.executable, str(_HERE / "order_server.py"), str(orders)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.stdin.close()
+            process.wait(timeout=20)
+
+
+def pull(way: str, orders: int) -> dict[str, Any]:
+    """Seconds, processor seconds and peak MB of one way."""
+    with shop(orders) as url, tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(_HERE / "extracting.py"), way, url, folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert found["orders"] == orders
+    return found
+
+
+def test_orders_a_second_beside_dlt_and_a_bare_loop() -> None:
+    rows = [(way, pull(way, FEW)) for way in ("bare", "kit", "dlt")] + [("kit", pull("kit", MANY))]
+    table = Table("way", "orders", "orders/s", "orders/s of processor", "peak MB", title="paged JSON orders")
+    for way, found in rows:
+        rates = [f"{found['orders'] / found[name]:,.0f}" for name in ("seconds", "processor_seconds")]
+        table.add_row(way, f"{found['orders']:,}", *rates, f"{found['peak_mb']:,.0f}")
+    console = Console(width=110)
+    console.print()
+    console.print(table)
+    console.print("aims: the kit at 3 times dlt and 0.6 of the bare loop, below 300 MB")
