@@ -34,7 +34,7 @@ _MOST_POLICIES = 10
 
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
 Document = Annotated[
-    dict[str, Any], Field(description="As `GET /sourcing/policy` or `/sourcing/facts` gives it.")
+    dict[str, Any], Field(description="As `GET /sourcing/rules/policy` or `/sourcing/rules/facts` gives it.")
 ]
 DecisionId = Annotated[Text, Path(min_length=1, max_length=60, examples=["src_0660ef4186310e6be4b229de3b"])]
 
@@ -316,7 +316,7 @@ def router(database: Database, access: Access) -> APIRouter:
                 raise UnknownError("unknown-node", str(error)) from error
         desk.refuse(decision_id, node, body.reason, by=caller.name, tenant=_tenant(caller))
 
-    @routes.get("/sourcing/{kind}", dependencies=looking, responses=failures())
+    @routes.get("/sourcing/rules/{kind}", dependencies=looking, responses=failures())
     def in_force(kind: Literal["policy", "facts"]) -> InForce:
         """The weights and constraints in force, or the facts that no source tells."""
         with database.begin() as connection:
@@ -331,7 +331,7 @@ def router(database: Database, access: Access) -> APIRouter:
         )
 
     @routes.put(
-        "/sourcing/{kind}",
+        "/sourcing/rules/{kind}",
         responses=failures(403, 409, 413, _409="Another document had the same version"),
     )
     def activate(

@@ -106,12 +106,12 @@ def test_from_a_dry_run_to_a_refusal(shop: httpx.Client) -> None:
 
 
 def test_rules_and_what_if(shop: httpx.Client) -> None:
-    known = shop.get("/sourcing/policy").json()
+    known = shop.get("/sourcing/rules/policy").json()
     assert known["sha256"] == policy.default().sha256
     green = known["document"] | {"version": "green", "most_parcels": 1}
-    done = shop.put("/sourcing/policy", json={"document": green, "reason": "carbon"})
+    done = shop.put("/sourcing/rules/policy", json={"document": green, "reason": "carbon"})
     assert done.status_code == 200, done.text
-    assert shop.get("/sourcing/policy").json()["activations"][0]["reason"] == "carbon"
+    assert shop.get("/sourcing/rules/policy").json()["activations"][0]["reason"] == "carbon"
     shop.post("/orders/O1/sourcing", json={})
     asked = {"on": datetime.now(UTC).date().isoformat(), "policies": [known["document"]], "without": ["HAM"]}
     told = shop.post("/sourcing/what-if", json=asked).json()
@@ -119,15 +119,15 @@ def test_rules_and_what_if(shop: httpx.Client) -> None:
 
 
 def test_what_makes_no_sense_has_a_code(shop: httpx.Client) -> None:
-    document = shop.get("/sourcing/policy").json()["document"]
+    document = shop.get("/sourcing/rules/policy").json()["document"]
     heavy = document | {"parameters": document["parameters"] | {"carbon": {"weight": 0.9, "scale": 2}}}
     problem(shop.post("/orders/O1/sourcing", json={"policy": heavy}), 422, "bad-weights")
-    problem(shop.put("/sourcing/policy", json={"document": heavy, "reason": "x"}), 422, "bad-weights")
-    problem(shop.put("/sourcing/facts", json={"document": {"version": 1}, "reason": "x"}), 422, "bad-facts")
+    problem(shop.put("/sourcing/rules/policy", json={"document": heavy, "reason": "x"}), 422, "bad-weights")
+    problem(shop.put("/sourcing/rules/facts", json={"document": {"version": 1}, "reason": "x"}), 422, "bad-facts")
     problem(shop.post("/orders/O1/sourcing", json={"commit": True}), 422, "key-needed")
     problem(shop.post("/orders/NOPE/sourcing", json={}), 404, "not-released")
     problem(shop.get("/sourcing/decisions/src_none"), 404, "unknown-decision")
     problem(shop.post("/sourcing/what-if", json={"on": "2001-01-01"}), 422, "no-orders")
     finance = {"X-API-Key": shop.headers["X-Finance"]}
     problem(shop.post("/orders/O1/sourcing", json={}, headers=finance), 403, "forbidden")
-    assert shop.get("/sourcing/policy", headers=finance).status_code == 200
+    assert shop.get("/sourcing/rules/policy", headers=finance).status_code == 200
