@@ -60,6 +60,8 @@ from oms_core.identity.scoring.model import Model
 from oms_core.identity.sku_relations import kept_apart, relate, relation_table
 from oms_core.identity.stewardship import evidence, steward
 from oms_core.identity.stewardship.activation import active_model
+from oms_core.identity.stewardship.compare import compare as compare_ids
+from oms_core.identity.stewardship.errors import ActivationRefusedError
 from oms_core.identity.stewardship.queue import links, pair_tasks
 from oms_core.identity.stewardship.worth import WORTH_SQL, Worth, worth_by_record
 from oms_core.identity.vanished import with_vanished
@@ -70,7 +72,7 @@ from oms_core.release.read import current_release
 from oms_core.release.tables import RELEASED_TABLES
 from oms_core.settings import Settings
 from oms_core.store.postgres import Database
-from oms_core.warehouse import Load, Warehouse, open_warehouse, sole_writer
+from oms_core.warehouse import Load, Warehouse, WarehouseError, open_warehouse, sole_writer
 
 if TYPE_CHECKING:
     # The web framework is imported by whoever serves.
@@ -460,7 +462,9 @@ def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
         state.remember(connection, outcome, known, at, changes)
         tables = {f"{entity}_xref": state.crosswalk(connection, entity) for entity in sorted(outcome)}
         former = state.former_links(connection)
-        tables["former_links"] = with_vanished(former, "customer", tables["customer_xref"], set(_gone(warehouse)))
+        tables["former_links"] = with_vanished(
+            former, "customer", tables["customer_xref"], set(_gone(warehouse))
+        )
         believed = rules.effective(connection)
     tables["survivorship_rules"] = rules.rule_table(believed)
     tables["order_orphans"] = state.orphan_table(outcome["order"].orphans)
@@ -523,6 +527,22 @@ def preview(warehouse: Warehouse, connection: Connection, model: Model) -> Previ
     return Preview(before, after, worth.get(model.entity, {}))
 
 
+def differing(settings: Settings) -> Callable[[Connection, Model], dict[str, Any]]:
+    """What reports on models for a server beside the warehouse; while a run builds it, that is refused."""
+
+    def differ(connection: Connection, model: Model) -> dict[str, Any]:
+        try:
+            with sole_writer(settings.home, wait_seconds=_WAIT_FOR_RUN):
+                found = preview(open_warehouse(settings.home, settings.warehouse_url), connection, model)
+        except (PipelineError, WarehouseError) as error:
+            raise ActivationRefusedError(
+                f"what the model would change cannot be told now: {error}"
+            ) from error
+        return compare_ids(found.before, found.after, found.worth).as_json()
+
+    return differ
+
+
 def train_customers(warehouse: Warehouse, version: str) -> Model:
     """Learn a customer model from the staged records, without labels.
 
@@ -543,6 +563,7 @@ def _models(connection: Connection) -> dict[str, Model]:
     return {entity: active_model(connection, entity) for entity in SCORED_BY_MODEL}
 
 
+_WAIT_FOR_RUN = 5.0  # seconds a request for a report on a model waits for a run to end
 _RECORDS_OF = {entity: f"int_{entity}_records" for entity in ("customer", "sku", "location", "order")}
 
 
@@ -677,7 +698,9 @@ def _control_counts(landing: Landing, found: Conservation) -> list[Comparison]:
     held, known = {}, registry.sources()
     for name in {item.source for item in told if item.source in known}:
         # What was noticed after the last count was counted still; a batch's id begins with when it began.
-        counted = {item.stream: item.batch_id for item in told if item.source == name and item.scope == "stream"}
+        counted = {
+            item.stream: item.batch_id for item in told if item.source == name and item.scope == "stream"
+        }
         gone = Counter(
             stream
             for (stream, _), word in tombstones(landing, known[name]).items()

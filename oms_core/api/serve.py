@@ -14,6 +14,7 @@ from uvicorn.config import LOGGING_CONFIG
 from oms_core.api.access import LIMIT
 from oms_core.api.app import create_app
 from oms_core.api.hooks import Hear
+from oms_core.api.identity import Differ
 from oms_core.api.limits import Limit
 from oms_core.api.oidc import Trust
 from oms_core.store.errors import StoreError
@@ -34,6 +35,7 @@ def serve(
     port: int = 8000,
     values: Mapping[str, str] = os.environ,
     hear: Hear | None = None,
+    differ: Differ | None = None,
 ) -> None:
     """Serve the API in this process until it is interrupted; requests that run are finished first.
 
@@ -42,16 +44,22 @@ def serve(
         values: where ORDERHUB_API_KEY, ORDERHUB_RATE_LIMIT and ORDERHUB_OIDC_* are looked up; with a key set, every request
             must carry it, or a key or token of a role.
         hear: takes notifications of source systems in.
+        differ: works out what a model of identity would change.
 
     Raises:
         ServeRefusedError: the address can be reached from elsewhere, and there is no key, or one easily guessed; or a setting
             makes no sense.
     """
-    run(application(database, host=host, values=values, hear=hear), host=host, port=port)
+    run(application(database, host=host, values=values, hear=hear, differ=differ), host=host, port=port)
 
 
 def application(
-    database: Database, *, host: str, values: Mapping[str, str], hear: Hear | None = None
+    database: Database,
+    *,
+    host: str,
+    values: Mapping[str, str],
+    hear: Hear | None = None,
+    differ: Differ | None = None,
 ) -> FastAPI:
     """The app as the settings say.
 
@@ -63,7 +71,12 @@ def application(
     trust = Trust.from_environment(values)
     check_exposure(host, api_key)
     return create_app(
-        database, api_key, trust=trust, limit=_limit(values.get("ORDERHUB_RATE_LIMIT")), hear=hear
+        database,
+        api_key,
+        trust=trust,
+        limit=_limit(values.get("ORDERHUB_RATE_LIMIT")),
+        hear=hear,
+        differ=differ,
     )
 
 

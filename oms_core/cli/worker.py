@@ -20,4 +20,5 @@ def app() -> FastAPI:
     atexit.register(parts.close)
     database = parts.enter_context(open_store(settings))
     hear = parts.enter_context(pipeline.receiving(settings))
-    return application(database, host="127.0.0.1", values=settings.values, hear=hear)
+    differ = pipeline.differing(settings)
+    return application(database, host="127.0.0.1", values=settings.values, hear=hear, differ=differ)

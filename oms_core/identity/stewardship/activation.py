@@ -180,6 +180,21 @@ def reported_model(connection: Connection, entity: str, version: str, sha256: st
     return Model.model_validate_json(artefact)
 
 
+def known_model(connection: Connection, entity: str, version: str) -> Model:
+    """A model that was shipped, reported on or activated, by its version; no file is read.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    model = _by_version(connection, entity, version)
+    if model is None:
+        raise UnknownNameError(
+            f"no {entity} model {version!r} was shipped, reported on or activated: report on its file first, by "
+            "`orderhub identity diff --model FILE`"
+        )
+    return model
+
+
 def _by_version(connection: Connection, entity: str, version: str) -> Model | None:
     for table, column in (
         (identity_models, identity_models.c.version),

@@ -74,4 +74,4 @@ class DecisionRefusedError(IdentityError):
 
 
 class ActivationRefusedError(IdentityError):
-    """A model may not be activated: nobody has seen what it would change."""
+    """A model may not be activated: nobody has seen what it would change, or that cannot be worked out now."""

@@ -115,6 +115,7 @@ STEWARDS_ONLY = [
     ("POST", "/identity/decisions"),
     ("POST", "/identity/decisions/1/withdrawal"),
     ("POST", "/identity/models/activations"),
+    ("POST", "/identity/models/reports"),
 ]
 
 
@@ -356,3 +357,26 @@ def test_models_are_activated_only_after_their_report(
     shown = mia.get("/identity/models?entity=customer").json()
     assert [item["version"] for item in shown["activations"]] == ["by hand"]
     assert len(shown["reports"]) == 2
+
+
+def test_what_a_model_would_change_is_told_beside_the_records_alone(
+    database: Database,
+    key: str,
+    open_client: Callable[..., httpx.Client],
+    serving: Serving,
+    small_model: Model,
+) -> None:
+    asked = {"entity": "customer", "version": "by hand"}
+    problem(open_client(key).post("/identity/models/reports", json=asked), 409, "activation-refused")
+    app = create_app(database, READER, differ=lambda connection, model: {"version": model.version})
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=serving(app).base_url, headers=headers) as mia:
+        problem(mia.post("/identity/models/reports", json=asked), 404, "unknown-name")
+        with database.begin() as connection:
+            activation.keep_report(connection, "customer", small_model, {}, by="root")
+        made = mia.post("/identity/models/reports", json=asked)
+        assert made.status_code == 201
+        assert (made.json()["report"], made.json()["by"]) == ({"version": "by hand"}, "mia")
+        # The report is what an activation asks for.
+        told = {**asked, "sha256": made.json()["model_sha256"], "reason": "nothing moves"}
+        assert mia.post("/identity/models/activations", json=told).status_code == 201
