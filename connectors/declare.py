@@ -313,7 +313,9 @@ class Delta(BaseModel):
             return ""
         if self.key in row:
             return str(row[self.key])
-        named = re.search(r"\('?((?:[^']|'')*?)'?\)$", str(row.get("@id") or row.get("@odata.id") or row.get("id") or ""))
+        named = re.search(
+            r"\('?((?:[^']|'')*?)'?\)$", str(row.get("@id") or row.get("@odata.id") or row.get("id") or "")
+        )
         return named.group(1).replace("''", "'") if named else ""
 
 
@@ -560,7 +562,9 @@ class Source(BaseModel):
         for notice in self.webhook.notices if self.webhook is not None else ():
             unknown = sorted(set(notice.streams) - {stream.name for stream in self.streams})
             if unknown:
-                raise ValueError(f"source {self.name}: notice {notice.topic} names no stream {', '.join(unknown)}")
+                raise ValueError(
+                    f"source {self.name}: notice {notice.topic} names no stream {', '.join(unknown)}"
+                )
         return self
 
     @property

@@ -172,15 +172,14 @@ def pull(
         float | None,
         typer.Option(help="Cut the back-fill into intervals of so many days, several at a time.", min=0.01),
     ] = None,
-    parallel: Annotated[
-        int, typer.Option(help="Intervals of one source at a time.", min=1, max=16)
-    ] = 4,
+    parallel: Annotated[int, typer.Option(help="Intervals of one source at a time.", min=1, max=16)] = 4,
     bulk: Annotated[
         bool,
         typer.Option("--bulk", help="Read by the bulk operation of the source, streams that have one alone."),
     ] = False,
     hooks: Annotated[
-        bool, typer.Option("--hooks", help="Only the records that notifications name; any pull brings them, too.")
+        bool,
+        typer.Option("--hooks", help="Only the records that notifications name; any pull brings them, too."),
     ] = False,
     sweep: Annotated[
         bool, typer.Option("--sweep", help="Also look for what was deleted: list all keys and compare.")
@@ -743,7 +742,14 @@ def serve(
             serving.run("oms_core.cli.worker:app", host=host, port=port, workers=workers, factory=True)
         return
     with open_store(settings) as database, pipeline.receiving(settings) as hear:
-        serving.serve(database, host=host, port=port, values=settings.values, hear=hear, differ=pipeline.differing(settings))
+        serving.serve(
+            database,
+            host=host,
+            port=port,
+            values=settings.values,
+            hear=hear,
+            differ=pipeline.differing(settings),
+        )
 
 
 def main() -> None:
