@@ -195,7 +195,12 @@ class Twin:
         name = (
             dirt.company(customer, key, "both") if customer.is_company else dirt.name(customer, key, "both")
         )
-        self._put_partner(row_id, first_at, order.placed_at, customer.address, key, name=name,
+        # A warehouse learns of an order, and of who it goes to, when goods are reserved for it.
+        told_at = order.reserved_at or order.placed_at
+        written_at = told_at
+        if known is not None:
+            written_at = max(told_at, datetime.fromisoformat(known["write_date"] + "+00:00"))
+        self._put_partner(row_id, first_at, written_at, customer.address, key, name=name,
                           is_company=customer.is_company, email=dirt.email(customer, key, 0.25),
                           phone=dirt.phone(customer, key, 0.1), vat=dirt.tax_number(customer, key, 0.6),
                           lang=_LOCALES.get(customer.language, "en_US"), ref=None)  # fmt: skip
@@ -204,7 +209,7 @@ class Twin:
         if order.ship_to is None or order.ship_to == customer.address:
             return row_id
         other_id = 1_000_000 + _number(order.order_id)
-        self._put_partner(other_id, order.placed_at, order.placed_at, order.ship_to, f"ship-to/{order.order_id}",
+        self._put_partner(other_id, order.placed_at, told_at, order.ship_to, f"ship-to/{order.order_id}",
                           name=name, is_company=False, email=None, phone=dirt.phone(customer, f"{key}/2", 0.3), vat=None,
                           lang=None, ref=None, parent_id=self._link("res.partner", row_id))  # fmt: skip
         self._truth.append(Truth("customer", f"odoo:partners:{other_id}", customer.customer_id))

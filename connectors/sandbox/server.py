@@ -134,6 +134,7 @@ class _Gate:
     shift: Callable[[], None]  # lets the company go on
     is_limited: bool
     bucket: TokenBucket | None = field(init=False)
+    since_shift: int = 0  # answers
     faults: deque[tuple[str, int]] = field(default_factory=deque)  # each with how often it still comes
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -214,7 +215,8 @@ class _Gate:
                 await self.inner(scope, receive, self._counting(send, [], trouble.CLOCK_ERRORS[fault]))
             case "shifting_page":
                 await self._behave(scope, receive, send)
-                if self.counts["requests"] % _SHIFT_EVERY:
+                self.since_shift = (self.since_shift + 1) % _SHIFT_EVERY
+                if self.since_shift:
                     return False
                 self.shift()
             case "duplicated_page":
@@ -482,11 +484,12 @@ class Sandbox:
             raise SandboxError(f"no fault {fault!r}; there are {', '.join(trouble.TROUBLES)}")
         if times < 0:
             raise SandboxError(f"{times} times: 0 ends all trouble, more is how often it comes")
-        faults = self._gates[source].faults
+        gate = self._gates[source]
         if times == 0:
-            faults.clear()
+            gate.faults.clear()
+            gate.since_shift = 0
         else:
-            faults.append((fault, times))
+            gate.faults.append((fault, times))
 
     @property
     def systems(self) -> list[str]:

@@ -77,7 +77,8 @@ def drift(body: Any) -> bool:
 def _reshape(row: Json, *, is_retyped: bool) -> None:
     for value in row.values():
         for node in value if isinstance(value, list) else [value]:
-            if isinstance(node, dict) and len(node) >= _FEWEST_FIELDS:
+            # An object that names its class is a value, too: a date in Tryton's JSON.
+            if isinstance(node, dict) and len(node) >= _FEWEST_FIELDS and "__class__" not in node:
                 _reshape(node, is_retyped=False)
     _, *plain = [
         name for name, value in row.items() if not isinstance(value, dict | list) and name != "id"

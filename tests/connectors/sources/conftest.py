@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pyarrow.parquet as pq
 import pytest
 from jsonschema import Draft4Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT4
 
+from connectors import client as client_room
+from connectors import landing as landing_room
 from connectors.conformance import Service
 from connectors.extract import PullResult, pull_source
 from connectors.landing import Landing
 from connectors.registry import source
+from connectors.sandbox import limit
 from connectors.sandbox.generate import generate
 from connectors.sandbox.server import Sandbox, Served, serving
 
@@ -83,21 +87,53 @@ def serve() -> Serve:
     return one
 
 
-@pytest.fixture
-def service(request: pytest.FixtureRequest, serve: Serve) -> Iterator[Service]:
-    """The twin of the source under conformance test, and the desk to spoil its answers and let time pass."""
-    name = request.cls.source.name
-    with serve(name, orders=120) as served, httpx.Client(base_url=served.url) as desk:
+class CompanyClock:
+    """The company's time for both sides, which passes only when somebody waits for it or lets the company go on.
 
-        def misbehave(fault: str, times: int) -> None:
-            kind = int(fault) if fault.isdigit() else fault
-            body = {"source": name, "fault": kind, "times": times}
-            desk.post("/_sandbox/misbehave", json=body).raise_for_status()
+    A little passes with every look at it, so that what comes later is later.
+    """
 
-        def advance() -> None:
-            desk.post("/_sandbox/advance", json={"orders": 15, "hours": 48}).raise_for_status()
+    def __init__(self) -> None:
+        self.sandbox: Sandbox
+        self._waited = 0.0
+        self._looks = 0
 
-        yield Service(served.env, misbehave, advance)
+    def seconds(self) -> float:
+        return self._waited
+
+    def wait(self, seconds: float) -> None:
+        self._waited += max(seconds, 0.001)
+
+    def now(self) -> datetime:
+        self._looks += 1
+        return self.sandbox.world.now + timedelta(microseconds=self._looks)
+
+
+@pytest.fixture(scope="class")
+def service(request: pytest.FixtureRequest) -> Iterator[Service]:
+    """The twin of the source under conformance test, and the desk to spoil its answers and let time pass.
+
+    A test class may set `orders`, and `days` that the first pull reaches back.
+    """
+    name, asked = request.cls.source.name, request.cls
+    clock = CompanyClock()
+    with contextlib.ExitStack() as stack, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(limit, "clock", clock.seconds)
+        patched.setattr(client_room, "_now", clock.now)
+        patched.setattr(landing_room, "_now", clock.now)
+        clock.sandbox = sandbox = Sandbox(
+            generate(7, getattr(asked, "orders", 15)), sources=[name], limits=False
+        )
+        served = stack.enter_context(serving(sandbox))
+        since = sandbox.world.now - timedelta(days=getattr(asked, "days", 5))
+        yield Service(
+            {**served.env, f"ORDERHUB_{name.upper()}_SINCE": since.isoformat()},
+            partial(sandbox.misbehave, name),
+            lambda trouble: sandbox.stats()[name].get(f"fault_{trouble}", 0),
+            partial(sandbox.advance, 6, timedelta(hours=20)),
+            clock.wait,
+            clock.seconds,
+        )
 
 
 @pytest.fixture

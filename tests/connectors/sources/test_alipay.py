@@ -6,11 +6,11 @@ import base64
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -42,7 +42,7 @@ NODE = "alipay_data_dataservice_bill_downloadurl_query_response"
 class TestAlipay(Conformance):
     source = SOURCE
     orders = 600
-    spared = {
+    spared: ClassVar[Mapping[str, str]] = {
         "duplicated_page": "a bill is one packed table",
         "drift": "a bill is one packed table, and the answers that point to it are signed",
     }

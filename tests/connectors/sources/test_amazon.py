@@ -20,6 +20,7 @@ UNITED_STATES = "ATVPDKIKX0DER"
 class TestAmazon(Conformance):
     source = SOURCE
     days = 60
+    orders = 120  # of every marketplace, from the first
 
 
 @pytest.mark.parametrize(

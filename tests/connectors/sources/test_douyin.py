@@ -27,8 +27,8 @@ def service(service: Service, quick: None) -> Service:
 
 
 class TestDouyin(Conformance):
-    # Without our own ceiling, which every product's details would wait for.
-    source = SOURCE.model_copy(update={"limit": None})
+    source = SOURCE
+    orders = 60
 
 
 @pytest.mark.parametrize(

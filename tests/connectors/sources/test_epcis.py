@@ -39,6 +39,9 @@ _EVENT = {
 
 class TestEpcis(Conformance):
     source = SOURCE
+    page_limits = ("params.perPage",)
+    page_size = 1000
+    orders = 3
 
 
 @pytest.fixture(scope="session")

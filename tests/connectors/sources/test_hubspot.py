@@ -21,6 +21,7 @@ from connectors.sources.hubspot import SOURCE, Contact
 
 class TestHubSpot(Conformance):
     source = SOURCE
+    page_limits = ("json.limit",)
 
 
 @pytest.mark.parametrize("stream", SOURCE.streams, ids=lambda stream: stream.name)

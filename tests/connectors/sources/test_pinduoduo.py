@@ -41,6 +41,7 @@ def service(service: Service, quick: None) -> Service:
 
 class TestPinduoduo(Conformance):
     source = SOURCE
+    orders = 60
 
 
 def test_the_example_of_the_documentation_is_signed_alike() -> None:

@@ -30,6 +30,8 @@ MESSAGES = {
 
 class TestSquare(Conformance):
     source = SOURCE
+    page_size = 40
+    page_limits = ("json.limit", "params.limit")
 
 
 @pytest.mark.parametrize("stream", SOURCE.streams, ids=lambda stream: stream.name)

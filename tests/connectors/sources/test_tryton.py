@@ -36,6 +36,8 @@ BASE = "http://erp.example/luna"
 
 class TestTryton(Conformance):
     source = SOURCE
+    page_size = 40
+    page_limits = ("json.params.2",)
 
 
 def test_typed_objects_become_values() -> None:

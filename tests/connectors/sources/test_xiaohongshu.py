@@ -42,6 +42,7 @@ def service(service: Service, quick: None) -> Service:
 
 class TestXiaohongshu(Conformance):
     source = SOURCE
+    orders = 60
 
 
 def test_a_call_is_signed_as_the_documentation_describes_it() -> None:

@@ -30,6 +30,7 @@ _TICKET = {
 
 class TestZendesk(Conformance):
     source = SOURCE
+    page_limits = ("params.page[size]",)
 
 
 def test_a_ticket_is_as_new_as_the_system_says() -> None:
