@@ -12,6 +12,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -55,7 +56,8 @@ warehouse = open_warehouse(home, None)
 pipeline.load(landing, warehouse)
 landing.close()
 with pipeline.open_builder(settings) as dbt:
-    built = dbt.build(["resource_type:seed", "staging", "intermediate"])
+    # Models alone: what their tests would hold back is not what is measured.
+    built = dbt.build(["resource_type:seed", "staging,resource_type:model", "intermediate,resource_type:model"])
     assert not built.failures, built.failures
 with Database.from_environment(home, {}) as database:
     database.upgrade()
@@ -201,6 +203,9 @@ def test_identity_of_the_sandbox_company(
         entity: {item["record_id"]: item["truth_id"] for item in found["truth"] if item["entity"] == entity}
         for entity in AIMS
     }
+    # A document for several orders, such as a parcel with two, is in no partition of them.
+    told = Counter(item["record_id"] for item in found["truth"] if item["entity"] == "order")
+    truths["order"] = {record: order for record, order in truths["order"].items() if told[record] == 1}
     customers = truths["customer"]
     table = Table(
         "what", "precision", "recall", "F1", "aim at normal", "seconds", "peak MB",
