@@ -56,8 +56,7 @@ warehouse = open_warehouse(home, None)
 pipeline.load(landing, warehouse)
 landing.close()
 with pipeline.open_builder(settings) as dbt:
-    # Models alone: what their tests would hold back is not what is measured.
-    built = dbt.build(["resource_type:seed", "staging,resource_type:model", "intermediate,resource_type:model"])
+    built = dbt.build(["resource_type:seed", "staging", "intermediate"])
     assert not built.failures, built.failures
 with Database.from_environment(home, {}) as database:
     database.upgrade()
