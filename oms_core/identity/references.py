@@ -271,6 +271,8 @@ class _Chain:
         self.faults: dict[str, Orphan] = {}
         # Numbers that no document here has -> the documents that name them.
         self.unseen: dict[str, set[str]] = defaultdict(set)
+        # Order document -> those that their own references make one purchase with it.
+        self.purchases: Mapping[str, frozenset[str]] = {}
 
     def is_order(self, record: str) -> bool:
         return bool(self.rows[record]["document_role"] == "order")
@@ -464,6 +466,7 @@ class _Chain:
                     for hit in hits.values()
                     if self.is_order(hit.target) and hit.target not in merged
                 }
+        self.purchases = _joined(edges)
         hangers: dict[str, tuple[str, str]] = {}
         orphans: dict[str, Orphan] = {}
         shared = {record: (found, self._rule(record, found)) for record, found in merged.items()}
@@ -562,11 +565,14 @@ class _Chain:
         return found
 
     def _sold_apart(self, records: Iterable[str]) -> bool:
-        """Whether order documents are of several shops, or several of one system: then they are several purchases."""
-        rows = [self.rows[record] for record in records]
-        systems = [row["source_system"] for row in rows]
-        shops = {row["channel"] for row in rows} - {None, _OWN_BOOKS}
-        return len(set(systems)) < len(systems) or len(shops) > 1
+        """Whether order documents are of several shops, or several of one system: then they are several purchases.
+
+        Each speaks for all that it is one with by its own references: a sale in the books for the shop's order it names.
+        """
+        purchases = {self.purchases.get(record, frozenset({record})) for record in records}
+        systems = [{self.rows[record]["source_system"] for record in purchase} for purchase in purchases]
+        shops = {self.rows[record]["channel"] for purchase in purchases for record in purchase}
+        return sum(map(len, systems)) > len(set().union(*systems)) or len(shops - {None, _OWN_BOOKS}) > 1
 
     def _one_purchase(self, reached: Sequence[_Hit]) -> bool:
         """Whether the orders that one delivery names can be one: one document each of several systems, amounts alike."""
@@ -638,6 +644,15 @@ class _Chain:
             if len(origins) > 1 and self._adds_up(target, origins):
                 parts |= set(origins)
         return parts
+
+
+def _joined(edges: Iterable[Edge]) -> dict[str, frozenset[str]]:
+    """Record -> all records that edges join it with, itself among them."""
+    groups: dict[str, set[str]] = {}
+    for edge in edges:
+        group = groups.get(edge.left, {edge.left}) | groups.get(edge.right, {edge.right})
+        groups |= dict.fromkeys(group, group)
+    return {record: frozenset(group) for record, group in groups.items()}
 
 
 def exclusive(documents: Iterable[Row], edges: Iterable[Edge]) -> dict[str, str]:
