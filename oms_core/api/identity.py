@@ -6,21 +6,24 @@ name the decision carries. The feed and the look-up tell ids only; the key of th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from sqlalchemy import Connection
 
 from oms_core.api import keys
 from oms_core.api.access import Access, looking
 from oms_core.api.models import Decision, EntityName, Judgement
 from oms_core.api.problems import failures
 from oms_core.identity import feed, lookup
+from oms_core.identity.scoring.model import Model
 from oms_core.identity.scoring.weights import weigher
 from oms_core.identity.stewardship import activation, evidence, plain, show, steward
-from oms_core.identity.stewardship.errors import UnknownNameError
+from oms_core.identity.stewardship.errors import ActivationRefusedError, UnknownNameError
 from oms_core.identity.stewardship.worth import rank
 from oms_core.store.postgres import Database
 
@@ -341,12 +344,29 @@ class Activate(BaseModel):
     reason: Reason
 
 
-def router(database: Database, access: Access) -> APIRouter:
+# Reports what a model would change, in a transaction of the store; `pipeline.differing` makes one.
+Differ = Callable[[Connection, Model], Mapping[str, Any]]
+
+
+class Diff(BaseModel):
+    """Which model to report on: one that was shipped, reported on or activated.
+
+    A new one comes by the command line first: a model holds conditions that the engine executes, which nobody sends by HTTP.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    entity: EntityName
+    version: Name
+
+
+def router(database: Database, access: Access, differ: Differ | None = None) -> APIRouter:
     """The routes under /identity.
 
     Args:
         database: stewards' routes go through its owner, the feed and the look-up through its reading role.
         access: lets stewards in, and look-ups.
+        differ: works out what a model would change; without it, that is refused.
     """
     routes = APIRouter(prefix="/identity", tags=["identity"])
     reader = access.look_up_or(keys.STEWARD)
@@ -528,6 +548,24 @@ def router(database: Database, access: Access) -> APIRouter:
                     ModelReport.model_validate(vars(item)) for item in activation.reports(connection, entity)
                 ],
             )
+
+    @routes.post(
+        "/models/reports",
+        status_code=201,
+        responses=failures(
+            404, 409, 413, _404="No such model", _409="The records are elsewhere, or a run is working on them"
+        ),
+    )  # fmt: skip
+    def diff(body: Diff, by: str = Depends(steward_of)) -> ModelReport:
+        """Report what a model would change, before it is activated: ids moved, merged and split, orders and revenue touched."""
+        if differ is None:
+            raise ActivationRefusedError(
+                "no records are beside this server: run `orderhub identity diff` where they are"
+            )
+        with database.begin() as connection:
+            model = activation.known_model(connection, body.entity, body.version)
+            made = activation.keep_report(connection, body.entity, model, differ(connection, model), by=by)
+        return ModelReport.model_validate(vars(made))
 
     @routes.post(
         "/models/activations",
