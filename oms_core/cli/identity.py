@@ -129,7 +129,8 @@ def _pair(
 def queue(
     entity: EntityOption = None,
     kind: Annotated[
-        str | None, typer.Option(help="grey_zone, refused_evidence, decision_in_doubt or contradiction; all by default.")
+        str | None,
+        typer.Option(help="grey_zone, refused_evidence, decision_in_doubt or contradiction; all by default."),
     ] = None,
     closed: Annotated[
         bool, typer.Option("--closed", help="What was answered or has lost its cause.")

@@ -820,8 +820,12 @@ outbox_events = Table(
 sourcing_documents = Table(
     "sourcing_documents",
     metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True, comment="the newest of a kind is in force"),
-    Column("kind", Text, nullable=False, comment="policy: weights and constraints; facts: what no source tells"),
+    Column(
+        "id", BigInteger, Identity(always=True), primary_key=True, comment="the newest of a kind is in force"
+    ),
+    Column(
+        "kind", Text, nullable=False, comment="policy: weights and constraints; facts: what no source tells"
+    ),
     Column("version", Text, nullable=False),
     Column("sha256", Text, nullable=False),
     Column("document", Text, nullable=False, comment="JSON"),
@@ -886,7 +890,9 @@ exceptions = Table(
     Column("decided_by", Text),
     Column("resolution", Text, comment="what was decided"),
     Column("reason", Text),
-    Column("outcome", Text, comment="of what was decided: solved once it is found no more, persists while it is"),
+    Column(
+        "outcome", Text, comment="of what was decided: solved once it is found no more, persists while it is"
+    ),
     _one_of("state", EXCEPTION_STATES),
     _one_of("outcome", EXCEPTION_OUTCOMES),
     CheckConstraint(

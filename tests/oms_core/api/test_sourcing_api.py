@@ -123,7 +123,9 @@ def test_what_makes_no_sense_has_a_code(shop: httpx.Client) -> None:
     heavy = document | {"parameters": document["parameters"] | {"carbon": {"weight": 0.9, "scale": 2}}}
     problem(shop.post("/orders/O1/sourcing", json={"policy": heavy}), 422, "bad-weights")
     problem(shop.put("/sourcing/rules/policy", json={"document": heavy, "reason": "x"}), 422, "bad-weights")
-    problem(shop.put("/sourcing/rules/facts", json={"document": {"version": 1}, "reason": "x"}), 422, "bad-facts")
+    problem(
+        shop.put("/sourcing/rules/facts", json={"document": {"version": 1}, "reason": "x"}), 422, "bad-facts"
+    )
     problem(shop.post("/orders/O1/sourcing", json={"commit": True}), 422, "key-needed")
     problem(shop.post("/orders/NOPE/sourcing", json={}), 404, "not-released")
     problem(shop.get("/sourcing/decisions/src_none"), 404, "unknown-decision")
