@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -463,12 +463,30 @@ def _runs(
     elif stream.fan_out is None:
         yield from _windows(stream, bounds, client)
     else:
-        for keyed in _keyed(source, stream, landing, bounds, stream.fan_out):
+        unasked = _unasked(source, stream, landing, bounds, stream.fan_out)
+        for keyed in _keyed(source, stream, landing, bounds, stream.fan_out, unasked):
+            if not unasked.isdisjoint(keyed.keys):
+                keyed = keyed.model_copy(update={"since": None})
             yield from _windows(stream, keyed, client)
 
 
-def _keyed(
+def _unasked(
     source: Source, stream: Stream, landing: Landing, bounds: Bounds, by: tuple[str, str]
+) -> set[str]:
+    """Keys that an increment must ask for from the beginning: no pull of the stream knew them."""
+    before = landing.cursor(source.name, stream.name)
+    if before is None or bounds.until is not None or bounds.since != before - stream.lag:
+        return set()
+    return landing.unasked(source.name, *by, stream)
+
+
+def _keyed(
+    source: Source,
+    stream: Stream,
+    landing: Landing,
+    bounds: Bounds,
+    by: tuple[str, str],
+    apart: Set[str] = frozenset(),
 ) -> Iterator[Bounds]:
     other, column = by
     unseen_by = stream.name if stream.fan_out_changes else None
@@ -478,8 +496,9 @@ def _keyed(
         raise FatalError(
             f"{source.name}.{stream.name} asks by {column} of {other}, which never came; pull {parent} first"
         )
-    for start in range(0, len(keys), stream.fan_out_size):
-        yield bounds.model_copy(update={"keys": tuple(keys[start : start + stream.fan_out_size])})
+    for group in ([key for key in keys if key not in apart], [key for key in keys if key in apart]):
+        for start in range(0, len(group), stream.fan_out_size):
+            yield bounds.model_copy(update={"keys": tuple(group[start : start + stream.fan_out_size])})
 
 
 def _windows(stream: Stream, bounds: Bounds, client: Client) -> Iterator[Bounds]:

@@ -501,20 +501,30 @@ class Landing:
             keyed: set[str] = set(connection.scalars(sa.select(KEYED.c.batch_id)))
         reads = [batch for batch in batches if batch.stream == unseen_by and batch.batch_id not in keyed]
         seen = max((batch.started_at for batch in reads), default="")
-        files = [
-            str(batch.files[stream])
-            for batch in batches
-            if stream in batch.files and batch.committed_at > seen
-        ]
-        if not files:
-            return []
-        with _duckdb() as connection:
-            rows = connection.execute(
-                f'select distinct cast("{column}" as varchar) from read_parquet(?, union_by_name=true) '
-                f'where "{column}" is not null order by 1',
-                [files],
-            ).fetchall()
-        return [row[0] for row in rows]
+        return _distinct([batch for batch in batches if batch.committed_at > seen], stream, column)
+
+    def unasked(self, source: str, stream: str, column: str, by: Stream) -> set[str]:
+        """Values of one landed column by which another stream was not asked yet: they first landed after its last pull.
+
+        A back-fill of that stream asked within its bounds alone, so it does not count.
+
+        Args:
+            source, stream, column: whose values.
+            by: the stream that fans out over them.
+        """
+        query = sa.select(BATCHES).where(
+            BATCHES.c.source == source,
+            BATCHES.c.stream == by.name,
+            BATCHES.c.window_until.is_(None),
+            BATCHES.c.page_count > 0,
+            BATCHES.c.batch_id.not_in(sa.select(KEYED.c.batch_id)),
+        )
+        with self._engine.connect() as connection:
+            pulls = connection.execute(query).all()
+        last = max((pull.started_at for pull in pulls if _follows_cursor(pull, by.lag)), default="")
+        batches = self.batches(source=source)
+        before = _distinct([batch for batch in batches if batch.committed_at <= last], stream, column)
+        return set(_distinct(batches, stream, column)) - set(before)
 
     # gate 1
 
@@ -1142,6 +1152,29 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 def _fingerprint(schema: pa.Schema) -> str:
     text = ";".join(f"{field.name}:{field.type}" for field in schema)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _distinct(batches: Sequence[CommittedBatch], stream: str, column: str) -> list[str]:
+    files = [str(batch.files[stream]) for batch in batches if stream in batch.files]
+    if not files:
+        return []
+    with _duckdb() as connection:
+        rows = connection.execute(
+            f'select distinct cast("{column}" as varchar) from read_parquet(?, union_by_name=true) '
+            f'where "{column}" is not null order by 1',
+            [files],
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+def _follows_cursor(pull: sa.Row[Any], lag: timedelta) -> bool:
+    """Whether a pull began where the one before it ended, or at the very beginning."""
+    if pull.window_since is None:
+        return True
+    if pull.cursor_before is None:
+        return False
+    since, before = datetime.fromisoformat(pull.window_since), datetime.fromisoformat(pull.cursor_before)
+    return since == before - lag
 
 
 def _text(value: datetime | None) -> str | None:
