@@ -92,14 +92,12 @@ class Conformance:
         page_size: rows per page to ask for, so that little data makes several pages.
         page_limits: dotted places of the page size in requests, where the paging strategy does not put it there.
         spared: trouble -> why it cannot come about at this source; a test fails where it does.
-        excused: trouble -> why its server cannot be put through it; skipped with that reason.
     """
 
     source: ClassVar[Source]
     page_size: ClassVar[int] = 20
     page_limits: ClassVar[tuple[str, ...]] = ()
     spared: ClassVar[Mapping[str, str]] = {}
-    excused: ClassVar[Mapping[str, str]] = {}
 
     def test_every_stream_lands_and_every_row_is_accounted_for(
         self, service: Service, tmp_path: Path
@@ -126,8 +124,6 @@ class Conformance:
     def test_after_trouble_landed_equals_the_truth(
         self, trouble: Trouble, service: Service, tmp_path: Path
     ) -> None:
-        for name in self.excused.keys() & set(trouble.names):
-            pytest.skip(f"{name}: {self.excused[name]}")
         with _landing(tmp_path / "calm") as calm, _landing(tmp_path / "troubled") as troubled:
             if trouble.during in ("passes", "drifts"):
                 _no_errors(self._pull(service, calm))

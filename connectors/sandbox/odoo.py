@@ -195,8 +195,8 @@ class Twin:
         name = (
             dirt.company(customer, key, "both") if customer.is_company else dirt.name(customer, key, "both")
         )
-        # A warehouse learns of an order, and of who it goes to, when goods are reserved for it.
-        told_at = order.reserved_at or order.placed_at
+        # A warehouse learns of an order, and of who it goes to, when goods are reserved for it; each parcel tells again.
+        told_at = _written_at(order, order.reserved_at or order.placed_at)
         written_at = told_at
         if known is not None:
             written_at = max(told_at, datetime.fromisoformat(known["write_date"] + "+00:00"))
@@ -356,7 +356,11 @@ class Twin:
         _, _, code, sequence = _TYPES[kind - 1]
         name = delivery_number(place, order, index, sequence)
         is_out = kind == _OUT
+        # The carrier's first scan closes what led to it; what waits became less with each parcel that went.
         modified_at = created_at if done_at is None else dirt.late(done_at, f"picking/{row_id}")
+        modified_at = (
+            _written_at(order, modified_at) if shipment is None else max(modified_at, shipment.first_scan_at)
+        )
         parcels = [shipment] if guest is None else [shipment, *guest.shipments]
         origins = [self._origin(one) for one in (order, guest) if one is not None]
         self._put("stock.picking", row_id, created_at, modified_at, name=name,
@@ -448,7 +452,8 @@ class Twin:
             out, place = self._tables["stock.picking"][out_id], self._places[sent.location_id]
             row_id = _number(order.order_id) * 100 + 80 + index
             number = _number(sent.location_id)
-            self._put("stock.picking", row_id, returned.received_at, returned.received_at,
+            # Its worth is settled with the refund.
+            self._put("stock.picking", row_id, returned.received_at, returned.refunded_at,
                       name=f"{place.code}/IN/{_number(order.order_id) * 10 + index:06d}", state="done",
                       origin=f"Return of {out['name']}", partner_id=self._link("res.partner", partner),
                       picking_type_id=self._link("stock.picking.type", number * 10 + _IN), picking_type_code="incoming",
@@ -458,7 +463,7 @@ class Twin:
                       date_done=_written(returned.received_at), carrier_id=None, carrier_tracking_ref=None,
                       shipping_weight=0.0, backorder_id=None, return_id=[out_id, out["name"]])  # fmt: skip
             self._put_move(order, row_id, returned.line_number, quantity, returned.received_at,
-                           returned.received_at, returned.received_at, out_id * 100 + returned.line_number)  # fmt: skip
+                           returned.refunded_at, returned.received_at, out_id * 100 + returned.line_number)  # fmt: skip
 
     def _origin(self, order: Order) -> str | None:
         dirt, key = self._dirt, f"origin/{order.order_id}"
@@ -512,6 +517,11 @@ class Twin:
             return _refuse(422, "odoo.exceptions.UserError", f"Invalid arguments for {model}: {error}")
         answer: Any = rows if method == "search_read" else len(rows)
         return JSONResponse(answer, media_type="application/json; charset=utf-8")
+
+
+def _written_at(order: Order, at: datetime) -> datetime:
+    """When what stands on a whole order was last written: with each of its parcels, `at` the earliest."""
+    return max((at, *(shipment.first_scan_at for shipment in order.shipments)))
 
 
 def _midnight(day: date) -> datetime:

@@ -21,11 +21,6 @@ from connectors.sources.odoo import SOURCE, Product
 
 class TestOdoo(Conformance):
     source = SOURCE
-    # Deliveries and partners come into the twin with a write_date of before, which no real server does.
-    excused = dict.fromkeys(
-        ("clock_ahead", "clock_behind", "shifting_page"),
-        "its twin enters rows that are older than the last pull",
-    )
     page_size = 60
     page_limits = ("json.limit",)
 
