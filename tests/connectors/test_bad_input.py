@@ -236,6 +236,26 @@ def test_a_malformed_page_fails_its_stream_alone(
     assert landed(landing, "items") == []
 
 
+def test_a_page_in_another_encoding_than_it_declares_is_said_and_nothing_of_it_is_guessed(
+    desk: Any, kit: SimpleNamespace, pull_shop: Pull, landing: Landing
+) -> None:
+    # Half of the page is UTF-8, as declared; one title went through an old system.
+    page = '{{"items": [{{"id": "i1", "title": "玫瑰"}}, {{"id": "i2", "title": "{}"}}]}}'.format
+    title = "玫瑰面霜"
+    content = page("?").encode().replace(b"?", title.encode("gbk"))
+    desk.routes["/items"] = kit.Reply(content, headers={"Content-Type": "application/json; charset=utf-8"})
+    results = pull_shop()
+    error = results["items"].error or ""
+    assert error.startswith("shop.items: ")
+    assert "(application/json; charset=utf-8) is not what it should be" in error
+    assert "UTF-8" in error, error
+    assert landed(landing, "items") == [], "no letter is replaced, no row of the page is passed over"
+    assert results["orders"].error is None and len(landed(landing, "orders")) == 1
+    desk.routes["/items"] = kit.Reply(page(title).encode())
+    assert pull_shop()["items"].landed == 2
+    assert landed(landing, "items")[1]["title"] == title
+
+
 def test_half_a_page_and_damaged_compression_are_tried_again(
     desk: Any, kit: SimpleNamespace, pull_shop: Pull, landing: Landing
 ) -> None:
