@@ -50,6 +50,7 @@ _PART_OF = re.compile(r"[-/._]\d{1,2}$|[-/._]?[A-D]$|\(\d{1,2}\)$")
 _OWN_BOOKS = "direct"  # channel of a document that an ERP keeps, whoever sold
 _SENDS = ("fulfilment", "shipment")  # roles of documents that may be about goods of several orders
 _PART, _SHARED = " (part)", " (one of several)"
+_TRACKING = "tracking_number"  # rule of what only a parcel's number tells
 _STEP = re.compile(r"^(.*[/-])[A-Z]+[/-](\d+)$")  # WH/PICK/00042 and WH/OUT/00042
 _ALIKE = str.maketrans("OIL", "011")
 _RUN = re.compile(r"\d+|[A-Z]+")
@@ -269,8 +270,8 @@ class _Chain:
                 self.numbers.exact[value].append(row["record_id"])
         self.hits: dict[str, dict[str, _Hit]] = defaultdict(dict)
         self.faults: dict[str, Orphan] = {}
-        # Numbers that no document here has -> the documents that name them.
-        self.unseen: dict[str, set[str]] = defaultdict(set)
+        # Numbers that no document here has -> the documents that name them, each with the text it does so in.
+        self.unseen: dict[str, dict[str, str]] = defaultdict(dict)
         # Order document -> those that their own references make one purchase with it.
         self.purchases: Mapping[str, frozenset[str]] = {}
 
@@ -290,10 +291,13 @@ class _Chain:
             found, fault = self._read(origin, reference)
             if fault is not None and not found:
                 self.faults.setdefault(origin, fault)
-                for wholes, words in reference_chunks(reference["reference_value"]):
-                    for number in {*wholes, *words}:
+            # Of several in one text, some may be orders of a system that is not here.
+            if all(hit.text for hit in found):
+                places = {hit.nth for hit in found}
+                for nth, (wholes, words) in enumerate(reference_chunks(reference["reference_value"])):
+                    for number in {*wholes, *words} if nth not in places else ():
                         if len(number) >= _SHORTEST_TYPED and _has_digit(number):
-                            self.unseen[number].add(origin)
+                            self.unseen[number].setdefault(origin, reference["reference_value"])
             for hit in found:
                 self.add(origin, hit)
 
@@ -307,6 +311,10 @@ class _Chain:
         if target is not None:
             return [_Hit(target, 1, 0, rule)], None
         chunks = reference_chunks(value)
+        # What a device read off a label has no slips, and no word of it is a number: 001041 of WH-CN/OUT/001041 is not #1041.
+        is_scanned = reference["reference_type"] == "scanned"
+        if is_scanned:
+            chunks = [(wholes, []) for wholes, _ in chunks]
         found: list[_Hit] = []
         for nth, (wholes, words) in enumerate(chunks):
             for candidate in wholes:
@@ -345,8 +353,7 @@ class _Chain:
         for wholes, words in chunks:
             for candidate in dict.fromkeys((*wholes, *words)):
                 forms = self.numbers.respelled(candidate)
-                # What a device read off a label has no slips: a number near to it is another parcel's.
-                if reference["reference_type"] != "scanned":
+                if not is_scanned:
                     forms = itertools.chain(forms, self.numbers.damaged(candidate))
                 hit = self._noisy(origin, hint, rule, value, forms)
                 if hit is not None:
@@ -445,7 +452,7 @@ class _Chain:
             for left, right in combinations(sorted(records), 2):
                 for origin, target in ((left, right), (right, left)):
                     if not self.is_order(origin):
-                        self.add(origin, _Hit(target, 2, 50, "tracking_number"))
+                        self.add(origin, _Hit(target, 2, 50, _TRACKING))
 
     def links(self) -> OrderLinks:
         self._name_back()
@@ -486,7 +493,7 @@ class _Chain:
             hangers[record] = (reached[0].target, reached[0].rule)
             if self.rows[record]["document_role"] in _SENDS and (several := self._several(record, merged)):
                 shared[record] = (several, self._rule(record, several))
-            if not self._one_purchase(reached):
+            if not self._one_purchase(reached, is_list=record in shared):
                 continue
             edges |= {
                 _edge(2, left.target, right.target, left.rule) for left, right in combinations(reached, 2)
@@ -533,17 +540,24 @@ class _Chain:
 
     def _follow_unseen(self) -> None:
         """Documents that name one number that no system here shows are of one order, if they allow it."""
-        for number, origins in sorted(self.unseen.items()):
-            named = sorted(origin for origin in origins if not self.hits.get(origin))
-            documents = [origin for origin in named if self.is_order(origin)]
+        for _, texts in sorted(self.unseen.items()):
+            documents = sorted(
+                origin for origin in texts if self.is_order(origin) and not self.hits.get(origin)
+            )
             systems = {self.rows[origin]["source_system"] for origin in documents}
             if not documents or len(systems) < len(documents):
                 continue
             if any(self._amounts_differ(left, right) for left, right in combinations(documents, 2)):
                 continue
-            for origin in named:
-                if origin != documents[0]:
-                    self.add(origin, _Hit(documents[0], 2, 60, "reference:unseen", number))
+            for origin, text in sorted(texts.items()):
+                if origin in documents[1:] or not (
+                    self.is_order(origin) or self._names_elsewhere(origin, text)
+                ):
+                    self.add(origin, _Hit(documents[0], 2, 60, "reference:unseen", text))
+
+    def _names_elsewhere(self, origin: str, text: str) -> bool:
+        """Whether a document names an order outside a text; the way by another delivery does not count."""
+        return any(self.is_order(hit.target) and hit.text != text for hit in self.hits[origin].values())
 
     def _reach(self, record: str, merged: Mapping[str, Any]) -> list[_Hit]:
         """Order documents a record leads to, nearest first; each with the rule that the way began with."""
@@ -574,13 +588,22 @@ class _Chain:
         shops = {self.rows[record]["channel"] for purchase in purchases for record in purchase}
         return sum(map(len, systems)) > len(set().union(*systems)) or len(shops - {None, _OWN_BOOKS}) > 1
 
-    def _one_purchase(self, reached: Sequence[_Hit]) -> bool:
-        """Whether the orders that one delivery names can be one: one document each of several systems, amounts alike."""
+    def _one_purchase(self, reached: Sequence[_Hit], *, is_list: bool) -> bool:
+        """Whether the orders that one delivery names can be one: one document each of several systems, amounts alike.
+
+        Where it lists them as several, their amounts have to be known.
+        """
         if len(reached) < 2 or self._sold_apart(hit.target for hit in reached):
             return False
+        amounts = [self._amounts(hit.target) for hit in reached]
         return not any(
-            self._amounts_differ(one.target, other.target) for one, other in combinations(reached, 2)
+            one.isdisjoint(other) and (is_list or (one and other)) for one, other in combinations(amounts, 2)
         )
+
+    def _amounts(self, record: str) -> set[tuple[str, Decimal]]:
+        """What the documents of a purchase say it costs."""
+        purchase = self.purchases.get(record, frozenset({record}))
+        return {money for known in purchase if (money := _money(self.rows[known])) is not None}
 
     def _several(
         self, record: str, merged: Collection[str], seen: frozenset[str] = frozenset()
@@ -594,7 +617,8 @@ class _Chain:
             # What stands on both sides of a stroke may be two names of one purchase, unless two shops sold it.
             if len(targets) > 1 and (" / " not in text or self._sold_apart(targets)):
                 return tuple(sorted(targets))
-        if any(self.is_order(target) for target in self.hits[record]):
+        # Another shop's order may have the parcel's number, too; what a record names itself is whose it is.
+        if any(self.is_order(hit.target) and hit.rule != _TRACKING for hit in self.hits[record].values()):
             return ()
         for hit in sorted(self.hits[record].values(), key=_directness):
             if hit.target not in seen and (several := self._several(hit.target, merged, seen | {record})):

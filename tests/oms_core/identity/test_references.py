@@ -137,6 +137,10 @@ def test_what_a_device_read_is_exact_or_nobodys() -> None:
     assert not order_links(records, [typed | {"reference_type": "scanned"}]).hangers
     exact = typed | {"reference_type": "scanned", "reference_value": "wh-cn/out/000821"}
     assert order_links(records, [exact]).hangers
+    # The counter of a delivery that nobody shows is no order's number.
+    other = order("shop:orders:a", "#1041")
+    scanned = {**typed, "reference_type": "scanned", "reference_value": "WH-CN/OUT/001041"}
+    assert not order_links([*records, other], [scanned]).hangers
 
 
 def test_a_whole_number_in_another_form_comes_before_a_word_of_it() -> None:
@@ -256,6 +260,65 @@ def test_two_orders_in_one_parcel_stay_two_and_what_carried_them_is_linked_to_bo
     orders[1]["net_amount"] = Decimal("10.00")
     found = run(orders, references=[*named, reference("erp:sales:2", "#1001")])
     assert found.shares == {} and together(found, *(row["record_id"] for row in orders))
+
+
+@pytest.mark.parametrize(("booked", "is_one"), [("10.00", True), ("20.00", False), (None, False)])
+def test_orders_listed_as_several_are_one_only_where_what_their_sales_cost_agrees(
+    booked: str | None, is_one: bool
+) -> None:
+    # The shop tells no amount; the sale in the books that names its order may.
+    orders = [
+        order("shop:orders:a", "#1001", channel="shop"), paid("erp:sales:2", "S2", "10.00"),
+        order("wms:pickings:1", "WH/1", "fulfilment"),
+    ]  # fmt: skip
+    named = [reference("wms:pickings:1", "Shopify #1001,S2")]
+    if booked is not None:
+        orders.append(paid("books:sales:1", "4500001", booked))
+        named.append(reference("books:sales:1", "#1001"))
+    found = run(orders, references=named)
+    assert together(found, "shop:orders:a", "erp:sales:2") is is_one
+    assert found.shares.keys() == (set() if is_one else {"wms:pickings:1"})
+
+
+def test_a_parcel_is_shared_as_its_delivery_is_whatever_number_one_shop_has() -> None:
+    orders = [
+        paid("shop:orders:a", "#1001", "10.00"), paid("erp:sales:2", "S2", "20.00"),
+        order("wms:pickings:1", "WH/1", "fulfilment"), order("tms:shipments:1", None, "shipment"),
+    ]  # fmt: skip
+    named = [reference("wms:pickings:1", "S2,Shopify #1001"), reference("tms:shipments:1", "WH/1")]
+    known = [parcel("shop:orders:a", "SF10000001"), parcel("tms:shipments:1", "SF10000001")]
+    found = run(orders, references=named, shipments=known)
+    assert found.shares.keys() == {"wms:pickings:1", "tms:shipments:1"}
+
+
+def test_a_listed_order_that_no_system_shows_is_the_sale_that_names_it() -> None:
+    unseen = "2900025416440884642"
+    orders = [
+        paid("shop:orders:a", "#1001", "10.00"), paid("erp:sales:1", "S1", "10.00"), paid("erp:sales:2", "S2", "20.00"),
+        order("wms:pickings:1", "WH/1", "fulfilment"), order("scan:events:1", None, "shipment"),
+        order("scan:events:2", None, "shipment"),
+    ]  # fmt: skip
+    named = [
+        reference("erp:sales:1", "#1001"), reference("erp:sales:2", unseen),
+        reference("wms:pickings:1", f"{unseen},Shopify #1001"),
+        reference("scan:events:1", unseen), reference("scan:events:1", "WH/1"),
+        reference("scan:events:2", "#1001"), reference("scan:events:2", "WH/1"),
+    ]  # fmt: skip
+    found = run(orders, references=named)
+    assert not together(found, "erp:sales:1", "erp:sales:2")
+    assert together(found, "erp:sales:2", "scan:events:1")
+    assert together(found, "shop:orders:a", "erp:sales:1", "scan:events:2")
+    assert found.shares.keys() == {"wms:pickings:1"} and found.orphans == {}
+
+
+def test_a_parcels_number_does_not_hide_what_a_delivery_names_that_no_system_shows() -> None:
+    unseen = "6981242017910000039"
+    records = [
+        order("erp:sales:1", "S1"), order("wms:pickings:1", "WH/1", "fulfilment"), order("tms:shipments:1", None, "shipment"),
+    ]  # fmt: skip
+    named = [reference(row["record_id"], unseen) for row in records]
+    known = [parcel("wms:pickings:1", "SF10000001"), parcel("tms:shipments:1", "SF10000001")]
+    assert together(run(records, references=named, shipments=known), *(row["record_id"] for row in records))
 
 
 BUYERS = [customer("shop:customers:1", "Anna Müller"), customer("erp:parties:1", "Mueller, Anna")]
