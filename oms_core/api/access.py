@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
 from fastapi import HTTPException, Request
@@ -93,6 +93,7 @@ class Access:
         self._callers = Buckets(limit)
         self._strangers = Buckets(Limit(limit.rate / 50, limit.burst / 10))
         self._known: dict[bytes, tuple[keys.Holder, float]] = {}
+        self._noted: dict[tuple[str, str], date] = {}  # holder of a token -> the day its use was noted last
         self.reading = self._reading()
 
     def look_up_or(self, *roles: str) -> Callable[..., Coroutine[Any, Any, None]]:
@@ -188,11 +189,18 @@ class Access:
     async def _holder(self, request: Request, offered: str, roles: Sequence[str]) -> keys.Holder | None:
         if self.issuer is not None and offered.count(".") == 2:
             try:
-                return await self.issuer.holder(offered, roles)
+                told = await self.issuer.holder(offered, roles)
             except TokenError as error:
                 self._refuse_stranger(request)
                 challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
                 raise HTTPException(401, f"the token is not accepted: {error}", challenge) from error
+            today = datetime.now(UTC).date()
+            if self._noted.get((told.role, told.name)) != today:
+                await run_in_threadpool(self._note_token, told)
+                if len(self._noted) >= _MOST_REMEMBERED:
+                    self._noted.clear()
+                self._noted[told.role, told.name] = today
+            return told
         if not offered.startswith(keys.PREFIX) or not offered.isascii():
             return None
         digest = hashlib.sha256(offered.encode()).digest()
@@ -212,6 +220,10 @@ class Access:
             with self.database.begin() as connection:
                 keys.note_use(connection, held)
         return held
+
+    def _note_token(self, held: keys.Holder) -> None:
+        with self.database.begin() as connection:
+            keys.note_token(connection, held)
 
     def _look_up(self, request: Request, offered: str) -> None:
         """Let in who has the key of the look-ups; without such a key, who calls by a loopback name."""

@@ -181,6 +181,10 @@ class Extension(_Body):
     """How long from now the reservation is to last; it is never shortened."""
 
     ttl_seconds: int
+    expires_at: AwareDatetime | None = Field(
+        None,
+        description="When it expires, as seen; refused when that is another time by now, as of a repeated request.",
+    )
 
 
 class HoldAnswer(BaseModel):
@@ -444,15 +448,27 @@ def router(database: Database, access: Access) -> APIRouter:
     @routes.post(
         "/reservations/{reservation_id}/extension",
         responses=failures(
-            403, 404, 409, 413, _404="There is no such reservation", _409="It holds nothing any more"
+            403,
+            404,
+            409,
+            413,
+            _404="There is no such reservation",
+            _409="It holds nothing any more, or was extended since",
         ),
     )
     def extend(
         reservation_id: ReservationId, body: Extension, caller: keys.Holder = Depends(service)
     ) -> ReservationAnswer:
-        """Let a reservation last longer."""
-        ttl = _seconds(body.ttl_seconds)
-        return _reservation(desk.ask(Change("extend", _tenant(caller), reservation_id, caller.name, ttl)))
+        """Let a reservation last longer. With the expiry that was seen, a repeated request extends it once."""
+        change = Change(
+            "extend",
+            _tenant(caller),
+            reservation_id,
+            caller.name,
+            _seconds(body.ttl_seconds),
+            body.expires_at,
+        )
+        return _reservation(desk.ask(change))
 
     @routes.post(
         "/reservations/{reservation_id}/allocation",

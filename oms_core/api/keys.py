@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from oms_core.audit import log
-from oms_core.store.tables import API_ROLES, api_keys
+from oms_core.store.tables import API_ROLES, api_keys, token_holders
 
 STEWARD = "steward"
 OMS_SERVICE = "oms_service"
@@ -150,6 +151,26 @@ def note_use(connection: Connection, held: Holder) -> None:
     if noted:
         told = {"key": held.number, "on": today.isoformat()}
         log.append(connection, [log.Happening("key.used", held.name, f"{held.role}/{held.name}", told)])
+
+
+def note_token(connection: Connection, held: Holder) -> None:
+    """Log the first use of a token of this holder on this UTC day; later ones change nothing.
+
+    Args:
+        connection: a writing transaction.
+    """
+    today = datetime.now(UTC).date()
+    adding = upsert(token_holders).values(role=held.role, name=held.name, last_used_on=today)
+    is_first = connection.execute(
+        adding.on_conflict_do_update(
+            index_elements=["role", "name"],
+            set_={"last_used_on": today},
+            where=token_holders.c.last_used_on != today,
+        ).returning(token_holders.c.name)
+    ).scalar()
+    if is_first is not None:
+        told = {"on": today.isoformat()} | ({} if held.tenant is None else {"tenant": held.tenant})
+        log.append(connection, [log.Happening("token.used", held.name, f"{held.role}/{held.name}", told)])
 
 
 def _hash(secret: str) -> bytes:

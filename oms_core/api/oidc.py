@@ -36,6 +36,7 @@ ALGORITHMS = (
 LEEWAY_SECONDS = 30
 _KEYS_LAST_SECONDS = 600
 _ASK_AGAIN_SECONDS = 10  # at most so often for a key nobody knows
+_LONGEST_SUBJECT = 255  # OpenID Connect Core 1.0, section 2
 _TIMEOUT = httpx.Timeout(5)
 
 
@@ -129,6 +130,11 @@ class Issuer:
             )  # fmt: skip
         except jwt.PyJWTError as error:
             raise TokenError(str(error)) from error
+        subject = claims["sub"]
+        if not 0 < len(subject) <= _LONGEST_SUBJECT or not subject.isprintable():
+            raise TokenError(
+                f"its subject is none: 1 to {_LONGEST_SUBJECT} printable characters name whose it is"
+            )
         values = _values(claims, trust.claim)
         held = [role for role in API_ROLES if role in {trust.roles.get(value) for value in values}]
         if not held:
@@ -139,7 +145,7 @@ class Issuer:
             raise TokenError(
                 f"an OMS service acts for a tenant, and its claim {trust.tenant_claim} names none"
             )
-        return Holder(f"oidc:{claims['sub']}", role, tenant if role == OMS_SERVICE else None)
+        return Holder(f"oidc:{subject}", role, tenant if role == OMS_SERVICE else None)
 
     async def _key(self, number: str) -> jwt.PyJWK:
         is_old = time.monotonic() - self._asked_at > _KEYS_LAST_SECONDS

@@ -25,7 +25,7 @@ class Active:
 
 
 def activate(connection: Connection, flow: Flow, *, by: str, reason: str) -> list[Finding]:
-    """Put a version in force: new orders follow it, those under way stay on theirs.
+    """Put a version in force: new orders follow it, those under way stay on theirs. One in force already stays so.
 
     Returns:
         What the lint warns of.
@@ -45,7 +45,10 @@ def activate(connection: Connection, flow: Flow, *, by: str, reason: str) -> lis
             "version-reused",
             f"flow {flow.flow} {flow.version} is another document already ({kept[:12]}…): give this one another version",
         )
-    for other in active(connection).values():
+    in_force = active(connection)
+    if flow.flow in in_force and in_force[flow.flow].flow.sha256 == flow.sha256:
+        return warnings
+    for other in in_force.values():
         if other.flow.flow != flow.flow and other.flow.precedence == flow.precedence:
             raise ConflictError(
                 "precedence-taken",

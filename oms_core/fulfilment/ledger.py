@@ -149,6 +149,7 @@ class Change:
 
     Attributes:
         verb: release it, extend it until `ttl` from now, or turn it into an allocation.
+        seen: when what is to be extended expires, as its caller saw it; None: whenever.
     """
 
     verb: Literal["release", "extend", "allocate"]
@@ -156,6 +157,7 @@ class Change:
     reservation_id: str
     by: str
     ttl: timedelta = timedelta(0)
+    seen: datetime | None = None
 
 
 Command = Ask | Change
@@ -383,7 +385,7 @@ def _change(item: Reservation, command: Change, stock: Stock) -> bool:
             return reservation.allocate(item, stock.pools, stock.now)
         case "extend":
             before = item.expires_at
-            reservation.extend(item, command.ttl, stock.now)
+            reservation.extend(item, command.ttl, stock.now, command.seen)
             return item.expires_at != before
 
 

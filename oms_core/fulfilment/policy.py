@@ -24,6 +24,8 @@ def set_policy(
 ) -> None:
     """Say how much of a SKU at a node is kept back, and how long goods must stay good after the promised date.
 
+    Said again while it is in force, it changes nothing.
+
     Raises:
         UnknownError: nothing was ever counted there.
         RequestError: the quantity makes no sense in the SKU's unit.
@@ -32,6 +34,8 @@ def set_policy(
     check_quantity(safety, pool.uom, may_be_zero=True)
     if not 0 <= min_shelf_life_days <= 36_500:
         raise RequestError("bad-request", f"a shelf life of {min_shelf_life_days} days makes no sense")
+    if (pool.safety, pool.min_shelf_life_days) == (safety, min_shelf_life_days):
+        return
     connection.execute(
         text(
             "UPDATE orderhub.stock_pools SET safety_qty = :safety, min_shelf_life_days = :days "
@@ -59,7 +63,9 @@ def set_allotment(
 ) -> None:
     """Cap what a channel may have of a SKU at a node, or ring-fence a quantity for it; None ends the allotment.
 
-    What the channel holds now counts as used; what it is promised later, shipped goods included, adds to it.
+    What the channel holds now counts as used; what it is promised later, shipped goods included, adds to it. Said again while
+    it is in force, it changes nothing, so that a repeated request gives no channel its share twice: to begin a new one of the
+    same size, end the old one first.
 
     Raises:
         UnknownError: nothing was ever counted there.
@@ -73,6 +79,10 @@ def set_allotment(
         raise RequestError(
             "bad-request", f"{kind!r} is no kind of allotment: there are {CAP} and {RING_FENCE}"
         )
+    standing = pool.allotments.get(channel)
+    in_force = None if standing is None else (standing.kind, standing.qty)
+    if in_force == (None if qty is None else (kind, qty)):
+        return
     if qty is None:
         connection.execute(
             text(
@@ -110,10 +120,20 @@ def set_allotment(
 def close_node(connection: Connection, location_id: str, reason: str | None, *, by: str) -> None:
     """Close a node: nothing more is promised of it, and what is reserved there is not allocated. None opens it again.
 
+    Said again while it is so, it changes nothing.
+
     Raises:
         UnknownError: it is no node that keeps stock.
     """
-    done = connection.execute(
+    standing = connection.execute(
+        text("SELECT closed_reason FROM orderhub.stock_nodes WHERE location_id = :node FOR UPDATE"),
+        {"node": location_id},
+    ).one_or_none()
+    if standing is None:
+        raise UnknownError("unknown-node", f"{location_id!r} is no node that keeps stock")
+    if standing.closed_reason == reason:
+        return
+    connection.execute(
         text(
             "UPDATE orderhub.stock_nodes SET closed_reason = :reason, "
             "closed_at = CASE WHEN CAST(:reason AS text) IS NULL THEN NULL ELSE clock_timestamp() END "
@@ -121,8 +141,6 @@ def close_node(connection: Connection, location_id: str, reason: str | None, *, 
         ),
         {"node": location_id, "reason": reason},
     )
-    if not done.rowcount:
-        raise UnknownError("unknown-node", f"{location_id!r} is no node that keeps stock")
     verb = "node.opened" if reason is None else "node.closed"
     log.append(connection, [log.Happening(verb, by, f"location/{location_id}", {"reason": reason})])
 

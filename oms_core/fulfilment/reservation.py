@@ -260,16 +260,26 @@ def release(made: Reservation, pools: Mapping[PoolKey, Pool], now: datetime) -> 
     return True
 
 
-def extend(made: Reservation, ttl: timedelta, now: datetime) -> None:
+def extend(made: Reservation, ttl: timedelta, now: datetime, seen: datetime | None = None) -> None:
     """Let a reservation last until `ttl` from now, if that is later than it lasts anyway.
 
+    Args:
+        seen: when it was to expire, as the caller saw it; None: whenever.
+
     Raises:
-        RefusedError: it does not hold any more, or is allocated and so has no end.
+        RefusedError: it does not hold any more, is allocated and so has no end, or expires at another time than was seen.
     """
     check_ttl(ttl)
     _check_holding(made, now)
     if made.state == ALLOCATED or made.expires_at is None:
         raise RefusedError("reservation-state", f"{made.reservation_id} is allocated: it does not expire")
+    if seen is not None and seen != made.expires_at:
+        raise RefusedError(
+            "revision-past",
+            f"{made.reservation_id} expires at {made.expires_at.isoformat()}, and was seen to at {seen.isoformat()}: "
+            "it was extended since",
+            {"expires_at": made.expires_at.isoformat()},
+        )
     made.expires_at = max(made.expires_at, now + ttl)
 
 

@@ -406,6 +406,15 @@ api_keys = Table(
     Index("api_keys_in_force", "role", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
 )
 
+token_holders = Table(
+    "token_holders",
+    metadata,
+    Column("role", Text, primary_key=True),
+    Column("name", Text, primary_key=True, comment="subject of the issuer, after oidc:"),
+    Column("last_used_on", Date, nullable=False, comment="UTC; the first use of each day is logged"),
+    _one_of("role", API_ROLES),
+)
+
 person_keys = Table(
     "person_keys",
     metadata,

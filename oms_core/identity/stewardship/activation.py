@@ -112,6 +112,7 @@ def keep_report(
 ) -> Report:
     """Keep what a model would change, against the state of identity as it is in this transaction."""
     table = identity_model_reports
+    state = state_sha256(connection, entity)
     row = connection.execute(
         insert(table)
         .values(
@@ -119,12 +120,14 @@ def keep_report(
             model_version=model.version,
             model_sha256=model.sha256,
             artefact=model.canonical(),
-            state_sha256=state_sha256(connection, entity),
+            state_sha256=state,
             report=dict(report),
             made_by=by,
         )
         .returning(table)
     ).one()
+    said = {"report": row.id, "version": model.version, "sha256": model.sha256, "state_sha256": state}
+    log.append(connection, [log.Happening("model.reported", by, entity, said)])
     return _report(row)
 
 
@@ -216,7 +219,7 @@ def _by_version(connection: Connection, entity: str, version: str) -> Model | No
 
 
 def activate(connection: Connection, entity: str, model: Model, *, by: str, reason: str) -> Activation:
-    """Make a model the one that scores runs from now on.
+    """Make a model the one that scores runs from now on. The one activated last stays as it is.
 
     Args:
         connection: a writing transaction.
@@ -231,6 +234,9 @@ def activate(connection: Connection, entity: str, model: Model, *, by: str, reas
     if not reason or not by:
         raise DecisionRefusedError("an activation says who made it and why: neither may be empty")
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    standing = activations(connection, entity)
+    if standing and standing[-1].sha256 == model.sha256:
+        return standing[-1]
     state = state_sha256(connection, entity)
     seen = reports(connection, entity, model.sha256)
     if not any(report.state_sha256 == state for report in seen):

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from oms_core.api import keys
 from oms_core.api.app import create_app
@@ -140,13 +141,42 @@ def test_a_token_of_the_issuer_opens_what_its_roles_open(company: httpx.Client, 
     assert tasks(company, issuer.token(roles=["oms"])).status_code == 401
 
 
+def test_the_first_use_of_a_subjects_tokens_is_logged_once_a_day(
+    company: httpx.Client, issuer: OidcIssuer, database: Database, serving: Serving
+) -> None:
+    def used() -> list[tuple[str, str, Any]]:
+        with database.begin() as connection:
+            entries = [entry.said for entry in log.read(connection)]
+        return [(item["kind"], item["subject"], item["data"].get("tenant")) for item in entries]
+
+    for _ in range(2):  # another token of the same subject is no other use
+        assert tasks(company, issuer.token(jti=str(_))).status_code == 200
+    assert used() == [("token.used", "steward/oidc:ann", None)]
+    assert tasks(company, issuer.token(sub="shop", roles=["oms"], tenant="acme")).status_code == 403
+    assert tasks(company, issuer.token(sub="bob", exp=1)).status_code == 401
+    first, second = used()
+    assert second == ("token.used", "oms_service/oidc:shop", "acme")
+    other = serving(
+        create_app(database, LOOK_UPS, trust=Trust(issuer.address, "orderhub", {"Stewards": "steward"}))
+    )
+    assert tasks(other, issuer.token()).status_code == 200  # a second process
+    assert len(used()) == 2
+    with database.begin() as connection:
+        connection.execute(text("UPDATE orderhub.token_holders SET last_used_on = last_used_on - 1"))
+    third = serving(
+        create_app(database, LOOK_UPS, trust=Trust(issuer.address, "orderhub", {"Stewards": "steward"}))
+    )
+    assert tasks(third, issuer.token()).status_code == 200
+    assert used() == [first, second, first]
+
+
 def test_tokens_that_are_not_as_they_must_be_open_nothing(company: httpx.Client, issuer: OidcIssuer) -> None:
     now = int(time.time())
     good = issuer.token()
     head, claims, signature = good.split(".")
     wrong = {
         "expired": issuer.token(exp=now - 60), "for others": issuer.token(aud="shop"), "of another": issuer.token(iss="http://x"),
-        "not yet": issuer.token(nbf=now + 120), "without end": issuer.token(exp=None), "of nobody": issuer.token(sub=None),
+        "not yet": issuer.token(nbf=now + 120), "without end": issuer.token(exp=None), "of nobody": issuer.token(sub=None), "of a nameless one": issuer.token(sub="a\0"), "of too long a name": issuer.token(sub="a" * 256),
         "without a role": issuer.token(roles=["Cooks"]), "unsigned": jwt.encode({"sub": "ann"}, None, "none", {"kid": "one"}),
         "by a shared secret": jwt.encode({"sub": "ann"}, "x" * 32, "HS256", {"kid": "one"}),
         "changed": f"{head}.{claims[:-2]}AA.{signature}", "no token": "a.b.c",

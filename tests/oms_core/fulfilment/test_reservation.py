@@ -286,10 +286,10 @@ def test_one_request_at_fault_does_not_harm_those_that_share_its_transaction(
 
     plain = room.ledger.apply
 
-    def faulty(connection: Any, commands: Any) -> Any:
+    def faulty(connection: Any, commands: Any, requests: Any) -> Any:
         if any(item.key == "bad" for item in commands):
             raise RuntimeError("a fault")
-        return plain(connection, commands)
+        return plain(connection, commands, requests)
 
     monkeypatch.setattr(room.ledger, "apply", faulty)
     batch = [room._Waiting(asking(("S1", 1), key=key)) for key in ("good", "bad", "fine")]
