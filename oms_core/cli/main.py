@@ -562,6 +562,39 @@ def sources_check(
         raise typer.Exit(1)
 
 
+@sources_app.command(
+    "new", epilog="Examples: `orderhub sources new order_desk --dry-run`, `orderhub sources new order_desk`"
+)
+@plain_errors
+def sources_new(
+    name: Annotated[str, typer.Argument(help="Name of the source, in lower snake case.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")
+    ] = False,
+) -> None:
+    """Write what a new source needs into this checkout: declaration, twin, staging models and test, all of which work.
+
+    Run it at the root of a checkout; nothing is overwritten. Make the vendor's protocol of it then, a part at a time.
+    """
+    from oms_core.cli.scaffold import ScaffoldError, scaffold
+
+    checkout = Path.cwd()
+    try:
+        written = scaffold(name, checkout)
+    except ScaffoldError as error:
+        fail(str(error), 2)
+    for path, content in written.items():
+        verb = "change" if path.exists() else "write"
+        if not dry_run:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, "utf-8")
+        out.print(f"{verb} {path.relative_to(checkout)}", highlight=False)
+    if dry_run:
+        out.print("nothing is written yet")
+    else:
+        out.print(f"try it: pytest tests/connectors/sources/test_{name}.py", highlight=False)
+
+
 @sources_app.command("hooks", epilog="Example: `orderhub sources hooks`")
 @plain_errors
 def sources_hooks(home: Home = None, as_json: AsJson = False) -> None:
