@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,6 +50,7 @@ _PART_OF = re.compile(r"[-/._]\d{1,2}$|[-/._]?[A-D]$|\(\d{1,2}\)$")
 _OWN_BOOKS = "direct"  # channel of a document that an ERP keeps, whoever sold
 _SENDS = ("fulfilment", "shipment")  # roles of documents that may be about goods of several orders
 _PART, _SHARED = " (part)", " (one of several)"
+_UNPRICED = "same day and goods"  # rule where one of two documents tells no amount
 _TRACKING = "tracking_number"  # rule of what only a parcel's number tells
 _STEP = re.compile(r"^(.*[/-])[A-Z]+[/-](\d+)$")  # WH/PICK/00042 and WH/OUT/00042
 _ALIKE = str.maketrans("OIL", "011")
@@ -656,7 +657,10 @@ class _Chain:
         return sum((amount for _, amount in known), Decimal(0)) == total[1]
 
     def _parts(self, merged: Mapping[str, Any]) -> set[str]:
-        """Documents of one system that name the same order, where their amounts add up to the order's."""
+        """Documents of one system that name the same order, where their amounts add up to the order's.
+
+        Where the order tells no amount, their numbers have to say so: S1 and S1-2.
+        """
         naming: dict[tuple[str, str], list[str]] = defaultdict(list)
         for origin, hits in self.hits.items():
             if self.is_order(origin) and origin not in merged:
@@ -665,9 +669,18 @@ class _Chain:
                         naming[hit.target, self.rows[origin]["source_system"]].append(origin)
         parts: set[str] = set()
         for (target, _), origins in naming.items():
-            if len(origins) > 1 and self._adds_up(target, origins):
+            if len(origins) > 1 and (
+                self._adds_up(target, origins) or self._numbered_as_parts(target, origins)
+            ):
                 parts |= set(origins)
         return parts
+
+    def _numbered_as_parts(self, whole: str, parts: Sequence[str]) -> bool:
+        numbers = [normalise.order_number(self.rows[part]["order_number"]) or "" for part in parts]
+        first, *others = sorted(numbers, key=len)
+        return _money(self.rows[whole]) is None and all(
+            number != first and _PART_OF.sub("", number) == first for number in others
+        )
 
 
 def _joined(edges: Iterable[Edge]) -> dict[str, frozenset[str]]:
@@ -741,7 +754,8 @@ def corroborate(
     Two order documents of different systems are one where buyer, currency, net amount and quantity of every article agree,
     they are dated at most three days apart, and neither fits any other document that could still be its partner. Where one
     of them says nothing of who bought, as books of account do, they are dated at most a day apart and most orders of the
-    other system are known to have such a document. A fulfilment without a reference hangs on the one order of its customer that holds its goods.
+    other system are known to have such a document; if one tells no amount, every article has to be known. A fulfilment without
+    a reference hangs on the one order of its customer that holds its goods.
 
     Args:
         orders: rows of `int_order_records` (with currency, net_amount, ordered_at, ship_to_street, ship_to_postcode).
@@ -847,6 +861,21 @@ def _alike_in_amount(
                     pairs.append((row["record_id"], other["record_id"], "same buyer, amount and goods"))
                 elif other["ordered_at"] - row["ordered_at"] <= _SAME_DAY and is_booked(row, other):
                     pairs.append((row["record_id"], other["record_id"], "same day, amount and goods"))
+    # Orders of which no document tells an amount, beside what the books hold without an order.
+    dated = [row for row in documents if row["ordered_at"] is not None]
+    priced = {order_ids[row["record_id"]] for row in documents if _money(row) is not None}
+    booked = [
+        row for row in dated if _is_nobodys(row, names) and len(systems[order_ids[row["record_id"]]]) == 1
+    ]
+    booked.sort(key=lambda row: (row["ordered_at"], row["record_id"]))
+    dates = [row["ordered_at"] for row in booked]
+    for row in dated:
+        if (order_id := order_ids[row["record_id"]]) not in priced:
+            first = bisect_left(dates, row["ordered_at"] - _SAME_DAY)
+            for other in booked[first : bisect_right(dates, row["ordered_at"] + _SAME_DAY)]:
+                is_new = other["source_system"] not in systems[order_id]
+                if is_new and other["currency"] == row["currency"] and is_booked(row, other):
+                    pairs.append((row["record_id"], other["record_id"], _UNPRICED))
     return pairs
 
 
@@ -858,7 +887,8 @@ def _twins(
     partners: dict[str, set[str]] = defaultdict(set)
     rules = {}
     for left, right, rule in pairs:
-        if _same_goods(goods.get(left), goods.get(right)):
+        ours, theirs = goods.get(left), goods.get(right)
+        if ours and ours == theirs if rule == _UNPRICED else _same_goods(ours, theirs):
             partners[left].add(right)
             partners[right].add(left)
             rules[frozenset((left, right))] = rule

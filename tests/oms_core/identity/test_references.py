@@ -219,6 +219,19 @@ def test_one_order_entered_as_two_sales_whose_amounts_add_up() -> None:
     assert found.refusals
 
 
+@pytest.mark.parametrize(("second", "is_part"), [("S1-2", True), ("S2", False), ("S1", False)])
+def test_sales_of_an_order_without_an_amount_are_parts_where_their_numbers_say_so(
+    second: str, is_part: bool
+) -> None:
+    orders = [
+        order("shop:orders:a", "#1001"),
+        paid("erp:sales:1", "S1", "7.00"),
+        paid("erp:sales:2", second, "5.00"),
+    ]
+    found = run(orders, references=[reference("erp:sales:1", "#1001"), reference("erp:sales:2", "#1001")])
+    assert together(found, *(row["record_id"] for row in orders)) is is_part
+
+
 def test_two_orders_entered_as_one_sale_stay_two_and_the_sale_is_linked_to_both() -> None:
     orders = [
         paid("shop:orders:a", "#1001", "10.00"), paid("shop:orders:b", "#1002", "20.00"), paid("erp:sales:1", "S1", "30.00"),
@@ -425,6 +438,31 @@ def test_books_that_name_nobody_join_where_every_order_is_booked(booked: int, jo
         price, at = f"{number + 100}.00", AT + timedelta(days=number)
         orders.append(paid(shop, f"#20{number:02d}", price, ordered_at=at))
         orders.append(paid(erp, f"S20{number:02d}", price, ordered_at=at))
+        references.append(reference(erp, f"#20{number:02d}"))
+    found = run(orders, references=references, lines=lines, customers=BUYERS, skus=SKUS)
+    assert together(found, "shop:orders:a", "erp:sales:b") is joined
+
+
+@pytest.mark.parametrize(
+    ("quantity", "rival", "hours", "joined"),
+    [(2, False, 5, True), (3, False, 5, False), (2, True, 5, False), (2, False, 30, False)],
+)
+def test_an_order_without_an_amount_is_the_one_booking_of_its_day_and_goods(
+    quantity: int, rival: bool, hours: int, joined: bool
+) -> None:
+    orders = [
+        order("shop:orders:a", "#1001", currency="EUR", ordered_at=AT, customer_key="shop:customers:1"),
+        paid("erp:sales:b", "S1", "30.00", ordered_at=AT + timedelta(hours=hours)),
+    ]
+    lines = [line("shop:orders:a", "shop:variants:1", 2), line("erp:sales:b", "erp:products:1", quantity)]
+    if rival:
+        orders.append(paid("erp:sales:c", "S2", "31.00", ordered_at=AT))
+        lines.append(line("erp:sales:c", "erp:products:1", 2))
+    references = []
+    for number in range(12):
+        shop, erp, at = f"shop:orders:n{number}", f"erp:sales:n{number}", AT + timedelta(days=number)
+        orders.append(order(shop, f"#20{number:02d}", currency="EUR", ordered_at=at))
+        orders.append(paid(erp, f"S20{number:02d}", "9.00", ordered_at=at))
         references.append(reference(erp, f"#20{number:02d}"))
     found = run(orders, references=references, lines=lines, customers=BUYERS, skus=SKUS)
     assert together(found, "shop:orders:a", "erp:sales:b") is joined
