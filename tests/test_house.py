@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -145,6 +146,37 @@ def test_every_source_is_whole(name: str) -> None:
     test = (ROOT / "tests" / "connectors" / "sources" / f"test_{name}.py").read_text("utf-8")
     # Files in forms of their own are nothing to ask for.
     assert re.search(r"^class Test\w+\(\w*Conformance\):", test, re.MULTILINE) or source.feeds
+
+
+def test_what_a_source_takes_is_what_contributing_says() -> None:
+    """Lines of declaration, then of all four parts: smallest, median, largest; within a twentieth."""
+    parts = (
+        "connectors/sources/{0}.py", "connectors/sandbox/{0}.py", "dbt/models/staging/{0}/*",
+        "tests/connectors/sources/test_{0}.py",
+    )  # fmt: skip
+
+    def lines(name: str, patterns: tuple[str, ...]) -> int:
+        files = [path for pattern in patterns for path in ROOT.glob(pattern.format(name))]
+        return sum(len(path.read_text("utf-8").splitlines()) for path in files)
+
+    declared = {name: lines(name, parts[:1]) for name in SOURCES}
+    whole = {name: lines(name, parts) for name in SOURCES}
+    said = re.search(
+        r"about (\S+) for the smallest \(`(\w+)`\), (\S+) for the median, (\S+) for the largest\s+\(`(\w+)`\); "
+        r"with twin, staging and tests together about (\S+), (\S+) and (\S+)\.\s",
+        (ROOT / "CONTRIBUTING.md").read_text("utf-8"),
+    )
+    assert said is not None
+    smallest, named_smallest, middle, largest, named_largest, *together = said.groups()
+    assert (named_smallest, named_largest) == (
+        min(declared, key=declared.get),
+        max(declared, key=declared.get),
+    )
+    numbers = [int(text.replace(",", "")) for text in (smallest, middle, largest, *together)]
+    measured = [
+        measure(sizes.values()) for sizes in (declared, whole) for measure in (min, statistics.median, max)
+    ]
+    assert numbers == pytest.approx(measured, rel=0.05)
 
 
 def test_the_list_of_sources_is_the_projects() -> None:
