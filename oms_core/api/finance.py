@@ -156,7 +156,12 @@ def router(database: Database, access: Access) -> APIRouter:
     persons = Depends(access.reading)
 
     @routes.get("/periods", dependencies=[reader], responses=problems.failures(403, 404, 409))
-    def periods(as_of: AsOf = None, reading: Reading = persons) -> list[PeriodState]:
+    def periods(
+        as_of: AsOf = None,
+        after: Annotated[str, Query(max_length=10, description="The last month seen.")] = "",
+        limit: Annotated[int, Query(ge=1, le=1200)] = 120,
+        reading: Reading = persons,
+    ) -> list[PeriodState]:
         """Months of the ledger, oldest first, and how each was closed."""
         release_id = release_with_books(database, as_of)
         with reading.at(release_id) as connection:
@@ -167,7 +172,7 @@ def router(database: Database, access: Access) -> APIRouter:
             }
         return [
             PeriodState.model_validate(dict(closes.get(name, {"period": name})))
-            for name in sorted({*booked, *closes})
+            for name in sorted(name for name in {*booked, *closes} if name > after)[:limit]
         ]
 
     @routes.get(
@@ -196,10 +201,13 @@ def router(database: Database, access: Access) -> APIRouter:
         "/periods/{period}/restatements", dependencies=[reader], responses=problems.failures(403, 404, 409)
     )
     def restated(
-        period: Month, as_of: AsOf = None, limit: Annotated[int, Query(ge=0, le=500)] = 50
+        period: Month,
+        as_of: AsOf = None,
+        after: Annotated[Text, Query(max_length=200, description="Id of the last order seen.")] = "",
+        limit: Annotated[int, Query(ge=0, le=500)] = 50,
     ) -> Restated:
         """What changed in a closed period since, which orders, and because of which batch or decision."""
-        found = restatements(database, Period.parse(period), as_of=as_of, limit=limit)
+        found = restatements(database, Period.parse(period), as_of=as_of, limit=limit, after=after)
         return Restated(
             period=str(found.period),
             closed_with=found.closed_with,

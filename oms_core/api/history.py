@@ -81,6 +81,7 @@ def router(database: Database, access: Access) -> APIRouter:
             ),
         ] = None,
         limit: Annotated[int, Query(ge=1, le=_MOST_ROWS, description="Rows per table at most.")] = 100,
+        offset: Annotated[int, Query(ge=0, lt=2**31, description="Rows of each table seen already.")] = 0,
         reading: Reading = Depends(access.reading),
     ) -> ReleaseDifference:
         """Which rows and columns differ between two releases, and what each difference came from."""
@@ -96,7 +97,10 @@ def router(database: Database, access: Access) -> APIRouter:
                 where = {"order_id": Released(connection).find(ORDER, order).golden_id}
         names = [table] if table else read.released_tables(database, until)
         shown = limit if table or order else 0
-        found = [read.diff(database, first, second, name, where=where, limit=shown) for name in names]
+        found = [
+            read.diff(database, first, second, name, where=where, limit=shown, offset=offset)
+            for name in names
+        ]
         return ReleaseDifference(
             left=first,
             right=second,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -43,6 +43,7 @@ def _storable(value: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
+Item = TypeVar("Item")
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=300)]
 Reason = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 Number = Annotated[int, Path(ge=1, lt=2**63)]
@@ -221,6 +222,7 @@ class History(BaseModel):
     """Everything that ever happened to a golden id, to a record, or between two records, oldest first."""
 
     history: list[Happening]
+    total: int
     version: int | None = Field(description="Of the pair, where two records were asked for.")
 
 
@@ -493,12 +495,18 @@ def router(database: Database, access: Access, differ: Differ | None = None) -> 
             Name | None, Query(description="A second record: what was decided about the two.")
         ] = None,
         entity: OfEntity = None,
+        limit: Annotated[int, Query(ge=1, le=_MOST_EVENTS)] = 100,
+        offset: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     ) -> History:
         """Everything that ever happened: decisions with who, when and why, withdrawals, events. Nothing is ever deleted."""
         with looking(database) as connection:
             entries, version = steward.history_of(connection, of, other, entity)
         return History(
-            history=[Happening.model_validate(plain.happening(item)) for item in entries], version=version
+            history=[
+                Happening.model_validate(plain.happening(item)) for item in entries[offset : offset + limit]
+            ],
+            total=len(entries),
+            version=version,
         )
 
     @routes.get("/events", dependencies=[Depends(reader)], responses=failures())
@@ -536,18 +544,19 @@ def router(database: Database, access: Access, differ: Differ | None = None) -> 
         return LookUp(record=record, at=when, found=found)
 
     @routes.get("/models", dependencies=stewards, responses=failures())
-    def models(entity: EntityName) -> Models:
+    def models(
+        entity: EntityName,
+        limit: Annotated[int, Query(ge=1, le=_MOST_TASKS, description="Of each, the newest.")] = 50,
+        offset: Annotated[int, Query(ge=0, lt=2**31, description="Of each, newest ones seen already.")] = 0,
+    ) -> Models:
         """Activated models of an entity, and reports on what candidates would change."""
         with looking(database) as connection:
-            return Models(
-                activations=[
-                    Activation.model_validate(vars(item))
-                    for item in activation.activations(connection, entity)
-                ],
-                reports=[
-                    ModelReport.model_validate(vars(item)) for item in activation.reports(connection, entity)
-                ],
-            )
+            made = activation.activations(connection, entity)
+            told = activation.reports(connection, entity)
+        return Models(
+            activations=[Activation.model_validate(vars(item)) for item in _newest(made, limit, offset)],
+            reports=[ModelReport.model_validate(vars(item)) for item in _newest(told, limit, offset)],
+        )
 
     @routes.post(
         "/models/reports",
@@ -593,6 +602,12 @@ def router(database: Database, access: Access, differ: Differ | None = None) -> 
             return Golden.model_validate(plain.golden(show.golden_view(connection, entity, golden_id)))
 
     return routes
+
+
+def _newest(items: list[Item], limit: int, offset: int) -> list[Item]:
+    """The newest of a list that begins with the oldest, without the last `offset`; in its order."""
+    end = max(len(items) - offset, 0)
+    return items[max(end - limit, 0) : end]
 
 
 def _seen(if_match: str | None, seen: int | None) -> int:

@@ -277,14 +277,19 @@ def router(database: Database, access: Access) -> APIRouter:
             decision_id=decision_id, is_same=stored.is_same(stored.replay()), **json.loads(stored.inputs)
         )
 
-    @routes.get("/sourcing/decisions", dependencies=looking, responses=failures())
+    @routes.get("/sourcing/decisions", dependencies=looking, responses=failures(404, _404=_NONE))
     def decisions(
         order_id: Annotated[Name, Query(description="Golden id of the order.")],
+        before: Annotated[
+            Name | None, Query(description="Id of the last decision seen: only older ones.")
+        ] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> list[DecisionAnswer]:
         """Decisions about an order, newest first."""
         with database.begin() as connection:
-            return [_decision(stored) for stored in record.of_order(connection, order_id, limit)]
+            if before is not None:
+                record.read(connection, before)
+            return [_decision(stored) for stored in record.of_order(connection, order_id, limit, before)]
 
     @routes.post(
         "/sourcing/decisions/{decision_id}/review",
@@ -317,11 +322,15 @@ def router(database: Database, access: Access) -> APIRouter:
         desk.refuse(decision_id, node, body.reason, by=caller.name, tenant=_tenant(caller))
 
     @routes.get("/sourcing/rules/{kind}", dependencies=looking, responses=failures())
-    def in_force(kind: Literal["policy", "facts"]) -> InForce:
+    def in_force(
+        kind: Literal["policy", "facts"],
+        limit: Annotated[int, Query(ge=1, le=200, description="Activations, newest first.")] = 50,
+        offset: Annotated[int, Query(ge=0, lt=2**31, description="Newest activations seen already.")] = 0,
+    ) -> InForce:
         """The weights and constraints in force, or the facts that no source tells."""
         with database.begin() as connection:
             rules_, facts = rules.in_force(connection)
-            done = rules.history(connection, kind)
+            done = rules.history(connection, kind, limit, offset)
         found = rules_ if kind == "policy" else facts
         return InForce(
             version=found.version,

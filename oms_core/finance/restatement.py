@@ -68,7 +68,12 @@ class Restatements:
 
 
 def restatements(
-    database: Database, period: Period, *, as_of: int | str | None = None, limit: int = ORDERS_SHOWN
+    database: Database,
+    period: Period,
+    *,
+    as_of: int | str | None = None,
+    limit: int = ORDERS_SHOWN,
+    after: str = "",
 ) -> Restatements:
     """Compare a closed period with a later release.
 
@@ -76,7 +81,8 @@ def restatements(
         database: the operational store.
         period: a closed one.
         as_of: release number or time; the newest by default.
-        limit: orders shown at most.
+        limit: orders shown at most, by id.
+        after: only orders whose id comes after this one.
 
     Raises:
         FinanceError: the period is not closed, the release is older than its close, or the frozen figures are not those
@@ -120,7 +126,7 @@ def restatements(
         len(changed),
         [
             _order(database, order_id, rows, booked, now)
-            for order_id, rows in sorted(changed.items())[: max(limit, 0)]
+            for order_id, rows in sorted(item for item in changed.items() if item[0] > after)[: max(limit, 0)]
         ],
     )
 

@@ -345,6 +345,7 @@ def diff(
     *,
     where: Mapping[str, str] | None = None,
     limit: int = 1000,
+    offset: int = 0,
 ) -> Difference:
     """Compare a table as of release `left` with the same as of `right`; a row that changed and changed back is equal.
 
@@ -352,7 +353,7 @@ def diff(
         left, right: release ids or times.
         table: a name of `RELEASED_TABLES`.
         where: column -> value that a row must have had before or have after; columns the table lacks match nothing.
-        limit: rows shown at most; the counts are whole.
+        limit: rows shown at most, by key, after the first `offset`; the counts are whole.
 
     Raises:
         NotReleasedError: there is no such release, or the table was never released.
@@ -392,9 +393,9 @@ def diff(
             if limit == 0
             else connection.execute(
                 text(
-                    f"SELECT to_jsonb(old)::text, to_jsonb(new)::text FROM {joined} ORDER BY {order} LIMIT :limit"
+                    f"SELECT to_jsonb(old)::text, to_jsonb(new)::text FROM {joined} ORDER BY {order} LIMIT :limit OFFSET :offset"
                 ),
-                {"limit": limit, **values},
+                {"limit": limit, "offset": offset, **values},
             ).all()
         )
     changes = tuple(_change(keys, *(_row(side) for side in pair)) for pair in listed)

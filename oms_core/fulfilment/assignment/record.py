@@ -153,14 +153,21 @@ def of_request(connection: Connection, tenant: str, key: str, body_sha256: bytes
     return found
 
 
-def of_order(connection: Connection, order_id: str, limit: int = 50) -> list[Stored]:
-    """Decisions about an order, newest first."""
+def of_order(
+    connection: Connection, order_id: str, limit: int = 50, before: str | None = None
+) -> list[Stored]:
+    """Decisions about an order, newest first.
+
+    Args:
+        before: only older ones than this decision.
+    """
     rows = connection.execute(
         text(
-            f"SELECT {_COLUMNS} FROM orderhub.sourcing_decisions WHERE order_id = :order "
-            "ORDER BY decided_at DESC, decision_id DESC LIMIT :limit"
+            f"SELECT {_COLUMNS} FROM orderhub.sourcing_decisions WHERE order_id = :order AND (CAST(:before AS text) IS NULL "
+            "OR (decided_at, decision_id) < (SELECT decided_at, decision_id FROM orderhub.sourcing_decisions "
+            "WHERE decision_id = :before)) ORDER BY decided_at DESC, decision_id DESC LIMIT :limit"
         ),
-        {"order": order_id, "limit": limit},
+        {"order": order_id, "limit": limit, "before": before},
     )
     return [_stored(row) for row in rows]
 

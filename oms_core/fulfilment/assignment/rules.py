@@ -92,13 +92,13 @@ def in_force(connection: Connection) -> tuple[Policy, Facts]:
     )
 
 
-def history(connection: Connection, kind: Kind, limit: int = 50) -> list[Activation]:
-    """What came into force when and why, newest first."""
+def history(connection: Connection, kind: Kind, limit: int = 50, offset: int = 0) -> list[Activation]:
+    """What came into force when and why, newest first, without the newest `offset`."""
     rows = connection.execute(
         text(
             "SELECT kind, version, sha256, activated_at, activated_by, reason FROM orderhub.sourcing_documents "
-            "WHERE kind = :kind ORDER BY id DESC LIMIT :limit"
+            "WHERE kind = :kind ORDER BY id DESC LIMIT :limit OFFSET :offset"
         ),
-        {"kind": kind, "limit": limit},
+        {"kind": kind, "limit": limit, "offset": offset},
     )
     return [Activation(**row._asdict()) for row in rows]

@@ -285,6 +285,10 @@ def test_two_releases_are_compared(
     (rows,) = client.get("/releases/1/diff/2", params={"table": "fct_order_lines"}).json()["tables"]
     (row,) = rows["rows"]
     assert row["kind"] == "removed" and row["columns"]["net_amount"] == ["49.9000", None]
+    (rest,) = client.get("/releases/1/diff/2", params={"table": "fct_order_lines", "offset": 1}).json()[
+        "tables"
+    ]
+    assert (rest["removed"], rest["rows"]) == (1, [])
     of_order = client.get("/releases/2/diff/1", params={"order": "1042"}).json()["tables"]
     assert [(item["table"], item["added"]) for item in of_order if item["rows"]] == [("fct_order_lines", 1)]
     problem(client.get("/releases/1/diff/9"), 404, "not-released")

@@ -29,7 +29,12 @@ contract = schemathesis.openapi.from_path(Path(__file__).with_name("openapi.json
 _UNSAID = schemathesis.checks.CHECKS.get_one("positive_data_acceptance")
 # Addresses that stand in a wider route, too: asked with its method, they are an id of the entity "models", a kind of policy.
 _METHODS = schemathesis.checks.CHECKS.get_one("unsupported_method")
-_IN_A_WIDER_ROUTE = ("/identity/models/activations", "/sourcing/decisions", "/sourcing/what-if")
+_IN_A_WIDER_ROUTE = (
+    "/identity/models/activations",
+    "/identity/models/reports",
+    "/sourcing/decisions",
+    "/sourcing/what-if",
+)
 _ORDER = {
     "order_id": "order_a", "order_number": "1042", "order_type": "b2c", "channel": "web", "customer_id": "customer_w",
     "source_systems": '["shopify","tryton"]', "ordered_at": datetime(2026, 10, 31, 17), "promised_at": None, "currency": "EUR",

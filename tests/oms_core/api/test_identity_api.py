@@ -357,6 +357,17 @@ def test_models_are_activated_only_after_their_report(
     shown = mia.get("/identity/models?entity=customer").json()
     assert [item["version"] for item in shown["activations"]] == ["by hand"]
     assert len(shown["reports"]) == 2
+    pages = [
+        mia.get("/identity/models", params={"entity": "customer", "limit": 1, "offset": offset}).json()[
+            "reports"
+        ]
+        for offset in range(3)
+    ]
+    assert pages == [shown["reports"][1:], shown["reports"][:1], []]
+    told = mia.get("/identity/history", params={"of": ANN}).json()
+    assert told["total"] == len(told["history"]) > 0
+    last = mia.get("/identity/history", params={"of": ANN, "limit": 1, "offset": told["total"] - 1}).json()
+    assert last["history"] == told["history"][-1:]
 
 
 def test_what_a_model_would_change_is_told_beside_the_records_alone(

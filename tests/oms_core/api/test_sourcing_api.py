@@ -102,7 +102,14 @@ def test_from_a_dry_run_to_a_refusal(shop: httpx.Client) -> None:
     assert shop.post(f"{where}/refusal", json={"location": "HAM", "reason": "broken"}).status_code == 204
     left = shop.post("/orders/O1/sourcing", json={"commit": True}, headers={"Idempotency-Key": "k3"}).json()
     assert (left["is_filled"], left["unfillable"][0]["sendable_qty"]) == (False, "1")
-    assert len(shop.get("/sourcing/decisions", params={"order_id": "O1"}).json()) == 3
+    about = {"order_id": "O1"}
+    found = shop.get("/sourcing/decisions", params=about).json()
+    assert [item["decision_id"] for item in found[1:]] == [body["decision_id"], dry.json()["decision_id"]]
+    for limit in (1, 2):
+        seen = shop.get("/sourcing/decisions", params={**about, "limit": limit}).json()
+        rest = shop.get("/sourcing/decisions", params={**about, "before": seen[-1]["decision_id"]}).json()
+        assert seen + rest == found
+    problem(shop.get("/sourcing/decisions", params={**about, "before": "src_none"}), 404, "unknown-decision")
 
 
 def test_rules_and_what_if(shop: httpx.Client) -> None:
@@ -112,6 +119,7 @@ def test_rules_and_what_if(shop: httpx.Client) -> None:
     done = shop.put("/sourcing/rules/policy", json={"document": green, "reason": "carbon"})
     assert done.status_code == 200, done.text
     assert shop.get("/sourcing/rules/policy").json()["activations"][0]["reason"] == "carbon"
+    assert shop.get("/sourcing/rules/policy", params={"offset": 1}).json()["activations"] == []
     shop.post("/orders/O1/sourcing", json={})
     asked = {"on": datetime.now(UTC).date().isoformat(), "policies": [known["document"]], "without": ["HAM"]}
     told = shop.post("/sourcing/what-if", json=asked).json()

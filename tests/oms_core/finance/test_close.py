@@ -268,6 +268,8 @@ def test_later_changes_are_restatements_with_their_cause(database: Database) -> 
     assert found.orders[0].changes == [("sale", "1100", "EUR", 40, 45), ("sale", "4000", "EUR", -40, -45)]
     assert any("batch b2" in cause for cause in found.orders[0].causes)
     assert restatements(database, SEPTEMBER, limit=0).order_count == 1
+    assert [o.order_id for o in restatements(database, SEPTEMBER, after="A").orders] == ["B"]
+    assert restatements(database, SEPTEMBER, after="B").orders == []
 
 
 def test_only_a_closed_period_has_restatements(database: Database) -> None:
@@ -348,6 +350,8 @@ def test_finance_reads_and_closes_over_http_and_others_do_not(
     refused = shut()
     assert refused.status_code == 409 and "payment of order #1 in shop: 7.00 EUR" in refused.json()["detail"]
     assert [period["closed_by"] for period in get("periods").json()] == [None, None]
+    assert [period["period"] for period in get("periods", limit=1).json()] == ["2026-09"]
+    assert [period["period"] for period in get("periods", after="2026-09").json()] == ["2026-10"]
     done = shut(threshold="14.00")
     assert done.json()["is_closed"] and done.json()["log_entry"]
     assert [period["closed_by"] for period in get("periods").json()] == ["finance", None]
