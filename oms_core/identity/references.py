@@ -19,7 +19,7 @@ from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
-from itertools import combinations, pairwise, product
+from itertools import combinations, pairwise, permutations, product
 from typing import Any, NamedTuple
 
 from rapidfuzz.distance import OSA
@@ -80,6 +80,7 @@ class OrderLinks:
     `edges` join order documents; `hangers` put a fulfilment or shipment record on an order document; `orphans` names each
     record that hangs on nothing, with the reason. `shared` are records that name several orders: an order document that
     several others add up to (these are `merged`: one of their orders is none of it alone), or a parcel for more than one.
+    `ways` are what an orphan names that is no order: record id -> (records, each with the rule).
     """
 
     edges: list[Edge]
@@ -89,15 +90,28 @@ class OrderLinks:
         default_factory=dict
     )  # -> (records named, rule)
     merged: frozenset[str] = frozenset()
+    ways: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
     def with_more(self, more: Corroborated) -> OrderLinks:
-        """These links and those that agreement adds; what hangs now is an orphan no longer."""
+        """These links and those that agreement adds; what hangs now is an orphan no longer, nor is what names it."""
+        hangers = {**self.hangers, **more.hangers}
+        following: dict[str, tuple[str, str]] = dict(more.hangers)
+        while following:
+            following = {
+                record: (following[named][0], rule)
+                for record, ways in self.ways.items()
+                if record not in hangers
+                for named, rule in reversed(ways)  # the first way counts
+                if named in following
+            }
+            hangers |= following
         return OrderLinks(
             sorted({*self.edges, *more.edges}),
-            {**self.hangers, **more.hangers},
-            {record: orphan for record, orphan in self.orphans.items() if record not in more.hangers},
+            hangers,
+            {record: orphan for record, orphan in self.orphans.items() if record not in hangers},
             self.shared,
             self.merged,
+            {record: ways for record, ways in self.ways.items() if record not in hangers},
         )
 
 
@@ -477,6 +491,7 @@ class _Chain:
         self.purchases = _joined(edges)
         hangers: dict[str, tuple[str, str]] = {}
         orphans: dict[str, Orphan] = {}
+        ways: dict[str, tuple[tuple[str, str], ...]] = {}
         shared = {record: (found, self._rule(record, found)) for record, found in merged.items()}
         for record in sorted(self.rows):
             if self.is_order(record):
@@ -490,6 +505,11 @@ class _Chain:
                     else Orphan(OrphanReason.NO_REFERENCE, "it refers to no order")
                 )
                 orphans[record] = self.faults.get(record, missing)
+                ways[record] = tuple(
+                    (hit.target, hit.rule)
+                    for hit in sorted(self.hits[record].values(), key=_directness)
+                    if not self.is_order(hit.target)
+                )
                 continue
             hangers[record] = (reached[0].target, reached[0].rule)
             if self.rows[record]["document_role"] in _SENDS and (several := self._several(record, merged)):
@@ -499,7 +519,7 @@ class _Chain:
             edges |= {
                 _edge(2, left.target, right.target, left.rule) for left, right in combinations(reached, 2)
             }
-        return OrderLinks(sorted(edges), hangers, orphans, shared, frozenset(merged))
+        return OrderLinks(sorted(edges), hangers, orphans, shared, frozenset(merged), ways)
 
     def _name_back(self) -> None:
         """A delivery that lost its reference hangs on the parcel that names it, if that parcel names the order, too."""
@@ -538,6 +558,9 @@ class _Chain:
                     for other in telling:
                         for hit in list(self.hits[other].values()):
                             self.add(record, _Hit(hit.target, 2, 95, "step of one delivery"))
+            if not telling:
+                for record, other in permutations(records, 2):
+                    self.add(record, _Hit(other, 2, 95, "step of one delivery"))
 
     def _follow_unseen(self) -> None:
         """Documents that name one number that no system here shows are of one order, if they allow it."""

@@ -466,3 +466,26 @@ def test_an_order_without_an_amount_is_the_one_booking_of_its_day_and_goods(
         references.append(reference(erp, f"#20{number:02d}"))
     found = run(orders, references=references, lines=lines, customers=BUYERS, skus=SKUS)
     assert together(found, "shop:orders:a", "erp:sales:b") is joined
+
+
+def test_what_names_a_delivery_that_hangs_by_its_goods_hangs_with_it() -> None:
+    orders, goods = lost()
+    step = {"customer_key": "erp:parties:1"}
+    orders += [
+        order("wms:pickings:1", "WH/OUT/001", "fulfilment", **step), order("wms:pickings:2", "WH/PICK/001", "fulfilment", **step),
+        order("tms:shipments:1", None, "shipment"), order("scan:events:1", None, "shipment"),
+    ]  # fmt: skip
+    references = [reference("tms:shipments:1", "WH/OUT/001"), reference("scan:events:1", "WH/PICK/001")]
+    # Deliveries with their references show that the warehouse numbers the steps of one alike.
+    for number in range(10, 22):
+        orders.append(order(f"erp:sales:n{number}", f"S{number}"))
+        for name in ("OUT", "PICK"):
+            record = f"wms:pickings:{name}{number}"
+            orders.append(order(record, f"WH/{name}/0{number}", "fulfilment", **step))
+            references.append(reference(record, f"S{number}"))
+    lines = [*goods, line("wms:pickings:1", "shop:variants:1", 2)]
+    found = run(orders, references=references, lines=lines, customers=BUYERS, skus=SKUS)
+    hung = ("wms:pickings:1", "wms:pickings:2", "tms:shipments:1", "scan:events:1")
+    assert together(found, "shop:orders:a", *hung) and found.orphans == {}
+    assert found.rules["tms:shipments:1"] == "reference:external"
+    assert found.rules["wms:pickings:2"] == "step of one delivery"
