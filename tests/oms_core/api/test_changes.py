@@ -17,12 +17,13 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from sqlalchemy import text
 
-from oms_core.api import hooks, keys
+from oms_core.api import hooks, keys, models
 from oms_core.api.app import create_app
 from oms_core.audit import log
 from oms_core.exceptions.detect import RESOLUTIONS
 from oms_core.flows import book, definition, versions
 from oms_core.fulfilment.sourcing import policy
+from oms_core.fulfilment.sweep import sweep
 from oms_core.identity import state
 from oms_core.identity.resolve import ScoredPair, Scores, resolve
 from oms_core.identity.scoring.model import Model
@@ -376,6 +377,99 @@ def test_each_change_is_logged_once_however_often_it_is_asked(
             )
         assert _changed(after, _tables(database)) <= law.keeps, name
     assert set(ROUTES) - set(asked) == {"POST /hooks/{source}"}
+
+
+def test_bad_input_has_a_code_and_changes_nothing(
+    company: dict[str, httpx.Client], database: Database
+) -> None:
+    shop, engineer = company[keys.OMS_SERVICE], company[keys.DATA_ENGINEER]
+
+    def reserve(
+        key: str, qty: Any = 1, sku: str = "LIP", node: str = "HAM", ttl: int = 900
+    ) -> httpx.Response:
+        line = {"sku": sku, "qty": qty, "locations": [node]}
+        body = {"channel": "web", "lines": [line], "ttl_seconds": ttl}
+        return shop.post("/reservations", json=body, headers={"Idempotency-Key": key})
+
+    def move(qty: Any = 1, sku: str = "LIP", at: datetime = NOW, **given: Any) -> httpx.Response:
+        said = {
+            "source_system": "wms", "movement_id": "bad", "kind": "receipt", "sku": sku, "location": "HAM", "qty": qty,
+            "recorded_at": at.isoformat(), **given,
+        }  # fmt: skip
+        return shop.post("/inventory/movements", json={"movements": [said]})
+
+    held, over, shut = (
+        f"/reservations/{reserve(key, node=node).json()['reservation_id']}"
+        for key, node in (("held", "HAM"), ("over", "HAM"), ("shut", "MUC"))
+    )
+    assert shop.put("/inventory/closures", json={"location": "MUC", "reason": "flood"}).status_code == 204
+    with database.begin() as connection:
+        rival = keys.make(connection, "rival", role=keys.OMS_SERVICE, tenant="globex", by="root")
+        for table in ("reservations", "reservation_holds"):
+            connection.execute(
+                text(
+                    f"UPDATE orderhub.{table} SET expires_at = clock_timestamp() - interval '1 second' WHERE reservation_id = :id"
+                ),
+                {"id": over.rpartition("/")[2]},
+            )
+    sweep(database, by="root")
+    theirs = {"X-API-Key": rival}
+    assert shop.get("/orders/O1", headers=theirs).status_code == 200
+    document = policy.default().model_dump(mode="json", exclude_unset=True) | {"version": "heavy"}
+    heavy = document | {"parameters": document["parameters"] | {"carbon": {"weight": 0.9, "scale": 2}}}
+    flow = json.loads(definition.load(_b2b()).document) | {"version": "2"}
+    ways = [
+        {"from": [start], "on": "refunded", "to": end}
+        for start, end in (("new", "pit"), ("pit", "hole"), ("hole", "pit"))
+    ]
+    trap = {
+        **flow,
+        "states": {**flow["states"], "hole": {"title": "Hole"}, "pit": {"title": "Pit"}},
+        "transitions": [*flow["transitions"], *ways],
+    }
+    later = NOW + timedelta(hours=1)
+    event = {"event": "created", "occurred_at": later.isoformat(), "source_system": "shop"}
+    kept = {"sku": "LIP", "location": "HAM", "safety_qty": 1}
+    asked: list[tuple[str, Callable[[], httpx.Response], int, str]] = [
+        ("unknown SKU, reserved", lambda: reserve("bad", sku="NO-SUCH"), 404, "unknown-sku"),
+        ("unknown SKU, moved", lambda: move(sku="NO-SUCH"), 404, "unknown-sku"),
+        ("unknown SKU, kept back", lambda: shop.put("/inventory/policies", json={**kept, "sku": "NO-SUCH"}), 404, "unknown-sku"),
+        ("zero, reserved", lambda: reserve("bad", 0), 422, "bad-quantity"),
+        ("zero, moved", lambda: move(0), 422, "bad-quantity"),
+        ("a fraction, reserved", lambda: reserve("bad", "0.5"), 422, "fractional-quantity"),
+        ("a fraction, moved", lambda: move("0.5"), 422, "fractional-quantity"),
+        ("a fraction, kept back", lambda: shop.put("/inventory/policies", json={**kept, "safety_qty": "0.5"}), 422, "fractional-quantity"),
+        ("reserved twice, otherwise", lambda: reserve("held", 2), 409, "key-reused"),
+        ("expired, extended", lambda: shop.post(f"{over}/extension", json={"ttl_seconds": 60}), 409, "reservation-expired"),
+        ("expired, allocated", lambda: shop.post(f"{over}/allocation"), 409, "reservation-expired"),
+        ("of no time", lambda: reserve("bad", ttl=0), 422, "bad-ttl"),
+        ("of another tenant, read", lambda: shop.get(held, headers=theirs), 403, "other-tenant"),
+        ("of another tenant, released", lambda: shop.delete(held, headers=theirs), 403, "other-tenant"),
+        ("of another tenant, allocated", lambda: shop.post(f"{held}/allocation", headers=theirs), 403, "other-tenant"),
+        ("of another tenant, extended",
+         lambda: shop.post(f"{held}/extension", json={"ttl_seconds": 60}, headers=theirs), 403, "other-tenant"),
+        ("node closed, reserved", lambda: reserve("bad", node="MUC"), 409, "node-closed"),
+        ("node closed, allocated", lambda: shop.post(f"{shut}/allocation"), 409, "node-closed"),
+        ("weights, tried", lambda: shop.post("/orders/O1/sourcing", json={"policy": heavy}), 422, "bad-weights"),
+        ("weights, put in force",
+         lambda: shop.put("/sourcing/rules/policy", json={"document": heavy, "reason": "x"}), 422, "bad-weights"),
+        ("weights, replayed",
+         lambda: shop.post("/sourcing/what-if", json={"on": NOW.date().isoformat(), "policies": [heavy]}), 422, "bad-weights"),
+        ("a trap", lambda: engineer.post("/flows", json={"document": trap, "reason": "x"}), 422, "trap-state"),
+        ("an event from the future",
+         lambda: shop.post("/orders/O1/events", json=event, headers={"Idempotency-Key": "bad"}), 422, "event-from-the-future"),
+        ("a movement from the future", lambda: move(at=later), 422, "from-the-future"),
+    ]  # fmt: skip
+    before = _tables(database)
+    for name, send, status, code in asked:
+        answer = send()
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), (
+            name,
+            answer.text,
+        )
+        said = models.Problem.model_validate(answer.json())
+        assert said.type == f"urn:orderhub:problem:{code}" and said.detail, name
+        assert _changed(before, _tables(database)) == set(), name
 
 
 def test_a_dry_run_is_kept_and_promises_nothing(company: dict[str, httpx.Client], database: Database) -> None:
