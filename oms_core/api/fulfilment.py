@@ -378,7 +378,10 @@ def router(database: Database, access: Access) -> APIRouter:
         "/inventory/allotments", status_code=204, responses=failures(403, 404, 409, 413, _409=_REFUSED)
     )
     def set_allotment(body: AllotmentAsk, caller: keys.Holder = Depends(service)) -> None:
-        """Cap what a channel may have of a SKU at a node, or ring-fence a quantity for it."""
+        """Cap what a channel may have of a SKU at a node, or ring-fence a quantity for it.
+
+        Set again while it is in force, it changes nothing: to begin a new one of the same size, end the old one first.
+        """
         sku_id, node = names.find(SKU, body.sku), names.find(LOCATION, body.location)
         with database.begin() as connection:
             policy.set_allotment(connection, sku_id, node, body.channel, body.kind, body.qty, by=caller.name)
