@@ -885,7 +885,7 @@ def _alike_in_amount(
                 elif other["ordered_at"] - row["ordered_at"] <= _SAME_DAY and is_booked(row, other):
                     pairs.append((row["record_id"], other["record_id"], "same day, amount and goods"))
     # Orders of which no document tells an amount, beside what the books hold without an order.
-    dated = [row for row in documents if row["ordered_at"] is not None]
+    dated = [row for row in documents if row.get("ordered_at") is not None]
     priced = {order_ids[row["record_id"]] for row in documents if _money(row) is not None}
     booked = [
         row for row in dated if _is_nobodys(row, names) and len(systems[order_ids[row["record_id"]]]) == 1
