@@ -851,12 +851,15 @@ def _alike_in_amount(
     systems: dict[str, set[str]] = defaultdict(set)
     alike: dict[tuple[str, Decimal], list[Row]] = defaultdict(list)
 
+    def keeps(books: str, shop: str) -> bool:
+        """Whether one system has a document of another's orders as a rule."""
+        both = together[books, shop]
+        return both >= _LEAST_BOOKED and both >= _MOSTLY * together[shop, shop]
+
     def is_booked(row: Row, other: Row) -> bool:
         """Whether one of two documents says nothing of its buyer, where the other's orders have such a document as a rule."""
         return any(
-            _is_nobodys(booked, names)
-            and (both := together[booked["source_system"], order["source_system"]]) >= _LEAST_BOOKED
-            and both >= _MOSTLY * together[order["source_system"], order["source_system"]]
+            _is_nobodys(booked, names) and keeps(booked["source_system"], order["source_system"])
             for booked, order in ((row, other), (other, row))
         )
 
@@ -886,19 +889,24 @@ def _alike_in_amount(
                     pairs.append((row["record_id"], other["record_id"], "same day, amount and goods"))
     # Orders of which no document tells an amount, beside what the books hold without an order.
     dated = [row for row in documents if row.get("ordered_at") is not None]
+    dated.sort(key=lambda row: (row["ordered_at"], row["record_id"]))
     priced = {order_ids[row["record_id"]] for row in documents if _money(row) is not None}
-    booked = [
-        row for row in dated if _is_nobodys(row, names) and len(systems[order_ids[row["record_id"]]]) == 1
-    ]
-    booked.sort(key=lambda row: (row["ordered_at"], row["record_id"]))
-    dates = [row["ordered_at"] for row in booked]
+    booked: dict[str, list[Row]] = defaultdict(list)
     for row in dated:
-        if (order_id := order_ids[row["record_id"]]) not in priced:
-            first = bisect_left(dates, row["ordered_at"] - _SAME_DAY)
-            for other in booked[first : bisect_right(dates, row["ordered_at"] + _SAME_DAY)]:
-                is_new = other["source_system"] not in systems[order_id]
-                if is_new and other["currency"] == row["currency"] and is_booked(row, other):
-                    pairs.append((row["record_id"], other["record_id"], _UNPRICED))
+        if len(systems[order_ids[row["record_id"]]]) == 1 and _is_nobodys(row, names):
+            booked[row["source_system"]].append(row)
+    dates = {system: [row["ordered_at"] for row in rows] for system, rows in booked.items()}
+    for row in dated:
+        order_id = order_ids[row["record_id"]]
+        for system in sorted(booked.keys() - systems[order_id]) if order_id not in priced else ():
+            if keeps(system, row["source_system"]):
+                first = bisect_left(dates[system], row["ordered_at"] - _SAME_DAY)
+                after = bisect_right(dates[system], row["ordered_at"] + _SAME_DAY)
+                pairs += [
+                    (row["record_id"], other["record_id"], _UNPRICED)
+                    for other in booked[system][first:after]
+                    if other["currency"] == row["currency"]
+                ]
     return pairs
 
 
