@@ -112,7 +112,7 @@ def test_what_a_rule_would_change_is_shown_before_it_is_set(demo: Any) -> None:
         "select count(*) as n from (select o.order_id, o.order_number, row_number() over (partition by o.order_id "
         "order by s.authority, o.record_id) as place from intermediate.int_order_records_linked as o "
         "inner join seeds.source_systems as s on o.source_system = s.source_system and s.kind = 'erp' "
-        "where o.document_role = 'order' and o.order_number is not null) as e "
+        "where o.document_role = 'order' and not o.is_shared and not o.is_part and o.order_number is not null) as e "
         "inner join marts.fct_orders as f on f.order_id = e.order_id "
         "where e.place = 1 and e.order_number <> f.order_number"
     )

@@ -28,6 +28,7 @@ _MORE = {
     ],
     "int_order_lines": ["order_record_id", "sku_key", "qty", "is_return", "net_amount", "currency"],
     "int_shipments": ["order_record_id", "from_location_key"],
+    "int_tombstones": ["gone_record_id", "merged_into_record_id", "is_deleted"],
 }
 
 

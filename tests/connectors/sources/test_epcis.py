@@ -40,7 +40,7 @@ _EVENT = {
 class TestEpcis(Conformance):
     source = SOURCE
     page_limits = ("params.perPage",)
-    page_size = 1000
+    page_size = 300
     orders = 3
 
 
