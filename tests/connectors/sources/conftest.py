@@ -109,7 +109,7 @@ class CompanyClock:
         return self.sandbox.world.now + timedelta(microseconds=self._looks)
 
 
-@pytest.fixture(scope="class")
+@pytest.fixture
 def service(request: pytest.FixtureRequest) -> Iterator[Service]:
     """The twin of the source under conformance test, and the desk to spoil its answers and let time pass.
 
