@@ -131,7 +131,7 @@ def pull_stream(
     start = since
     is_incremental = stream.cursor is not None or stream.window_is_cursor
     if start is None and before is not None and not full and is_incremental:
-        start = before - stream.lag
+        start = _resumed(stream, before, client)
     batch = landing.open_batch(source.name, stream)
 
     def read() -> int:
@@ -463,7 +463,7 @@ def _runs(
     elif stream.fan_out is None:
         yield from _windows(stream, bounds, client)
     else:
-        unasked = _unasked(source, stream, landing, bounds, stream.fan_out)
+        unasked = _unasked(source, stream, landing, bounds, client, stream.fan_out)
         for keyed in _keyed(source, stream, landing, bounds, stream.fan_out, unasked):
             if not unasked.isdisjoint(keyed.keys):
                 keyed = keyed.model_copy(update={"since": None})
@@ -471,11 +471,11 @@ def _runs(
 
 
 def _unasked(
-    source: Source, stream: Stream, landing: Landing, bounds: Bounds, by: tuple[str, str]
+    source: Source, stream: Stream, landing: Landing, bounds: Bounds, client: Client, by: tuple[str, str]
 ) -> set[str]:
     """Keys that an increment must ask for from the beginning: no pull of the stream knew them."""
     before = landing.cursor(source.name, stream.name)
-    if before is None or bounds.until is not None or bounds.since != before - stream.lag:
+    if before is None or bounds.until is not None or bounds.since != _resumed(stream, before, client):
         return set()
     return landing.unasked(source.name, *by, stream)
 
@@ -523,6 +523,14 @@ def _windows(stream: Stream, bounds: Bounds, client: Client) -> Iterator[Bounds]
             return
         yield bounds.model_copy(update={"since": start, "until": start + width, "is_first": is_first})
         start += width
+
+
+def _resumed(stream: Stream, before: datetime, client: Client) -> datetime:
+    """Where an increment begins: the lag before its cursor, yet not before where the first pull began."""
+    start = before - stream.lag
+    if stream.window is None or client.since is None:
+        return start
+    return max(start, min(client.since, before))
 
 
 def _next_cursor(

@@ -368,7 +368,9 @@ class Twin:
         row_id = _number(order.order_id) * 10 + int(shipment.shipment_id.rpartition("-S")[2])
         warehouse, company = _number(shipment.location_id) * 10, self._company(order)
         sent_on = shipment.dispatched_at.astimezone(_BOOKS).date()
-        changed_at = self._dirt.late(shipment.dispatched_at, f"shipment/{shipment.shipment_id}")
+        # The carrier's first scan closes it: nobody sees it before.
+        closed_at = max(shipment.dispatched_at, shipment.first_scan_at)
+        changed_at = self._dirt.late(closed_at, f"shipment/{shipment.shipment_id}")
         self._put("stock.shipment.out", row_id, shipment.picked_at, changed_at, number=f"CS{row_id:08d}", reference=None,
                   state="done", customer=party, delivery_address=address, warehouse=warehouse,
                   planned_date=shipment.picked_at.astimezone(_BOOKS).date(), effective_date=sent_on,
@@ -413,10 +415,11 @@ class Twin:
             row_id, line = _number(order.order_id) * 10 + index, order.lines[returned.line_number - 1]
             warehouse, company = _number(here[0].location_id if here else "L07") * 10, self._company(order)
             came_on = returned.received_at.astimezone(_BOOKS).date()
-            self._put("stock.shipment.out.return", row_id, returned.received_at, returned.received_at, state="done",
+            # Done once its refund is settled: nobody sees it before.
+            self._put("stock.shipment.out.return", row_id, returned.received_at, returned.refunded_at, state="done",
                       number=f"CR{row_id:08d}", reference=None, customer=party, warehouse=warehouse,
                       effective_date=came_on, origins=f"{order.erp_number} [{order.number}]")  # fmt: skip
-            self._put_move(2_000_000_000 + row_id, line, returned.received_at, returned.received_at,
+            self._put_move(2_000_000_000 + row_id, line, returned.received_at, returned.refunded_at,
                            (_CUSTOMER, "customer"), (warehouse + 3, "storage"), state="done",
                            origin=f"sale.line,{_line_id(order, returned.line_number)}",
                            shipment=f"stock.shipment.out.return,{row_id}", quantity=float(returned.quantity),
@@ -484,7 +487,7 @@ class Twin:
                       sales=[_sale_id(order, _is_rest(order))], **company)  # fmt: skip
             for line in order.lines:
                 amount = amounts[line.line_number]
-                self._put("account.invoice.line", invoice_id * 100 + line.line_number, booked_at, booked_at,
+                self._put("account.invoice.line", invoice_id * 100 + line.line_number, booked_at, changed_at,
                           invoice=invoice_id, type="line", product=_number(line.product_id),
                           quantity=float(line.quantity), amount=amount,
                           unit_price=(amount / line.quantity).quantize(Decimal("0.0001")),

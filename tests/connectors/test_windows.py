@@ -55,9 +55,10 @@ def _source(**options: Any) -> Source:
         count_size=3,
         ceiling=options.pop("ceiling", None),
     )
+    lag = options.pop("lag", timedelta(minutes=10))
     items = Stream(
         name="items", record=Item, key=("item_id",), path="/items", ask=_ask, rows="rows", pages=pages,
-        cursor="changed_at", window=timedelta(hours=1), first_window=timedelta(days=1), window_is_cursor=True,
+        cursor="changed_at", window=timedelta(hours=1), first_window=timedelta(days=1), window_is_cursor=True, lag=lag,
     )  # fmt: skip
     notes = Stream(
         name="notes", record=Note, key=("item_id",), path="/notes", rows="rows", fan_out=("items", "item_id"),
@@ -160,6 +161,24 @@ def test_windows_end_by_the_clock_of_the_source_and_the_next_pull_goes_on_there(
         assert second["notes"].pulled == 1
         assert {row["first"] for row in shop.asked} == {"false"}
         assert len({row["from"] for row in shop.asked}) == 3
+
+
+@pytest.mark.parametrize(("since", "starts"), [(None, -72), (-24, -24), (24, 0)])
+def test_an_increment_overlaps_no_further_than_the_first_pull_reached(
+    landing: Landing, since: int | None, starts: int
+) -> None:
+    shop, source = Shop(_spread(20, 7000)), _source(lag=timedelta(days=3))
+    with _serve(shop) as values:
+        _pull(source, landing, values)
+        cursor = landing.cursor("shop", "items")
+        assert cursor is not None
+        if since is not None:
+            values["ORDERHUB_SHOP_SINCE"] = (cursor + timedelta(hours=since)).isoformat()
+        shop.asked.clear()
+        shop.now = NOW + timedelta(days=2)
+        _pull(source, landing, values)
+    asked_from = min(float(row["from"]) for row in shop.asked)
+    assert asked_from == (cursor + timedelta(hours=starts)).timestamp()
 
 
 def test_a_window_that_holds_too_much_is_halved_and_nothing_is_read_of_it(landing: Landing) -> None:

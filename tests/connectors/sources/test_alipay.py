@@ -42,7 +42,6 @@ NODE = "alipay_data_dataservice_bill_downloadurl_query_response"
 class TestAlipay(Conformance):
     source = SOURCE
     orders = 600
-    days = 8  # bills are pulled again for three days, which must not lead before the first pull
     spared: ClassVar[Mapping[str, str]] = {
         "duplicated_page": "a bill is one packed table",
         "drift": "a bill is one packed table, and the answers that point to it are signed",
