@@ -20,6 +20,7 @@ import rfc8785
 from sqlalchemy import Connection, func, select, tuple_
 
 from oms_core.audit import merkle
+from oms_core.audit.canonical import canonical
 from oms_core.store.pipelined import Result, together
 from oms_core.store.tables import audit_entries, audit_log, audit_nodes
 
@@ -153,7 +154,7 @@ def append(
         if happening.request_id is not None:
             entry["request_id"] = happening.request_id
         try:
-            entries.append(rfc8785.dumps(entry))
+            entries.append(canonical(entry))
         except rfc8785.CanonicalizationError as error:
             raise AuditError(f"{happening.kind} of {happening.subject} cannot be logged: {error}") from error
     leaves = [merkle.leaf_hash(entry) for entry in entries]

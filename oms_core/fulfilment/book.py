@@ -251,8 +251,8 @@ def settle(
     _put(connection, {key: qty for key, qty in on_hand.items() if qty > before[key]})
     ledger.write(connection, stock, (), list(changed.values()))
     _put(connection, {key: qty for key, qty in on_hand.items() if qty < before[key]})
-    return [happening("reservation.issued", by, item) for item in issued] + [
-        happening("reservation.lost", by, item)
+    return [happening("reservation.issued", by, item, log.request_id.get()) for item in issued] + [
+        happening("reservation.lost", by, item, log.request_id.get())
         for item in {item.reservation_id: item for item in lost}.values()
     ]
 

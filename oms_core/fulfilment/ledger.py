@@ -240,8 +240,7 @@ def apply(
                     item = reservation.reserve(command, stock.pools, stock.nodes, _new_id(), stock.now)
                     by_key[command.tenant, command.key] = made[item.reservation_id] = item
                     new.append(item)
-                    made_now = happening("reservation.made", command.by, item)
-                    happenings.append(replace(made_now, request_id=request))
+                    happenings.append(happening("reservation.made", command.by, item, request))
                 else:
                     item = reservation.replay(command, known)
                 answers.append(_answer(item, stock.now, is_replayed=known is not None))
@@ -249,8 +248,7 @@ def apply(
                 item = _known(made, command)
                 if _change(item, command, stock):
                     changed[item.reservation_id] = item
-                    happened = happening(_VERBS[command.verb], command.by, item)
-                    happenings.append(replace(happened, request_id=request))
+                    happenings.append(happening(_VERBS[command.verb], command.by, item, request))
                 answers.append(_answer(item, stock.now))
         except FulfilmentError as refusal:
             answers.append(refusal)
@@ -351,7 +349,7 @@ def write(
     log.append(connection, happenings, after=statements, check=check)
 
 
-def happening(kind: str, by: str, item: Reservation) -> log.Happening:
+def happening(kind: str, by: str, item: Reservation, request_id: str | None) -> log.Happening:
     """The audit entry of a change: what the reservation holds after it, as [SKU, node, lot, quantity]."""
     return log.Happening(
         kind,
@@ -367,6 +365,7 @@ def happening(kind: str, by: str, item: Reservation) -> log.Happening:
                 for hold in item.holds
             ],
         },
+        request_id,
     )
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from oms_core.audit import log, merkle
+from oms_core.audit.canonical import canonical
 from oms_core.store.postgres import Database
 
 
@@ -113,13 +114,38 @@ def test_canonical_json_is_that_of_the_published_examples() -> None:
         r"""{"numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],
         "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/", "literals": [null, true, false]}"""
     )
-    assert rfc8785.dumps(said) == (
+    assert canonical(said) == (
         b'{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],'
         b'"string":"\xe2\x82\xac$\\u000f\\nA\'B\\"\\\\\\\\\\"/"}'
     )
     names = ["\u20ac", "\r", "\ufb33", "1", "\U0001f600", "\u0080", "\u00f6"]
     ordered = ["\r", "1", "\u0080", "\u00f6", "\u20ac", "\U0001f600", "\ufb33"]
-    assert list(json.loads(rfc8785.dumps(dict.fromkeys(names, "")))) == ordered
+    assert list(json.loads(canonical(dict.fromkeys(names, "")))) == ordered
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters())
+    | st.sampled_from(["\ud800", "\x7f"]),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(), max_size=3), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(_JSON | st.dictionaries(st.integers(), st.none(), min_size=1))
+def test_canonical_json_is_that_of_its_reference_whatever_is_in_it(value: object) -> None:
+    try:
+        expected = rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError:
+        with pytest.raises(rfc8785.CanonicalizationError):
+            canonical(value)
+    else:
+        assert canonical(value) == expected
 
 
 def test_what_is_undone_was_never_logged(database: Database) -> None:
