@@ -39,6 +39,7 @@ from connectors.sandbox.world import (
 
 DATABASE = "luna"
 _KINDS = ("warehouse", "dark_store")
+_STOCKED = (*_KINDS, "store")  # stores send nothing from here, but their lots and best-before dates are kept here
 # What the stores sell leaves over the counter, what dealers order goes ex works.
 _ELSEWHERE = (Channel.POS, Channel.DEALER)
 _SHOPS_COUNT_RETURNS = (Channel.SHOPIFY,)
@@ -92,6 +93,7 @@ class Twin:
         self.deleted: set[str] = set()
         self._differences = Differences(world, dirt)
         self._places = {key: place for key, place in world.locations.items() if place.kind in _KINDS}
+        self._stocked = {key: place for key, place in world.locations.items() if place.kind in _STOCKED}
         self._enter_places()
         for product in world.products.values():
             self._enter_product(product)
@@ -145,7 +147,7 @@ class Twin:
         ):
             self._put("stock.location", row_id, _OPENED_AT, _OPENED_AT, name=name, complete_name=f"Partners/{name}",
                       usage=usage, barcode=None, warehouse_id=None, active=True)  # fmt: skip
-        for place in self._places.values():
+        for place in self._stocked.values():
             number = _number(place.location_id)
             name = self._place_name(place)
             self._put_partner(number, _OPENED_AT, _OPENED_AT, place.address, f"place/{place.location_id}", name=name,
@@ -266,7 +268,7 @@ class Twin:
                 if line.lot_id is not None:
                     used_at[line.lot_id] = max(order.updated_at, used_at.get(line.lot_id, order.updated_at))
         for lot in self._world.lots.values():
-            if lot.location_id not in self._places:
+            if lot.location_id not in self._stocked:
                 continue
             row_id, received = self._lot_row_id(lot.lot_id), _STOCKED_AT
             expires = None if lot.expires_on is None else _written(_midnight(lot.expires_on))
