@@ -10,7 +10,9 @@ import hashlib
 import io
 import logging
 import math
+import queue
 import re
+import threading
 import time
 import tomllib
 import unicodedata
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import fsspec
@@ -32,13 +34,16 @@ from pydantic import ValidationError
 
 from connectors.columnar import Coded, can_check, check, combine
 from connectors.declare import Export, Feed, Record, Source, Stream, stream_schemas
-from connectors.errors import ConnectorError, DeclarationError, SkippableError, kind_of
+from connectors.errors import ConnectorError, DeclarationError, SkippableError, UnreachableError, kind_of
 from connectors.extract import Progress, PullResult, committed, land_rows, payload_text, record_hash
 from connectors.landing import Batch, Landing, Rejection, RowOrigin
 
 _log = logging.getLogger(__name__)
 
 MAX_FILE_BYTES = 2 * 1024**3
+READ_SECONDS = 300.0  # for the bytes of one file, or a list of the inbox
+# What storages say of a file that is another when it was written anew.
+_VERSION = ("size", "mtime", "last_modified", "LastModified", "ETag", "etag", "updated")
 _CHUNK_ROWS = 65_536
 _SUFFIXES = {".csv", ".xlsx", ".parquet"}
 _MAPPING_SUFFIX = ".mapping.toml"
@@ -111,8 +116,10 @@ def pull_feeds(
     """
     stream = source.streams[0]
     try:
-        folder, root = fsspec.core.url_to_fs(inbox)
-        places = sorted(entry["name"] for entry in folder.ls(root, detail=True) if entry["type"] == "file")
+        folder, root = open_folder(inbox)
+        folder.invalidate_cache()  # fsspec keeps one object for each address, and what it once listed with it
+        entries = _within(READ_SECONDS, lambda: folder.ls(root, detail=True))
+        places = sorted(entry["name"] for entry in entries if entry["type"] == "file")
     except FileNotFoundError:
         return []
     except Exception as error:  # each kind of storage raises its own errors
@@ -128,6 +135,7 @@ def pull_feeds(
         ]
     results: list[PullResult] = []
     gathered = _Gathered(source, stream, landing)
+    seen: set[str] = set()  # what one pull finds under two names is one file, too
     try:
         for place in places:
             path = PurePosixPath(place)
@@ -136,8 +144,9 @@ def pull_feeds(
             try:
                 content = _fetch(folder, place)
                 digest = hashlib.sha256(content).hexdigest()
-                if landing.has_landed(source.name, digest) and not again:
+                if digest in seen or (landing.has_landed(source.name, digest) and not again):
                     continue
+                seen.add(digest)
                 feed = next((item for item in source.feeds if path.match(item.files)), None)
                 if feed is None:
                     raise DeclarationError(
@@ -146,6 +155,8 @@ def pull_feeds(
             except ConnectorError as error:
                 _log.error("%s.%s: %s", source.name, stream.name, error)
                 results.append(_failed(source, stream, error))
+                if isinstance(error, _SilentError):
+                    break  # whoever does not answer for one file will not for the next; what came lands
                 continue
             results += gathered.add(path.name, content, digest, feed)
             if progress is not None:
@@ -170,17 +181,74 @@ def _failed(source: Source, stream: Stream, error: ConnectorError) -> PullResult
     return PullResult(source.name, stream.name, error=f"{source.name}: {error}", error_kind=kind_of(error))
 
 
+def open_folder(address: str) -> tuple[Any, str]:
+    """The storage that an address names, as fsspec sees it, and the place in it."""
+    storage, place = fsspec.core.url_to_fs(address)
+    return storage, str(place)
+
+
+class _SilentError(UnreachableError):
+    """The inbox does not answer."""
+
+
 def _fetch(folder: Any, place: str) -> bytes:
+    """The bytes of a file, whole and of one version.
+
+    Raises:
+        UnreachableError: they did not come, or not all of them.
+        SkippableError: the file is not fit to be read, or changed meanwhile.
+    """
     name = PurePosixPath(place).name
     try:
-        if folder.size(place) > MAX_FILE_BYTES:
+        before = folder.info(place)
+        if (before["size"] or 0) > MAX_FILE_BYTES:
             raise SkippableError(f"{name}: larger than {MAX_FILE_BYTES >> 30} GiB; split it")
-        content = bytes(folder.cat_file(place))
-    except OSError as error:
+        content = _within(READ_SECONDS, lambda: bytes(folder.cat_file(place)))
+        folder.invalidate_cache()
+        after = folder.info(place)
+    except ConnectorError:
+        raise
+    except TimeoutError as error:
+        raise _SilentError(f"{name} cannot be read: {error}; check the connection to the inbox") from error
+    except FileNotFoundError as error:
+        raise SkippableError(
+            f"{name} cannot be read: renamed or taken away since the inbox was listed; the next pull reads what is there then"
+        ) from error
+    except (PermissionError, IsADirectoryError) as error:
         raise SkippableError(f"{name} cannot be read: {error}; check its permissions") from error
+    except Exception as error:  # each kind of storage raises its own errors
+        raise UnreachableError(
+            f"{name} cannot be read ({type(error).__name__}: {error}); the next pull tries again"
+        ) from error
+    if before["size"] not in (None, len(content)) or any(before.get(x) != after.get(x) for x in _VERSION):
+        raise SkippableError(f"{name} changed while it was read; the next pull reads it again")
     if not content:
         raise SkippableError(f"{name} is empty (0 bytes); ask for it again")
     return content
+
+
+def _within(seconds: float, call: Callable[[], T]) -> T:
+    """The result of a call that may never return.
+
+    Raises:
+        TimeoutError: it did not return in time; its thread is left behind.
+    """
+    done: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put((call(), None))
+        except BaseException as error:  # handed to who asked
+            done.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        result, error = done.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"nothing came within {seconds:g} s") from None
+    if error is not None:
+        raise error
+    return cast("T", result)
 
 
 class _Gathered:
@@ -267,7 +335,7 @@ def _pull_export(
             raise DeclarationError(
                 f"{path.name}: no mapping matches this file name; put a <name>{_MAPPING_SUFFIX} beside it"
             )
-        return _read_whole(path)
+        return _fetch(*open_folder(str(path)))
 
     def read(batch: Batch, content: bytes, digest: str) -> None:
         assert export is not None  # else nothing was fetched
@@ -290,8 +358,6 @@ def _land_file(
     batch = landing.open_batch(source.name, stream)
     try:
         content = fetch()
-        if not content:
-            raise SkippableError(f"{name} is empty (0 bytes); ask for it again")
         digest = batch.archive(content, name)
         if landing.has_landed(source.name, digest) and not again:
             return None
@@ -323,17 +389,6 @@ def _land_file(
         batch.abandon()
         raise
     return committed(batch, changed, started)
-
-
-def _read_whole(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise SkippableError(f"{path.name}: larger than {MAX_FILE_BYTES >> 30} GiB; split it")
-        return path.read_bytes()
-    except OSError as error:
-        raise SkippableError(
-            f"{path.name} cannot be read: {error.strerror}; check its permissions"
-        ) from error
 
 
 def _read_into(

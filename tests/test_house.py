@@ -144,8 +144,8 @@ def test_every_source_is_whole(name: str) -> None:
             landing_suite(source, table).name for table in stream.tables
         }
     test = (ROOT / "tests" / "connectors" / "sources" / f"test_{name}.py").read_text("utf-8")
-    # Files in forms of their own are nothing to ask for.
-    assert re.search(r"^class Test\w+\(\w*Conformance\):", test, re.MULTILINE) or source.feeds
+    kit = "FileConformance" if source.reads_files else "Conformance"
+    assert re.search(rf"^class Test\w+\(\w*{kit}\):", test, re.MULTILINE)
 
 
 def test_what_a_source_takes_is_what_contributing_says() -> None:

@@ -17,13 +17,17 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT4
 
 from connectors import client as client_room
+from connectors import files as file_room
 from connectors import landing as landing_room
 from connectors.conformance import Service
 from connectors.extract import PullResult, pull_source
+from connectors.file_conformance import Inbox
 from connectors.landing import Landing
 from connectors.registry import source
 from connectors.sandbox import limit
+from connectors.sandbox.generate import advance as advance_world
 from connectors.sandbox.generate import generate
+from connectors.sandbox.inbox import TroubledFolder
 from connectors.sandbox.server import Sandbox, Served, serving
 
 _CONTRACTS = Path(__file__).resolve().parents[4] / "shared" / "contracts"
@@ -134,6 +138,21 @@ def service(request: pytest.FixtureRequest) -> Iterator[Service]:
             clock.wait,
             clock.seconds,
         )
+
+
+@pytest.fixture
+def inbox(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inbox:
+    """The inbox of the source under conformance test; its class writes the files of a world: `write(world, folder)`."""
+    worlds = [generate(7, request.cls.orders)]
+    folder = TroubledFolder(tmp_path / "inbox", lambda root: request.cls.write(worlds[-1], root))
+    monkeypatch.setattr(file_room, "open_folder", lambda address: (folder, address))
+    monkeypatch.setattr(file_room, "READ_SECONDS", 0.3)
+
+    def advance() -> None:
+        worlds.append(advance_world(worlds[-1], 40, timedelta(days=30)))
+        folder.fill()
+
+    return Inbox(folder.root, folder.fill, folder.misbehave, folder.happened.__getitem__, advance)
 
 
 @pytest.fixture

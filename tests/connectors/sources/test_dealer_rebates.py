@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from connectors.extract import PullResult
+from connectors.file_conformance import FileConformance
 from connectors.files import pull_feeds
 from connectors.landing import Landing
 from connectors.quarantine import list_rows
@@ -24,6 +25,15 @@ from connectors.sources.dealer_rebates import SOURCE, read_interchange
 
 WORLD = generate(7, 350)
 CLEAN = Dirt(7, "dealer_rebates", "none")
+
+
+class TestDealerRebates(FileConformance):
+    source = SOURCE
+    orders = 120
+
+    @staticmethod
+    def write(world: World, folder: Path) -> list[Path]:
+        return write_rebates(world, CLEAN, folder)
 
 
 @pytest.fixture
