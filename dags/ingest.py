@@ -72,10 +72,10 @@ def ingest(source: Source) -> DAG:
 )
 def pull(source: str, stream: str) -> dict[str, int]:
     """Pull one stream; answers the rows pulled, landed and quarantined."""
-    from oms_core import pipeline
+    from oms_core import intake
 
     since, until = window(get_current_context())
-    results = pipeline.pull(
+    results = intake.pull(
         settings_for(source), [source], streams=[stream] if stream else None, since=since, until=until
     )
     if failed := [result for result in results if result.error]:

@@ -22,9 +22,10 @@ from rich.table import Table
 from connectors.extract import Progress, PullResult
 from connectors.landing import Landing
 from connectors.quarantine import list_rows
-from oms_core import pipeline
+from oms_core import intake, pipeline
+from oms_core.errors import PipelineError
 from oms_core.identity.linking.accuracy import pairwise
-from oms_core.pipeline import PipelineError, Say
+from oms_core.pipeline import Say
 from oms_core.settings import Settings
 from oms_core.warehouse import Warehouse, open_warehouse
 
@@ -95,7 +96,7 @@ def run_demo(
         )
         pulling = time.perf_counter()
         with pipeline.open_builder(settings) as builder:
-            results = pipeline.pull(settings, progress=progress, builder=builder)
+            results = intake.pull(settings, progress=progress, builder=builder)
             pulled_in = time.perf_counter() - pulling
             say(f"{sum(item.pulled for item in results):,} records pulled in {pulled_in:.1f} s")
             unified = pipeline.unify(settings, force=True, builder=builder, say=say)
@@ -232,7 +233,8 @@ def difference_scores(
 ) -> dict[str, dict[str, int]]:
     """Differences per cause between the company's systems: planted, found with that cause, and found without being planted.
 
-    A difference counts as found when the order, the document and the cause are right.
+    A difference counts as found when the order, the system, the document and the cause are right. Several of one cause that
+    one system's documents show of an order are one difference, whose amount is their sum.
     """
     warehouse = open_warehouse(settings.home, settings.warehouse_url)
     true_order = {item["record_id"]: item["truth_id"] for item in truth if item["entity"] == "order"}
@@ -243,27 +245,28 @@ def difference_scores(
         if row["record_id"] in true_order:
             votes[row["order_id"]][true_order[row["record_id"]]] += 1
     named = {golden: counts.most_common(1)[0][0] for golden, counts in votes.items()}
-    found: Counter[tuple[str | None, str, str]] = Counter(
+    found = {
         # A document that reaches no order stands for itself.
         (
-            named.get(row["order_id"]) if row["order_id"] else json.loads(row["right_records"])[0],
+            named.get(row["order_id"], row["order_id"])
+            if row["order_id"]
+            else json.loads(row["right_records"])[0],
+            row["source_system"],
             row["document"],
             row["cause"],
         )
         for row in warehouse.read(
-            "select order_id, document, cause, right_records from marts.fin_reconciliation"
+            "select order_id, source_system, document, cause, right_records from marts.fin_reconciliation"
         ).to_pylist()
-    )
-    wanted: Counter[tuple[str | None, str, str]] = Counter(
-        (item["order_id"], item["document"], item["cause"]) for item in planted
-    )
+    }
+    wanted = {(item["order_id"], item["system"], item["document"], item["cause"]) for item in planted}
     return {
         cause: {
-            "planted": sum(count for key, count in wanted.items() if key[2] == cause),
-            "found": sum(count for key, count in (wanted & found).items() if key[2] == cause),
-            "not_planted": sum(count for key, count in (found - wanted).items() if key[2] == cause),
+            "planted": sum(key[-1] == cause for key in wanted),
+            "found": sum(key[-1] == cause for key in wanted & found),
+            "not_planted": sum(key[-1] == cause for key in found - wanted),
         }
-        for cause in sorted({key[2] for key in wanted | found})
+        for cause in sorted({key[-1] for key in wanted | found})
     }
 
 

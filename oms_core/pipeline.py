@@ -1,6 +1,6 @@
-"""The steps of the main job, in order: pull, gate 1, load, build, identify, build, gate 2, conserve, publish.
+"""The main job once rows have landed: gate 1, load, build, identify, build, gate 2, conserve, publish.
 
-The command line and the Airflow DAGs call these functions and nothing below them.
+The command line and the Airflow DAGs call `intake`, then these functions, and nothing below them.
 """
 
 from __future__ import annotations
@@ -11,37 +11,24 @@ import gc
 import hashlib
 import json
 import resource
-import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from sqlalchemy import Connection
 
 from connectors import quarantine, registry
-from connectors.backfill import backfill
-from connectors.bulk import pull_bulk
-from connectors.declare import Kind, Source, stream_schemas
-from connectors.errors import ConnectorError
-from connectors.extract import Progress, PullResult, pull_source, require_stream
-from connectors.files import pull_feeds, pull_files
-from connectors.follow import follow
+from connectors.declare import Kind, stream_schemas
 from connectors.integrity import batch_digests, faulty_pages
 from connectors.landing import Landing
-from connectors.notification import Receiver
-from connectors.tombstone import LARGEST_LOSS, note_returned, tombstones
-from connectors.webhook import Incoming
+from connectors.tombstone import tombstones
 from oms_core.audit import configuration, log
 from oms_core.audit.checkpoint import Signer, Verifier, stored
 from oms_core.audit.verify import LandingCheck, Verdict, take_checkpoint, verify
@@ -49,44 +36,24 @@ from oms_core.builder import DBT_PROJECT, Builder
 from oms_core.completeness import Comparison, Held, Told, compare
 from oms_core.conservation import Conservation, LandedCount, StreamShape, measure
 from oms_core.conservation import record as record_conservation
+from oms_core.errors import CallError, PipelineError
 from oms_core.exceptions.queue import Detected, detect
 from oms_core.flows.follow import follow as follow_release
 from oms_core.flows.versions import active
 from oms_core.fulfilment.rebase import Rebased, rebase
+from oms_core.identification import active_models, identify
 from oms_core.identity import state
-from oms_core.identity.golden import conflicts, rules
-from oms_core.identity.resolve import Known, Resolved, resolve
-from oms_core.identity.scoring.model import Model
-from oms_core.identity.sku_relations import kept_apart, relate, relation_table
-from oms_core.identity.stewardship import evidence, steward
-from oms_core.identity.stewardship.activation import active_model
-from oms_core.identity.stewardship.compare import compare as compare_ids
-from oms_core.identity.stewardship.errors import ActivationRefusedError
-from oms_core.identity.stewardship.queue import links, pair_tasks
-from oms_core.identity.stewardship.worth import WORTH_SQL, Worth, worth_by_record
-from oms_core.identity.vanished import with_vanished
-from oms_core.identity.weigh import SCORED_BY_MODEL, comparable_customers, weigh
+from oms_core.identity.golden import rules
+from oms_core.intake import is_configured, rare_collections, sources_with_rows
 from oms_core.kept_erased import erase_again, is_anybody_erased
 from oms_core.release.publish import Batch, Publication, publish
 from oms_core.release.read import current_release
 from oms_core.release.tables import RELEASED_TABLES
 from oms_core.settings import Settings
 from oms_core.store.postgres import Database
-from oms_core.warehouse import Load, Warehouse, WarehouseError, open_warehouse, sole_writer
-
-if TYPE_CHECKING:
-    # The web framework is imported by whoever serves.
-    from oms_core.api.hooks import Hear, Heard, Said
+from oms_core.warehouse import Load, Warehouse, open_warehouse, sole_writer
 
 Say = Callable[[str], None]
-
-
-class PipelineError(Exception):
-    """A step refused to go on; nothing after it happened. The message says which, why and what to do."""
-
-
-class CallError(PipelineError):
-    """A name that was given does not exist, or options contradict each other."""
 
 
 @dataclass(frozen=True)
@@ -148,226 +115,6 @@ def peak_rss_mb() -> float:
 def open_builder(settings: Settings) -> Builder:
     """dbt for this installation's warehouse; a run that pulls before it unifies gives one to both."""
     return Builder(open_warehouse(settings.home, settings.warehouse_url), settings.home)
-
-
-# pull
-
-
-def is_configured(source: Source, settings: Settings) -> bool:
-    """Whether a source has what it needs: its secrets, its address where it asks for none, or files in its inbox."""
-    if source.feeds:
-        place = inbox_of(source, settings)
-        return "://" in place or Path(place).is_dir()
-    if source.exports:
-        return settings.inbox.is_dir() and any(settings.inbox.iterdir())
-    prefix = f"ORDERHUB_{source.name.upper()}_"
-    if not source.auth.secrets:
-        # Nobody is asked over the internet unless somebody wanted it.
-        return bool(settings.values.get(prefix + "URL"))
-    return all(settings.values.get(prefix + name) for name in source.auth.secrets)
-
-
-def inbox_of(source: Source, settings: Settings) -> str:
-    """Folder, or URL of one, that a source reads its files from; ORDERHUB_<SOURCE>_URL names it for a source with feeds."""
-    if not source.feeds:
-        return str(settings.inbox)
-    named = settings.values.get(f"ORDERHUB_{source.name.upper()}_URL")
-    return named or str(settings.inbox / source.name)
-
-
-def choose_sources(settings: Settings, names: Sequence[str]) -> list[Source]:
-    """Sources by name; without names, every one that is configured.
-
-    Raises:
-        PipelineError: a name is unknown, or nothing is configured.
-    """
-    known = registry.sources()
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise CallError(f"no source {', '.join(unknown)}; there are {', '.join(known)}")
-    if names:
-        return [known[name] for name in dict.fromkeys(names)]
-    chosen = [source for source in known.values() if is_configured(source, settings)]
-    if not chosen:
-        raise PipelineError(
-            f"no source is configured: set the secrets of one (orderhub sources list shows them), or put files into "
-            f"{settings.inbox}"
-        )
-    return chosen
-
-
-def drop(settings: Settings, path: Path) -> Path:
-    """Put a copy of an exported file, or of a mapping, into the inbox.
-
-    Raises:
-        PipelineError: another file of that name is there already.
-    """
-    settings.inbox.mkdir(parents=True, exist_ok=True)
-    target = settings.inbox / path.name
-    if target.exists() and target.read_bytes() != path.read_bytes():
-        raise PipelineError(f"{target} holds another file of that name; rename {path} or remove the old one")
-    if not target.exists():
-        shutil.copyfile(path, target)
-    return target
-
-
-def pull(
-    settings: Settings,
-    sources: Sequence[str] = (),
-    *,
-    streams: Sequence[str] | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    full: bool = False,
-    every: timedelta | None = None,
-    parallel: int = 4,
-    in_bulk: bool = False,
-    notified: bool = False,
-    sweeps: bool = False,
-    largest_loss: float = LARGEST_LOSS,
-    progress: Progress | None = None,
-    builder: Builder | None = None,
-) -> list[PullResult]:
-    """Pull sources side by side, each source's streams one after another.
-
-    Args:
-        settings: where things are.
-        sources: names; every configured one by default.
-        streams: names of streams, of one source.
-        since, until: aware UTC bounds of a back-fill.
-        full: ignore cursors and read everything again.
-        every: cut a back-fill into intervals of this length, each a batch of its own.
-        parallel: intervals of one source at a time.
-        in_bulk: read streams by their source's bulk operation, those that have one alone.
-        notified: pull nothing but what notifications name; they are drained by any pull.
-        sweeps: look for what was deleted at the sources.
-        largest_loss: share of a stream's records that may be gone at once.
-        progress: called after each page, from several threads.
-        builder: started once rows come, at the first pull at once, so that dbt is ready when they have landed.
-
-    Returns:
-        One result per stream or file. What failed carries its error; the others went on.
-
-    Raises:
-        PipelineError: a name is unknown.
-    """
-    if every is not None and (since is None or until is None or since >= until or every <= timedelta(0)):
-        raise CallError("a back-fill by intervals needs a span, --since before --until, and a length")
-    chosen = choose_sources(settings, sources)
-    if streams is not None:
-        if len(chosen) != 1:
-            raise CallError("streams can be named for one source at a time")
-        try:
-            require_stream(chosen[0], streams)
-        except ConnectorError as error:
-            raise CallError(str(error)) from error
-    landing = Landing(settings.landing)
-    landing.sweep()
-    earlier = sources_with_rows(landing)
-    expected = earlier | {source.name for source in chosen}
-    if builder is not None and not earlier:
-        builder.start(expected)
-
-    def seen(source: str, stream: str, rows: int) -> None:
-        if builder is not None and rows:
-            builder.start(expected)
-        if progress is not None:
-            progress(source, stream, rows)
-
-    def one(source: Source) -> list[PullResult]:
-        if source.reads_files and (notified or in_bulk):
-            return []
-        if source.feeds:
-            return pull_feeds(source, inbox_of(source, settings), landing, progress=seen, again=full)
-        if source.exports:
-            return pull_files(source, settings.inbox, landing, progress=seen, again=full)
-        results: list[PullResult] = []
-        if in_bulk:
-            results = pull_bulk(
-                source, landing, settings.values, streams=streams, since=since, until=until, progress=seen
-            )
-            results += note_returned(source, landing, results)
-        elif every is not None and since is not None and until is not None:
-            results = backfill(
-                source,
-                landing,
-                settings.values,
-                since,
-                until,
-                every,
-                streams=streams,
-                parallel=parallel,
-                progress=seen,
-            )
-            results += note_returned(source, landing, results)
-        elif not notified:
-            results = pull_source(
-                source,
-                landing,
-                settings.values,
-                streams=streams,
-                since=since,
-                until=until,
-                full=full,
-                progress=seen,
-            )
-            results += note_returned(source, landing, results)
-        return results + follow(
-            source,
-            landing,
-            settings.values,
-            sweeps=sweeps,
-            streams=streams,
-            largest_loss=largest_loss,
-            progress=seen,
-        )
-
-    try:
-        with (
-            _rare_collections(),
-            ThreadPoolExecutor(max_workers=min(8, len(chosen)), thread_name_prefix="pull") as pool,
-        ):
-            return [result for results in pool.map(one, chosen) for result in results]
-    finally:
-        landing.close()
-
-
-@contextlib.contextmanager
-def receiving(settings: Settings) -> Iterator[Hear]:
-    """What takes notifications of sources in; `pull` drains them."""
-    from oms_core.api.hooks import Heard
-
-    receiver = Receiver(Landing(settings.landing), registry.sources(), settings.values)
-
-    def hear(source: str, said: Said) -> Heard:
-        incoming = Incoming(said.headers, said.body, said.query, said.method)
-        take = receiver.receive if said.method == "POST" else receiver.challenge
-        receipt = take(source, incoming)
-        return Heard(receipt.outcome, receipt.detail, receipt.reply)
-
-    try:
-        yield hear
-    finally:
-        receiver.close()
-
-
-def sources_with_rows(landing: Landing) -> set[str]:
-    """Names of the sources of which anything has landed so far."""
-    return {count.source for count in landing.counts() if count.landed}
-
-
-@contextlib.contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Rows by the ten thousand hold no cycles, and the collector would look through all of them again and again."""
-    before = gc.get_threshold()
-    gc.set_threshold(200_000, 20, 20)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-
-
-# unify
 
 
 def landing_schemas() -> dict[str, pa.Schema]:
@@ -433,202 +180,6 @@ def load(landing: Landing, warehouse: Warehouse) -> int:
     ]
     schemas = landing_schemas()
     return warehouse.load(schemas, [item for item in loads if item.table in schemas])
-
-
-_IDENTITY_COLUMNS = {
-    "int_customer_records": "record_id, source_system, customer_type, full_name, company_name, email, phone, phone_e164, "
-    "tax_number, street, city, region, postcode, country, marketplace_buyer_id, parent_key, _first_seen_at",
-    "int_sku_records": "record_id, source_system, sku_code, title, brand, mpn, gtin14, size_qty, size_uom, pack_qty, "
-    "parent_key, _first_seen_at",
-    "int_sku_recipes": "kit_record_id, component_record_id, qty, uom",
-    "int_location_records": "record_id, source_system, location_name, location_type, gln, location_code, street, postcode, "
-    "country, latitude, longitude, _first_seen_at",
-    "int_order_records": "record_id, source_system, source_key, document_role, order_number, channel, customer_key, "
-    "ordered_at, currency, net_amount, ship_to_street, ship_to_postcode, _first_seen_at",
-    "int_order_references": "order_record_id, reference_type, reference_value, target_system",
-    "int_shipments": "order_record_id, tracking_number",
-}
-
-
-def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
-    """Resolve identities over the staged records, write the crosswalks to store and warehouse, fill the stewards' queue."""
-    rows = _identity_rows(warehouse)
-    at = state.now()
-    with database.begin() as connection:
-        state.lock(connection)
-        known, changes = _recall(connection, rows)
-        models = _models(connection)
-        outcome = _resolve(warehouse, rows, known, models)
-        state.remember(connection, outcome, known, at, changes)
-        tables = {f"{entity}_xref": state.crosswalk(connection, entity) for entity in sorted(outcome)}
-        former = state.former_links(connection)
-        tables["former_links"] = with_vanished(
-            former, "customer", tables["customer_xref"], set(_gone(warehouse))
-        )
-        believed = rules.effective(connection)
-    tables["survivorship_rules"] = rules.rule_table(believed)
-    tables["order_orphans"] = state.orphan_table(outcome["order"].orphans)
-    tables["order_shares"] = state.share_table(outcome["order"].shares)
-    tables["sku_relations"] = relation_table(
-        relate(rows["int_sku_records"], outcome["sku"].assignment.members, rows["int_sku_recipes"])
-    )
-    warehouse.replace("identity", tables)
-    # Only now does the warehouse know which documents are one order. A run that dies before this does it all again.
-    worth = worth_by_record(warehouse.read(WORTH_SQL).to_pylist())
-    contradictions = conflicts.find(warehouse, believed)
-    with database.begin() as connection:
-        state.lock(connection)
-        for entity, resolved in outcome.items():
-            evidence.keep_records(connection, entity, rows[_RECORDS_OF[entity]], worth.get(entity))
-            found = links(resolved.evidence, resolved.refusals, resolved.probabilities)
-            evidence.keep_links(connection, entity, found)
-            grey = [(pair.left, pair.right, pair.probability) for pair in resolved.doubtful]
-            tasks = pair_tasks(entity, resolved.assignment.members, resolved.refusals, grey)
-            tasks += steward.in_doubt(connection, entity)
-            evidence.open_tasks(connection, entity, tasks, at)
-        conflicts.raise_tasks(connection, contradictions, at)
-    warehouse.replace("identity", {"survivorship_conflicts": conflicts.conflict_table(contradictions)})
-    return outcome
-
-
-@dataclass(frozen=True)
-class Preview:
-    """What runs would make of the records as they are, with the active model and with another: record -> golden id.
-
-    `worth`: what hangs on each record.
-    """
-
-    before: Mapping[str, str]
-    after: Mapping[str, str]
-    worth: Mapping[str, Worth]
-
-
-def preview(warehouse: Warehouse, connection: Connection, model: Model) -> Preview:
-    """Resolve the records the warehouse holds under a candidate model; nothing is written.
-
-    Args:
-        connection: to the store; what is recalled of identity is as of this transaction.
-        model: takes the place of the active model of its entity.
-
-    Raises:
-        PipelineError: nothing was staged and resolved yet.
-    """
-    if not {"int_customer_records", "int_order_records"} <= set(warehouse.tables("intermediate")):
-        raise PipelineError("the warehouse holds no records yet: run `orderhub run` first")
-    rows = _identity_rows(warehouse)
-    known, _ = _recall(connection, rows)
-    active = _models(connection)
-    # Beside a run with the model active now: what came in and was decided since the last run is not the model's doing.
-    before, after = (
-        _resolve(warehouse, rows, known, models)[model.entity].assignment.members
-        for models in (active, active | {model.entity: model})
-    )
-    worth = worth_by_record(warehouse.read(WORTH_SQL).to_pylist())
-    return Preview(before, after, worth.get(model.entity, {}))
-
-
-def differing(settings: Settings) -> Callable[[Connection, Model], dict[str, Any]]:
-    """What reports on models for a server beside the warehouse; while a run builds it, that is refused."""
-
-    def differ(connection: Connection, model: Model) -> dict[str, Any]:
-        try:
-            with sole_writer(settings.home, wait_seconds=_WAIT_FOR_RUN):
-                found = preview(open_warehouse(settings.home, settings.warehouse_url), connection, model)
-        except (PipelineError, WarehouseError) as error:
-            raise ActivationRefusedError(
-                f"what the model would change cannot be told now: {error}"
-            ) from error
-        return compare_ids(found.before, found.after, found.worth).as_json()
-
-    return differ
-
-
-def train_customers(warehouse: Warehouse, version: str) -> Model:
-    """Learn a customer model from the staged records, without labels.
-
-    Raises:
-        PipelineError: nothing was staged yet.
-    """
-    from oms_core.identity.scoring.training import train
-
-    if "int_customer_records" not in warehouse.tables("intermediate"):
-        raise PipelineError("the warehouse holds no records yet: run `orderhub run` first")
-    rows = warehouse.read(
-        f"select {_IDENTITY_COLUMNS['int_customer_records']} from intermediate.int_customer_records"
-    )
-    return train(comparable_customers(rows.to_pylist()), entity="customer", version=version)
-
-
-def _models(connection: Connection) -> dict[str, Model]:
-    return {entity: active_model(connection, entity) for entity in SCORED_BY_MODEL}
-
-
-_WAIT_FOR_RUN = 5.0  # seconds a request for a report on a model waits for a run to end
-_RECORDS_OF = {entity: f"int_{entity}_records" for entity in ("customer", "sku", "location", "order")}
-
-
-def _identity_rows(warehouse: Warehouse) -> dict[str, list[dict[str, Any]]]:
-    """Rows of the `int_` tables that identity reads, by table.
-
-    A customer record that was deleted at its source is left out, as if it had vanished; one that was merged away there says
-    into which. What was sold, where and in which document stays what it was.
-    """
-    rows = {
-        name: warehouse.read(f"select {columns} from intermediate.{name}").to_pylist()
-        for name, columns in _IDENTITY_COLUMNS.items()
-    }
-    gone = _gone(warehouse)
-    customers = {row["record_id"] for row in rows["int_customer_records"]}
-    rows["int_customer_records"] = [
-        {**row, "merged_into": gone[row["record_id"]]} if row["record_id"] in gone else row
-        for row in rows["int_customer_records"]
-        if row["record_id"] not in gone or gone[row["record_id"]] in customers
-    ]
-    return rows
-
-
-def _gone(warehouse: Warehouse) -> dict[str, str | None]:
-    """Records that are gone at their source: record id -> id of the record that took its place."""
-    query = "select gone_record_id, merged_into_record_id from intermediate.int_tombstones where is_deleted"
-    return {row["gone_record_id"]: row["merged_into_record_id"] for row in warehouse.read(query).to_pylist()}
-
-
-def _recall(
-    connection: Connection, rows: Mapping[str, list[dict[str, Any]]]
-) -> tuple[Known, dict[str, state.Changes]]:
-    """What earlier runs left, and which records have changed since."""
-    comparable = {entity: rows[name] for entity, name in _RECORDS_OF.items()}
-    comparable["order"] = [row for row in comparable["order"] if row["document_role"] == "order"]
-    changes = {entity: state.compare(connection, entity, found) for entity, found in comparable.items()}
-    known = state.recall(connection)
-    return replace(known, rewritten={entity: found.rewritten for entity, found in changes.items()}), changes
-
-
-def _order_lines(warehouse: Warehouse, records: Collection[str]) -> list[dict[str, Any]]:
-    """Lines of some order records; all columns that identity compares, but rows of those records alone."""
-    table = warehouse.read(
-        "select order_record_id, sku_key, qty, is_return from intermediate.int_order_lines"
-    )
-    asked = pc.is_in(table["order_record_id"], value_set=pa.array(sorted(records), pa.string()))
-    return table.filter(asked).to_pylist()
-
-
-def _resolve(
-    warehouse: Warehouse, rows: Mapping[str, list[dict[str, Any]]], known: Known, models: Mapping[str, Model]
-) -> dict[str, Resolved]:
-    costs = warehouse.read("select entity, wrong_merge, missed_match, review from seeds.match_costs")
-    return resolve(
-        rows["int_customer_records"],
-        rows["int_sku_records"],
-        rows["int_location_records"],
-        rows["int_order_records"],
-        rows["int_order_references"],
-        known,
-        rows["int_shipments"],
-        partial(_order_lines, warehouse),
-        weigh(rows["int_customer_records"], rows["int_sku_records"], models, costs.to_pylist()),
-        kept_apart(rows["int_sku_recipes"]),
-    )
 
 
 class _Marts(Mapping[str, pa.Table]):
@@ -764,37 +315,6 @@ def _configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
-def replay(
-    settings: Settings, source: str, stream: str | None = None, *, dry_run: bool = False
-) -> list[quarantine.Replay]:
-    """Validate quarantined rows again and land those that pass; what landed stands in the audit log.
-
-    Raises:
-        FatalError: there is no such source.
-    """
-    declared = registry.source(source)
-    with contextlib.closing(Landing(settings.landing)) as landing:
-        rows = quarantine.list_rows(landing, source, stream)
-        if dry_run or not rows:
-            return quarantine.replay(landing, declared, rows, dry_run=dry_run)
-        with Database.from_environment(settings.home, settings.values) as database:
-            database.upgrade()
-            results = quarantine.replay(landing, declared, rows)
-            happenings = [
-                log.Happening(
-                    "quarantine.replayed",
-                    settings.actor,
-                    f"{item.source}.{item.stream}",
-                    {"tried": item.tried, "landed": item.landed, "batch": item.batch_id},
-                )
-                for item in results
-                if item.landed
-            ]
-            with database.begin() as connection:
-                log.append(connection, happenings)
-    return results
-
-
 def _reader(warehouse: Warehouse, name: str, stack: contextlib.ExitStack) -> pa.RecordBatchReader:
     """The rows of a mart, read once somebody wants them: a query that waits for its turn holds memory."""
     schema = stack.enter_context(warehouse.stream(f"select * from marts.{name} where 1 = 0")).schema
@@ -896,7 +416,7 @@ def unify(
     landing = Landing(settings.landing)
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.closing(landing))
-        stack.enter_context(_rare_collections())
+        stack.enter_context(rare_collections())
         dbt = builder or stack.enter_context(open_builder(settings))
         stack.enter_context(sole_writer(settings.home, say=say))
         # The embedded server, when it is ours to start, starts while the gate judges.
@@ -1015,7 +535,9 @@ def _mark(landing: Landing, settings: Settings, database: Database) -> str:
     with database.begin() as connection:
         digest.update(repr(state.recall_decisions(connection)).encode())
         digest.update(repr(rules.effective(connection)).encode())
-        digest.update(repr({name: model.sha256 for name, model in _models(connection).items()}).encode())
+        digest.update(
+            repr({name: model.sha256 for name, model in active_models(connection).items()}).encode()
+        )
     for batch in landing.batches(gate="passed"):
         digest.update(batch.batch_id.encode())
     package = Path(__file__).resolve().parent

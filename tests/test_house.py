@@ -26,8 +26,8 @@ SMALL_FILES = {
     "Makefile", "README.md", "constraints.txt", "pyproject.toml",
 }  # fmt: skip
 MAY_BE_IMPORTED_BY_DAGS = {
-    "connectors.registry", "connectors", "connectors.declare", "oms_core", "oms_core.pipeline", "oms_core.settings",
-    "wiring",
+    "connectors.registry", "connectors", "connectors.declare", "oms_core", "oms_core.intake", "oms_core.pipeline",
+    "oms_core.settings", "wiring",
 }  # fmt: skip
 
 

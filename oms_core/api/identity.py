@@ -346,7 +346,7 @@ class Activate(BaseModel):
     reason: Reason
 
 
-# Reports what a model would change, in a transaction of the store; `pipeline.differing` makes one.
+# Reports what a model would change, in a transaction of the store; `identification.differing` makes one.
 Differ = Callable[[Connection, Model], Mapping[str, Any]]
 
 

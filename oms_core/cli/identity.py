@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import Connection, text
 
-from oms_core import pipeline
+from oms_core import identification
 from oms_core.api import keys
 from oms_core.cli.terminal import (
     AsJson,
@@ -616,7 +616,7 @@ def train(
     settings = Settings.from_environment(home)
     warehouse = open_warehouse(settings.home, settings.warehouse_url)
     with sole_writer(settings.home):
-        model = pipeline.train_customers(warehouse, version=out_file.stem)
+        model = identification.train_customers(warehouse, version=out_file.stem)
     model.save(out_file)
     out.print(
         f"customer model [bold]{escape(model.version)}[/] ({model.sha256[:12]}), {escape(model.trained_on)}: "
@@ -641,7 +641,7 @@ def diff(
     warehouse = open_warehouse(settings.home, settings.warehouse_url)
     with sole_writer(settings.home), _writing(settings) as connection:
         candidate = activation.find_model(connection, entity, model)
-        seen = pipeline.preview(warehouse, connection, candidate)
+        seen = identification.preview(warehouse, connection, candidate)
         found = compare(seen.before, seen.after, seen.worth)
         report = activation.keep_report(
             connection,

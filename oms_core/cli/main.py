@@ -191,11 +191,11 @@ def pull(
     as_json: AsJson = False,
 ) -> None:
     """Pull records from source systems into landing."""
-    from oms_core import pipeline
+    from oms_core import intake
 
     settings = Settings.from_environment(home)
     with Live(as_json) as live:
-        results = pipeline.pull(
+        results = intake.pull(
             settings,
             sources or (),
             streams=stream or None,
@@ -295,15 +295,15 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Pull, then unify: the whole way from the source systems to a release."""
-    from oms_core import pipeline
+    from oms_core import intake, pipeline
 
     settings = Settings.from_environment(home)
     for path in [*(file or []), *([mapping] if mapping else [])]:
-        pipeline.drop(settings, path)
+        intake.drop(settings, path)
     names = list(sources or (["file_drop"] if file else []))
     with pipeline.open_builder(settings) as builder:
         with Live(as_json) as live:
-            results = pipeline.pull(settings, names, full=full, progress=live.rows, builder=builder)
+            results = intake.pull(settings, names, full=full, progress=live.rows, builder=builder)
         if not as_json:
             _show_pull(results, as_json=False)
         with Live(as_json) as live:
@@ -479,9 +479,9 @@ def quarantine_replay(
     as_json: AsJson = False,
 ) -> None:
     """Validate quarantined rows again with today's models and land those that pass."""
-    from oms_core import pipeline
+    from oms_core import intake
 
-    results = pipeline.replay(Settings.from_environment(home), source, stream, dry_run=dry_run)
+    results = intake.replay(Settings.from_environment(home), source, stream, dry_run=dry_run)
     if as_json:
         print_json([vars(item) for item in results])
         return
@@ -499,7 +499,7 @@ def quarantine_replay(
 def sources_list(home: Home = None, as_json: AsJson = False) -> None:
     """Show every declared source, its streams and what it needs."""
     from connectors import registry
-    from oms_core import pipeline
+    from oms_core import intake
 
     settings = Settings.from_environment(home)
     rows = [
@@ -509,8 +509,8 @@ def sources_list(home: Home = None, as_json: AsJson = False) -> None:
             "kind": source.kind.value,
             "streams": list(source.tables),
             "secrets": [f"ORDERHUB_{source.name.upper()}_{name}" for name in source.auth.secrets],
-            "inbox": str(pipeline.inbox_of(source, settings)) if source.reads_files else None,
-            "is_configured": pipeline.is_configured(source, settings),
+            "inbox": str(intake.inbox_of(source, settings)) if source.reads_files else None,
+            "is_configured": intake.is_configured(source, settings),
         }
         for source in registry.sources().values()
     ]
@@ -543,11 +543,11 @@ def sources_check(
     not read are shown, and are no fault.
     """
     from connectors.check import check_source
-    from oms_core import pipeline
+    from oms_core import intake
 
     settings = Settings.from_environment(home)
     found = [
-        result for source in pipeline.choose_sources(settings, sources or ()) if not source.reads_files
+        result for source in intake.choose_sources(settings, sources or ()) if not source.reads_files
         for result in check_source(source, settings.values)
     ]  # fmt: skip
     if as_json:
@@ -764,7 +764,7 @@ def serve(
     A process keeps nothing that another would need, so any number may answer, here and behind a balancer. Rate limits are of
     each process.
     """
-    from oms_core import pipeline
+    from oms_core import identification, intake
     from oms_core.api import serve as serving
 
     settings = Settings.from_environment(home)
@@ -774,14 +774,14 @@ def serve(
             os.environ["ORDERHUB_HOME"] = str(settings.home)
             serving.run("oms_core.cli.worker:app", host=host, port=port, workers=workers, factory=True)
         return
-    with open_store(settings) as database, pipeline.receiving(settings) as hear:
+    with open_store(settings) as database, intake.receiving(settings) as hear:
         serving.serve(
             database,
             host=host,
             port=port,
             values=settings.values,
             hear=hear,
-            differ=pipeline.differing(settings),
+            differ=identification.differing(settings),
         )
 
 

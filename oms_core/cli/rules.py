@@ -11,8 +11,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from oms_core import pipeline
 from oms_core.cli.terminal import AsJson, Home, open_store, out, plain_errors, print_json
+from oms_core.errors import CallError
 from oms_core.identity.golden import rules as room
 from oms_core.identity.golden.survivorship import InForce, RuleError, in_force
 from oms_core.settings import Settings
@@ -30,7 +30,7 @@ def _said() -> Iterator[None]:
     try:
         yield
     except RuleError as error:
-        raise pipeline.CallError(str(error)) from error
+        raise CallError(str(error)) from error
 
 
 def _lines(rules: Sequence[InForce]) -> list[dict[str, Any]]:

@@ -61,8 +61,8 @@ def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
 def _exit_code(error: Exception) -> int | None:
     """2 for a wrong call, 1 for what we know can fail, None for what nobody foresaw."""
     from connectors.errors import ConnectorError
-    from oms_core import pipeline
     from oms_core.audit.log import AuditError
+    from oms_core.errors import CallError, PipelineError
     from oms_core.exceptions.errors import DecidedError, ExceptionError
     from oms_core.export.project import ExportError
     from oms_core.finance.period import FinanceError, UnknownPeriodError
@@ -71,13 +71,13 @@ def _exit_code(error: Exception) -> int | None:
     from oms_core.store.errors import StoreError
     from oms_core.warehouse import WarehouseError
 
-    if isinstance(error, pipeline.CallError | UnknownPeriodError):
+    if isinstance(error, CallError | UnknownPeriodError):
         return 2
     if isinstance(error, FlowError | ExceptionError):
         return 1 if isinstance(error, ConflictError | DecidedError) else 2
     known = (
         ConnectorError,
-        pipeline.PipelineError,
+        PipelineError,
         WarehouseError,
         StoreError,
         ReleaseError,

@@ -7,7 +7,7 @@ import contextlib
 
 from fastapi import FastAPI
 
-from oms_core import pipeline
+from oms_core import identification, intake
 from oms_core.api.serve import application
 from oms_core.cli.terminal import open_store
 from oms_core.settings import Settings
@@ -19,6 +19,6 @@ def app() -> FastAPI:
     parts = contextlib.ExitStack()
     atexit.register(parts.close)
     database = parts.enter_context(open_store(settings))
-    hear = parts.enter_context(pipeline.receiving(settings))
-    differ = pipeline.differing(settings)
+    hear = parts.enter_context(intake.receiving(settings))
+    differ = identification.differing(settings)
     return application(database, host="127.0.0.1", values=settings.values, hear=hear, differ=differ)

@@ -201,7 +201,7 @@ PULL = (
 import csv, urllib.request
 from pathlib import Path
 from connectors.landing import Landing
-from oms_core import pipeline
+from oms_core import identification, intake, pipeline
 from oms_core.demo import sandbox_company
 from oms_core.settings import Settings
 from oms_core.warehouse import open_warehouse
@@ -210,7 +210,7 @@ home, seed, dirt, orders = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int
 started = time.perf_counter()
 with sandbox_company(orders, seed, home / "inbox", dirt) as (url, values):
     settings = Settings(home, {**values, "ORDERHUB_FILE_DROP_INBOX": str(home / "inbox")})
-    failed = [item.error for item in pipeline.pull(settings) if item.error]
+    failed = [item.error for item in intake.pull(settings) if item.error]
     with urllib.request.urlopen(f"{url}/_sandbox/truth", timeout=60) as answer:
         truth = [json.loads(line) for line in answer.read().decode().splitlines() if line]
 assert not failed, failed
@@ -245,14 +245,14 @@ IDENTIFY = (
     _PEAK
     + """
 from pathlib import Path
-from oms_core import pipeline
+from oms_core import identification, intake, pipeline
 from oms_core.store.postgres import Database
 from oms_core.warehouse import open_warehouse
 home = Path(sys.argv[1])
 with Database.from_environment(home, {}) as database:
     database.upgrade()
     started = time.perf_counter()
-    outcome = pipeline.identify(open_warehouse(home, None), database)
+    outcome = identification.identify(open_warehouse(home, None), database)
     seconds = time.perf_counter() - started
 members = {entity: found.assignment.members for entity, found in outcome.items()}
 (home / "members.json").write_text(json.dumps({"members": members, "orphans": len(outcome["order"].orphans)}))

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from connectors.landing import Landing
-from oms_core import pipeline
+from oms_core import intake, pipeline
 from oms_core.release.read import query
 from oms_core.settings import Settings
 from oms_core.store.postgres import Database
@@ -41,8 +41,8 @@ class Run:
 @pytest.fixture(scope="module")
 def run(online_retail: Path, make_home: Callable[[str], Path]) -> Iterator[Run]:
     settings = Settings.from_environment(make_home("retail"), {})
-    pipeline.drop(settings, online_retail)
-    (pulled,) = pipeline.pull(settings, ["file_drop"])
+    intake.drop(settings, online_retail)
+    (pulled,) = intake.pull(settings, ["file_drop"])
     assert pulled.error is None
     result = pipeline.unify(settings)
     with Database.from_environment(settings.home, settings.values) as database:
@@ -119,7 +119,7 @@ def test_a_sku_with_several_descriptions_survives_as_one(run: Run) -> None:
 
 
 def test_a_second_run_with_nothing_new_releases_nothing(run: Run) -> None:
-    assert pipeline.pull(run.settings, ["file_drop"]) == []
+    assert intake.pull(run.settings, ["file_drop"]) == []
     again = pipeline.unify(run.settings)
     assert not again.is_new
     assert again.release_id == run.result.release_id

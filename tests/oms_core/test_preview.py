@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import text
 
-from oms_core import pipeline
+from oms_core import identification
 from oms_core.identity.scoring.model import Model
 from oms_core.identity.stewardship.worth import WORTH_SQL, Worth, worth_by_record
 from oms_core.store.postgres import Database
@@ -71,7 +71,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
             for amount in (2, 3)
         ],
     }  # fmt: skip
-    names = {name: columns.split(", ") for name, columns in pipeline._IDENTITY_COLUMNS.items()}
+    names = {name: columns.split(", ") for name, columns in identification.IDENTITY_COLUMNS.items()}
     for name, columns in _MORE.items():
         names[name] = list(dict.fromkeys([*names.get(name, []), *columns]))
     made = open_warehouse(tmp_path, None)
@@ -131,7 +131,7 @@ def test_a_model_is_tried_without_a_trace(
     sure = small_model.model_copy(update={"prior": 0.5})
     with database.begin() as connection:
         connection.execute(text("SET TRANSACTION READ ONLY"))
-        seen = pipeline.preview(warehouse, connection, sure)
+        seen = identification.preview(warehouse, connection, sure)
     assert set(seen.before) == set(seen.after) == {"crm:contacts:1", "shop:customers:2"}
     assert (len(set(seen.before.values())), len(set(seen.after.values()))) == (2, 1)
     assert seen.worth["shop:customers:2"].orders == 3

@@ -21,7 +21,7 @@ from connectors.sandbox.generate import generate
 from connectors.sandbox.notify import Notification
 from connectors.sandbox.server import Sandbox
 from connectors.sandbox.server import serving as sandbox_serving
-from oms_core import pipeline
+from oms_core import intake, pipeline
 from oms_core.api import hooks, problems
 from oms_core.api.edge import Edge
 from oms_core.settings import Settings
@@ -68,7 +68,7 @@ class Hub:
         return self.client.post(f"/hooks/{source}", content=body, headers=headers, params=notification.params)
 
     def pull(self, source: str, **options: Any) -> list[PullResult]:
-        return pipeline.pull(self.settings, [source], **options)
+        return intake.pull(self.settings, [source], **options)
 
     def landing(self) -> Landing:
         return Landing(self.settings.landing)
@@ -86,7 +86,7 @@ def hub(tmp_path: Path, company: Any, serving: Callable[[FastAPI], httpx.Client]
         f"ORDERHUB_{name.upper()}_WEBHOOK_URL": f"http://hub.example/hooks/{name}" for name in STREAMS
     }
     settings = Settings(tmp_path, {**company.env, **addresses})
-    with pipeline.receiving(settings) as hear:
+    with intake.receiving(settings) as hear:
         app = FastAPI()
         problems.install(app)
         app.add_middleware(Edge, bodies={"/hooks/": hooks.MOST_BODY})
@@ -189,14 +189,14 @@ def test_what_is_refused_is_counted_and_said_plainly(hub: Hub) -> None:
     [other] = hub.company.sandbox.notifications("stripe", "", [("customer.created", "cus_1")])
     assert hub.send("stripe", other).status_code == 202
     without = pipeline.Settings(hub.settings.home, {})
-    with pipeline.receiving(without) as hear:
+    with intake.receiving(without) as hear:
         heard = hear("stripe", hooks.Said("POST", {"stripe-signature": old}, {}, good.body))
     assert heard.outcome == "unknown"
     assert "ORDERHUB_STRIPE_WEBHOOK_SECRET is not set" in heard.detail
 
 
 def test_outcomes_are_counted(tmp_path: Path, company: Any) -> None:
-    with pipeline.receiving(Settings(tmp_path, company.env)) as hear:
+    with intake.receiving(Settings(tmp_path, company.env)) as hear:
         for source in ("nobody", "anybody", "stripe", "stripe"):
             hear(source, hooks.Said("POST", {}, {}, b"{}"))
     landing = Landing(tmp_path / "landing")
@@ -238,7 +238,7 @@ def test_a_test_of_the_address_is_answered(hub: Hub) -> None:
 def test_a_pull_that_fails_leaves_the_notification_waiting(hub: Hub) -> None:
     hub.send("karrio", hub.told("karrio", _a_change(hub, "karrio")))
     down = Settings(hub.settings.home, {**hub.settings.values, "ORDERHUB_KARRIO_TOKEN": "wrong"})
-    [failed] = pipeline.pull(down, ["karrio"], notified=True)
+    [failed] = intake.pull(down, ["karrio"], notified=True)
     assert failed.error is not None
     landing = hub.landing()
     [left] = waiting(landing)

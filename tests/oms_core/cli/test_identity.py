@@ -16,7 +16,7 @@ from click.testing import Result
 from sqlalchemy import URL
 from typer.testing import CliRunner
 
-from oms_core import pipeline
+from oms_core import identification
 from oms_core.cli import terminal
 from oms_core.cli.main import app
 from oms_core.identity import state
@@ -243,12 +243,12 @@ def test_a_model_is_activated_only_after_somebody_saw_what_it_changes(
     small_model.save(path)
     said = refused(run("activate", str(path), "--reason", "better"), 1)
     assert "nobody has seen yet" in said and "orderhub identity diff" in said
-    seen = pipeline.Preview(
+    seen = identification.Preview(
         {ANN: "CUS-A", ANNA: "CUS-B"},
         {ANN: "CUS-A", ANNA: "CUS-A"},
         {ANNA: Worth(2, 1, {"EUR": (2, Decimal(7))})},
     )
-    monkeypatch.setattr(pipeline, "preview", lambda warehouse, connection, model: seen)
+    monkeypatch.setattr(identification, "preview", lambda warehouse, connection, model: seen)
     report = told(run("diff", "--model", str(path), "--json"))
     assert report["report"]["records_moved"] == report["report"]["ids_merged"] == 1
     assert report["report"]["touched"] == {"orders": 2, "open_orders": 1, "revenue": {"EUR": "7"}}

@@ -19,7 +19,7 @@ from connectors.landing import Landing
 from connectors.sandbox.differences import Cause
 from connectors.sandbox.generate import generate
 from connectors.sandbox.server import Sandbox, Served, serving
-from oms_core import pipeline
+from oms_core import intake, pipeline
 from oms_core.builder import DBT_PROJECT
 from oms_core.cli.main import app
 from oms_core.settings import Settings
@@ -47,7 +47,7 @@ class Books:
     def run(self) -> None:
         """Pull, unify, release."""
         with pipeline.open_builder(self.settings) as builder:
-            results = pipeline.pull(self.settings, builder=builder)
+            results = intake.pull(self.settings, builder=builder)
             assert not [result.error for result in results if result.error]
             # Without dirt there is nothing to judge, and judging takes a quarter of the run.
             with closing(Landing(self.settings.landing)) as landing:
