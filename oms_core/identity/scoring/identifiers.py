@@ -1,18 +1,19 @@
 """What codes say about pairs of products: a shared article number is strong evidence, two that differ are as strong against.
 
-A code proves nothing where several records of one file have it, where makers differ, or where the contents named in the
-titles differ: codes get recycled, and "N/A" is not one.
+A code proves nothing where it stands on records whose titles have nothing in common, where makers differ, or where the contents
+named in the titles differ: codes get recycled, and "N/A" is not one.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rapidfuzz import fuzz
 
 from oms_core.identity import normalise
 from oms_core.identity.scoring import size
@@ -24,6 +25,11 @@ Row = dict[str, Any]
 # beside its name, an item code that mixes letters and digits.
 _GTIN, _PART, _ITEM = 0.9999, 0.99, 0.97
 _MOST_SHARERS = 3
+# Of more records with one code their titles must be alike (share of common words, of 100), most of those in one script; codes
+# under more titles than this are not looked at.
+_ALIKE = 70.0
+_MOST_TITLES = 50
+_MOST_PAIRED = 50
 _SHORTEST = 4
 _SHORTEST_ITEM = 6
 
@@ -53,9 +59,10 @@ def shared_codes(
             if value is not None:
                 holders[value].append(place)
         for places in holders.values():
-            if not 2 <= len(places) <= 2 * _MOST_SHARERS or _is_crowded(places, sides):
+            if len(places) < 2 or _is_crowded(places, sides, rows):
                 continue
-            for left, right in combinations(places, 2):
+            few = len(places) <= _MOST_PAIRED
+            for left, right in combinations(places, 2) if few else pairwise(places):
                 if sides is not None and sides[left] == sides[right]:
                     continue
                 if chance < _GTIN and contradicts(rows[left], rows[right]):
@@ -100,9 +107,18 @@ def _item(row: Row) -> str | None:
     return code if mixed else None
 
 
-def _is_crowded(places: Sequence[int], sides: Positions | None) -> bool:
-    """Whether more records of one file share a code than one article has there."""
-    if sides is None:
+def _is_crowded(places: Sequence[int], sides: Positions | None, rows: Sequence[Row]) -> bool:
+    """Whether more records share a code than one article has in one file, and their titles do not say that they are one."""
+    here = len(places) if sides is None else int(np.bincount(sides[np.asarray(places)]).max())
+    if here <= (2 * _MOST_SHARERS if sides is None else _MOST_SHARERS):
         return False
-    counts = np.bincount(sides[np.asarray(places)])
-    return bool(counts.max() > _MOST_SHARERS)
+    titles = sorted({title for place in places if (title := normalise.plain(rows[place].get("title")))})
+    if len(titles) > _MOST_TITLES:
+        return True
+    compared = [
+        fuzz.token_set_ratio(one, other) >= _ALIKE
+        for one, other in combinations(titles, 2)
+        if normalise.is_han(one) == normalise.is_han(other)
+    ]
+    # One title on all of them says as much as many that are alike; none says nothing.
+    return not titles or 2 * sum(compared) < len(compared)
