@@ -30,6 +30,7 @@ EARTH_M = 6_371_008.8  # mean radius
 
 _ALIKE = 70.0  # share of common words, of 100
 _MOST_PAIRED = 50
+_MOST_NEAR = 500
 _SHORTEST_CODE, _SHORTEST_NAME = 3, 6
 _CELL = 0.002  # degrees of latitude, 222 m: wider than NEAR_M
 _VIRTUAL = re.compile(
@@ -135,7 +136,8 @@ def metres(left: Place, right: Place) -> float | None:
 
 
 def edges(rows: Sequence[Row]) -> list[Edge]:
-    """Evidence among location records, strongest first: GLN 1, code 2, address and distance 3, name 4, name and shortened code 4."""
+    """Evidence among location records, strongest first: GLN 1, code 2, address and distance 3, name with country or distance 4,
+    name and shortened code 4."""
     places = [read(row) for row in rows]
     shared = _shared_sites(places)
     found: list[Edge] = []
@@ -155,8 +157,13 @@ def edges(rows: Sequence[Row]) -> list[Edge]:
     )
     found += [
         Edge(3, min(left.record_id, right.record_id), max(left.record_id, right.record_id), "number+distance")
-        for left, right in _near(places)
+        for left, right in _near(places, lambda place: [place.number] if place.number else [])
         if _one_street(left, right) is not False and one_door(left, right)
+    ]
+    found += [
+        Edge(4, min(left.record_id, right.record_id), max(left.record_id, right.record_id), "name+distance")
+        for left, right in _near(places, lambda place: place.name)
+        if alike(left, right) is True and _one_role(left, right) and not is_next_door(left, right)
     ]
     found += _pairs(_names(places), "name+country", 4, lambda left, right: not is_elsewhere(left, right))
     return found + _abbreviated(places)
@@ -281,31 +288,47 @@ def _abbreviated(places: Sequence[Place]) -> list[Edge]:
 
     Only where no other place could be meant, and the code as it stands is nowhere the code of another.
     """
+    systems: dict[str, set[str]] = defaultdict(set)
+    longer: dict[tuple[str, str, str], list[Place]] = defaultdict(list)
+    for place in places:
+        if place.code is not None:
+            systems[place.code].add(place.source_system)
+            for key in _slip_keys(place):
+                longer[key].append(place)
     found = []
     for place in places:
-        if place.code is None or len(place.code) < _SHORTEST_CODE:
+        if (
+            place.code is None
+            or len(place.code) < _SHORTEST_CODE
+            or systems[place.code] != {place.source_system}
+        ):
             continue
-        meant = [
-            other
-            for other in places
+        near = [longer[key] for key in _slip_keys(place)]
+        meant = {
+            other.record_id: other
+            for group in near
+            if len(group) <= _MOST_NEAR
+            for other in group
             if other.code is not None
             and other.source_system != place.source_system
             and len(other.code) > len(place.code)
-            and other.code[0] == place.code[0]
             and _is_within(place.code, other.code)
             and _one_slip(place, other)
             and not is_elsewhere(place, other)
-        ]
-        if len({other.code for other in meant}) == 1 and not _is_used_elsewhere(place, places):
-            for other in meant:
-                left, right = sorted((place.record_id, other.record_id))
+        }
+        if len({other.code for other in meant.values()}) == 1:
+            for record in meant:
+                left, right = sorted((place.record_id, record))
                 found.append(Edge(4, left, right, "name+shortened code"))
     return found
 
 
-def _is_used_elsewhere(place: Place, places: Iterable[Place]) -> bool:
-    """Whether another system has this very code: then it is no shortened one."""
-    return any(other.code == place.code and other.source_system != place.source_system for other in places)
+def _slip_keys(place: Place) -> list[tuple[str, str, str]]:
+    """First sign of the code with both ends of the name, one of which a slip of the fingers leaves as it is."""
+    name = " ".join(place.name)
+    return (
+        [] if place.code is None else [(place.code[0], "head", name[:2]), (place.code[0], "tail", name[-2:])]
+    )
 
 
 def _is_within(short: str, long: str) -> bool:
@@ -320,17 +343,32 @@ def _one_slip(left: Place, right: Place) -> bool:
     return min(len(one), len(other)) >= _SHORTEST_NAME and OSA.distance(one, other, score_cutoff=1) <= 1
 
 
-def _near(places: Iterable[Place]) -> Iterator[tuple[Place, Place]]:
-    """Pairs with one house number within NEAR_M of each other."""
+def is_next_door(left: Place, right: Place) -> bool:
+    """Whether two addresses are two doors, however near."""
+    return (
+        bool(left.number and right.number and left.number != right.number)
+        or _one_street(left, right) is False
+    )
+
+
+def _near(places: Iterable[Place], signs: Callable[[Place], Iterable[str]]) -> Iterator[tuple[Place, Place]]:
+    """Pairs that have one of these signs in common, within NEAR_M of each other; each pair once."""
     cells: dict[tuple[str, int], list[Place]] = defaultdict(list)
     for place in places:
-        if place.number is not None and place.latitude is not None and place.longitude is not None:
-            cells[place.number, math.floor(place.latitude / _CELL)].append(place)
-    for (number, cell), group in cells.items():
-        above = cells.get((number, cell + 1), [])
-        for left, right in [*combinations(group, 2), *((left, right) for left in group for right in above)]:
+        if place.latitude is not None and place.longitude is not None:
+            for sign in signs(place):
+                cells[sign, math.floor(place.latitude / _CELL)].append(place)
+    seen: set[tuple[str, str]] = set()
+    for (sign, cell), group in cells.items():
+        above = cells.get((sign, cell + 1), [])
+        pairs: Iterable[tuple[Place, Place]] = combinations(group, 2)
+        if len(group) > _MOST_NEAR or len(above) > _MOST_NEAR:
+            # Such a crowd has one made-up position: along a chain, as elsewhere.
+            above, pairs = [], pairwise(sorted(group, key=lambda place: place.record_id))
+        for left, right in [*pairs, *((left, right) for left in group for right in above)]:
             apart = metres(left, right)
-            if apart is not None and apart <= NEAR_M:
+            if apart is not None and apart <= NEAR_M and (left.record_id, right.record_id) not in seen:
+                seen.add((left.record_id, right.record_id))
                 yield left, right
 
 

@@ -109,6 +109,16 @@ class _Matches:
         """Those of a mask or of positions."""
         return _Matches(self.left[keep], self.right[keep], self.probability[keep], self.cut)
 
+    def with_more(self, left: Positions, right: Positions, probability: Probabilities) -> _Matches:
+        """These and others; of a pair in both, the stronger evidence counts."""
+        left, right = np.concatenate([self.left, left]), np.concatenate([self.right, right])
+        probability = np.concatenate([self.probability, probability])
+        order = np.lexsort((-probability, right, left))
+        left, right, probability = left[order], right[order], probability[order]
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = (left[1:] != left[:-1]) | (right[1:] != right[:-1])
+        return _Matches(left[first], right[first], probability[first], self.cut)
+
 
 @dataclass(frozen=True)
 class _Evidence:
@@ -362,7 +372,11 @@ def _score(table: pa.Table, entity: Entity, *, sides: bool, one_to_one: bool | N
     right = np.asarray(pc.index_in(scored.pairs["right_id"], value_set=names), dtype=np.int64)
     probability = np.asarray(scored.pairs["probability"], dtype=np.float64)
     matches = _Matches(np.minimum(left, right), np.maximum(left, right), probability, tuple(scored.cut))
-    return (_with_codes(table, matches, sides) if entity == "sku" else matches), chosen
+    if entity == "sku":
+        matches = _with_codes(table, matches, sides)
+    elif entity == "location":
+        matches = _with_sites(table, matches)
+    return matches, chosen
 
 
 def _with_codes(table: pa.Table, matches: _Matches, linking: bool) -> _Matches:
@@ -378,14 +392,17 @@ def _with_codes(table: pa.Table, matches: _Matches, linking: bool) -> _Matches:
         )
     file_of = np.asarray(pc.index_in(table["source_system"], value_set=pa.array(["a", "b"])), dtype=np.int64)
     left, right, probability = shared_codes(rows, file_of if linking else None)
-    left, right = np.concatenate([matches.left, left]), np.concatenate([matches.right, right])
-    probability = np.concatenate([matches.probability, probability])
-    # Of a pair known from both, the stronger evidence counts.
-    order = np.lexsort((-probability, right, left))
-    left, right, probability = left[order], right[order], probability[order]
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = (left[1:] != left[:-1]) | (right[1:] != right[:-1])
-    return _Matches(left[first], right[first], probability[first], matches.cut)
+    return matches.with_more(left, right, probability)
+
+
+def _with_sites(table: pa.Table, matches: _Matches) -> _Matches:
+    """Add what places say of themselves to what a model makes of their records, and take out what they rule out."""
+    from oms_core.identity.linking.sites import Sites
+
+    sites = Sites(table, linking=len(pc.unique(table["source_system"])) > 1)
+    pairs = zip(matches.left.tolist(), matches.right.tolist(), strict=True)
+    matches = matches.take(np.asarray([not sites.differ(left, right) for left, right in pairs], dtype=bool))
+    return matches.with_more(*sites.pairs())
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,9 @@ def partition(*rows: dict[str, Any]) -> set[frozenset[str]]:
 
 
 ONE = {
+    "one name, 60 m apart, no address": [
+        at("erp:l:1", location_name="Luna Jing'an", **JINGAN), at("pos:l:2", location_name="Luna Jingan Store", **north(JINGAN, 60)),
+    ],
     "one GLN in two spellings": [
         at("erp:l:1", gln="4012345000009"), at("pos:l:2", gln="40 12345 00000 9"),
     ],
@@ -83,6 +86,13 @@ ONE = {
 }  # fmt: skip
 
 APART = {
+    "one name, 60 m apart, two doors": [
+        at("erp:l:1", location_name="Luna Jing'an", street="12 Nanjing Road", **JINGAN),
+        at("pos:l:2", location_name="Luna Jing'an", street="90 Nanjing Road", **{**north(JINGAN, 60), "country": "SG"}),
+    ],
+    "two names, 60 m apart": [
+        at("erp:l:1", location_name="Luna Jing'an", **JINGAN), at("pos:l:2", location_name="Seagull Depot", **north(JINGAN, 60)),
+    ],
     "two GLNs at one address": [
         at("erp:l:1", gln="4012345000009", **PARK), at("pos:l:2", gln="4012345000016", **PARK),
     ],

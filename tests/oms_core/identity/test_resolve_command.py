@@ -15,6 +15,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
+from stdnum import ean
 from typer.testing import CliRunner
 
 from oms_core.cli.main import app
@@ -307,6 +308,33 @@ def test_locations_are_deduplicated_across_spellings(tmp_path: Path) -> None:
     pairs = pacsv.read_csv(tmp_path / "p.csv").to_pylist()
     assert sum(f"{row['left_id']}b" == str(row["right_id"]) for row in pairs) >= 9
     assert found["pairs"] <= 12
+
+
+def test_two_lists_of_warehouses_are_linked(tmp_path: Path) -> None:
+    """Codes, GLNs, addresses and distance, each known of some only; names abbreviated, streets spelled otherwise."""
+    areas = ["Nord", "Süd", "Hafen", "Altstadt"]
+    theirs, ours, truth = [], [], []
+    for number in range(60):
+        city, postcode = CITIES[number % len(CITIES)]
+        name, street = f"{city} {areas[number // 5 % 4]} Warehouse", f"{STREETS[number * 7 % 8]} {number + 3}"
+        north, east = 48.0 + number * 0.11, 7.0 + number * 0.06
+        gln = str(4012340000000 + number * 10)
+        gln = gln[:12] + ean.calc_check_digit(gln[:12])
+        ours.append({"id": f"a{number}", "warehouse_code": f"WH-{number:03}", "warehouse_name": name, "street": street,
+                     "postcode": postcode, "lat": f"{north:.5f}", "lon": f"{east:.5f}", "gln": gln})  # fmt: skip
+        if number < 40:
+            theirs.append({"key": f"b{number}", "Standort": name.replace("Warehouse", "WH"), "Strasse": street.replace("straße", "str."),
+                           "PLZ": postcode if number % 3 else "", "Breite": f"{north + 0.0003:.5f}" if number % 2 else "",
+                           "Länge": f"{east:.5f}" if number % 2 else "", "ILN": gln if number % 4 == 0 else "",
+                           "Werk": f"WH{number:03}" if number % 5 == 0 else str(7000 + number)})  # fmt: skip
+            truth.append({"left": f"a{number}", "right": f"b{number}"})
+    found = answer(
+        "--entity", "location", "--input", save(tmp_path / "a.csv", ours), "--input", save(tmp_path / "b.csv", theirs),
+        "--truth", save(tmp_path / "truth.csv", truth),
+    )  # fmt: skip
+    assert found["one_to_one"]
+    assert found["accuracy"]["pairwise"]["precision"] == 1.0
+    assert found["accuracy"]["pairwise"]["recall"] >= 0.95
 
 
 def test_declared_columns_and_threshold(crm: Path, tmp_path: Path) -> None:
