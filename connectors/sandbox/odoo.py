@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Route
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.differences import Cause, Differences, Planted
-from connectors.sandbox.dirt import Dirt
+from connectors.sandbox.dirt import Dirt, Script
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import (
     PREFIXES,
@@ -150,8 +150,11 @@ class Twin:
         for place in self._stocked.values():
             number = _number(place.location_id)
             name = self._place_name(place)
+            # Who opens a store types its address here as for the till: in Han in China only.
+            is_latin = place.kind == "store" and place.address.country != "CN"
             self._put_partner(number, _OPENED_AT, _OPENED_AT, place.address, f"place/{place.location_id}", name=name,
-                              is_company=True, email=None, phone=None, vat=None, lang="en_US", ref=None)  # fmt: skip
+                              is_company=True, email=None, phone=None, vat=None, lang="en_US", ref=None,
+                              script="latin" if is_latin else "both")  # fmt: skip
             self._put("stock.warehouse", number, _OPENED_AT, _OPENED_AT, name=name, code=place.code, active=True,
                       partner_id=self._link("res.partner", number))  # fmt: skip
             self._truth.append(Truth("location", f"odoo:warehouses:{number}", place.location_id))
@@ -178,9 +181,10 @@ class Twin:
         modified_at: datetime,
         address: Address,
         key: str,
+        script: Script = "both",
         **fields: Any,
     ) -> Row:
-        typed = self._dirt.address(address, key, "both")
+        typed = self._dirt.address(address, key, script)
         fields.setdefault("parent_id", None)
         return self._put("res.partner", row_id, created_at, modified_at, street=typed.street, street2=None,
                          city=typed.city, state_id=[_number(key) % 900 + 1, f"{typed.region} ({typed.country})"],
