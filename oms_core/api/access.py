@@ -21,7 +21,7 @@ from fastapi import HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Connection, text
 
-from oms_core.api import keys
+from oms_core.api import keys, scopes
 from oms_core.api.limits import Buckets, Limit
 from oms_core.api.oidc import Issuer, TokenError
 from oms_core.release.errors import QueryRefusedError
@@ -171,11 +171,13 @@ class Access:
             roles: which of a token's roles is wanted, where it has several.
 
         Raises:
-            HTTPException: 401 for a token that is not valid; 429 for one who asks too often.
+            HTTPException: 401 for a token that is not valid; 403 for one whose scopes leave the route out; 429 for one who
+                asks too often.
         """
         held = await self._holder(request, offered, roles)
         if held is not None:
             self.admit(f"{held.role}/{held.name}")
+            scopes.require(held.scopes, request.method, request.scope["route"].path)
         return held
 
     def admit(self, caller: str) -> None:

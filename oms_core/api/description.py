@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 
 from oms_core.api import problems
 from oms_core.api.access import PURPOSE, SECURITY_SCHEMES, Access
+from oms_core.api.scopes import needed
 
 _PROBLEM = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _REQUEST_ID = {
@@ -20,7 +21,7 @@ _REQUEST_ID = {
 
 
 def describe(app: FastAPI, access: Access) -> None:
-    """Let the app's document tell of each route whom it lets in, as `x-roles`, and how it fails."""
+    """Let the app's document tell of each route whom it lets in, as `x-roles` and `x-scope`, and how it fails."""
     document = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -30,7 +31,8 @@ def describe(app: FastAPI, access: Access) -> None:
             for route in app.routes:
                 if isinstance(route, APIRoute) and route.include_in_schema:
                     for method in route.methods:
-                        _complete(described["paths"][route.path_format][method.lower()], route, access)
+                        operation = described["paths"][route.path_format][method.lower()]
+                        _complete(operation, method, route, access)
         return document()
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -42,15 +44,16 @@ def roles(route: APIRoute) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(role for named in found for role in named)) if found else None
 
 
-def _complete(operation: dict[str, Any], route: APIRoute, access: Access) -> None:
+def _complete(operation: dict[str, Any], method: str, route: APIRoute, access: Access) -> None:
     allowed = roles(route)
     if allowed is not None:
         operation["x-roles"] = list(allowed)
+        operation["x-scope"] = needed(method, route.path)
         operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
     if any(call is access.reading for call in _calls(route.dependant)):
         operation.setdefault("parameters", []).append(PURPOSE)
     if allowed is not None:
-        own = {"414": "The address is too long"}
+        own = {"403": "The key is of another role, or lacks the scope", "414": "The address is too long"}
         if "requestBody" in operation:
             own |= {"400": "The body cannot be read", "413": "The body is too long"}
         for status, told in own.items():
@@ -62,6 +65,6 @@ def _complete(operation: dict[str, Any], route: APIRoute, access: Access) -> Non
 
 
 def _calls(dependant: Dependant) -> Iterator[Any]:
-    for needed in dependant.dependencies:
-        yield needed.call
-        yield from _calls(needed)
+    for asked in dependant.dependencies:
+        yield asked.call
+        yield from _calls(asked)

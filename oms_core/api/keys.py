@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from oms_core.api.scopes import SCOPES, unknown
 from oms_core.audit import log
 from oms_core.store.tables import API_ROLES, api_keys, token_holders
 
@@ -35,6 +38,7 @@ class Holder:
         name: what is done with the key carries it.
         role: one of `API_ROLES`.
         tenant: whose reservations an OMS service makes and sees; None for every other role.
+        scopes: what it opens of all that the role opens; None: all of it.
         number: of the key.
         last_used_on: the UTC day its use was noted last.
     """
@@ -42,11 +46,20 @@ class Holder:
     name: str
     role: str
     tenant: str | None = None
+    scopes: frozenset[str] | None = None
     number: int = field(default=0, compare=False)
     last_used_on: date | None = field(default=None, compare=False)
 
 
-def make(connection: Connection, name: str, *, role: str, by: str, tenant: str | None = None) -> str:
+def make(
+    connection: Connection,
+    name: str,
+    *,
+    role: str,
+    by: str,
+    tenant: str | None = None,
+    scopes: Collection[str] = (),
+) -> str:
     """Make a key.
 
     256 random bits need no slow hash: SHA-256 of it is as hard to turn back as the key is to guess.
@@ -57,13 +70,14 @@ def make(connection: Connection, name: str, *, role: str, by: str, tenant: str |
         role: one of `API_ROLES`. A name may hold one key of each.
         by: who made it.
         tenant: needed by `oms_service`, and by no other role.
+        scopes: of `SCOPES`, what it opens of all that the role opens; none: all of it.
 
     Returns:
         The key, `ohs_<number>_<secret>`; it is stored nowhere.
 
     Raises:
-        KeyRefusedError: the name is empty or has a key of the role in force, the role is unknown, or the tenant is
-            missing or has no place.
+        KeyRefusedError: the name is empty or has a key of the role in force, the role or a scope is unknown, or the tenant
+            is missing or has no place.
     """
     name = name.strip()
     tenant = tenant.strip() if tenant else None
@@ -75,6 +89,9 @@ def make(connection: Connection, name: str, *, role: str, by: str, tenant: str |
         raise KeyRefusedError(
             f"a key of the role {OMS_SERVICE} names the tenant whose reservations it makes, and only such a key does"
         )
+    strange = unknown(scopes)
+    if strange:
+        raise KeyRefusedError(f"{strange[0]!r} is no scope: there are {', '.join(SCOPES)}")
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     held = connection.execute(
         select(api_keys.c.made_at).where(
@@ -89,10 +106,19 @@ def make(connection: Connection, name: str, *, role: str, by: str, tenant: str |
     secret = secrets.token_urlsafe(32)
     number: int = connection.execute(
         insert(api_keys)
-        .values(role=role, name=name, tenant=tenant, key_sha256=_hash(secret), made_by=by)
+        .values(
+            role=role,
+            name=name,
+            tenant=tenant,
+            scopes=sorted(set(scopes)) or None,
+            key_sha256=_hash(secret),
+            made_by=by,
+        )
         .returning(api_keys.c.id)
     ).scalar_one()
-    told: dict[str, int | str] = {"key": number} if tenant is None else {"key": number, "tenant": tenant}
+    told: dict[str, Any] = {"key": number} if tenant is None else {"key": number, "tenant": tenant}
+    if scopes:
+        told["scopes"] = sorted(set(scopes))
     log.append(connection, [log.Happening("key.made", by, f"{role}/{name}", told)])
     return f"{PREFIX}_{number}_{secret}"
 
@@ -125,6 +151,7 @@ def holder(connection: Connection, key: str) -> Holder | None:
             api_keys.c.name,
             api_keys.c.role,
             api_keys.c.tenant,
+            api_keys.c.scopes,
             api_keys.c.key_sha256,
             api_keys.c.last_used_on,
         ).where(api_keys.c.id == int(number), api_keys.c.revoked_at.is_(None))
@@ -133,7 +160,8 @@ def holder(connection: Connection, key: str) -> Holder | None:
     is_right = hmac.compare_digest(_hash(secret), stored)
     if row is None or not is_right:
         return None
-    return Holder(row.name, row.role, row.tenant, int(number), row.last_used_on)
+    scopes = None if row.scopes is None else frozenset(row.scopes)
+    return Holder(row.name, row.role, row.tenant, scopes, int(number), row.last_used_on)
 
 
 def note_use(connection: Connection, held: Holder) -> None:

@@ -18,6 +18,7 @@ import httpx
 import jwt
 
 from oms_core.api.keys import OMS_SERVICE, Holder
+from oms_core.api.scopes import SCOPES
 from oms_core.store.errors import StoreError
 from oms_core.store.tables import API_ROLES
 
@@ -58,6 +59,8 @@ class Trust:
         roles: value of the claim -> our role.
         claim: name of the claim that holds roles, groups or scopes: a list, or words in one text. Dots lead inwards.
         tenant_claim: claim that holds the tenant of an OMS service.
+        scope_claim: claim that holds scopes, a list or words in one text: a token opens what they say of all that its role
+            opens. None: scopes of tokens are not looked at.
         algorithms: signatures accepted.
     """
 
@@ -66,6 +69,7 @@ class Trust:
     roles: Mapping[str, str]
     claim: str = "roles"
     tenant_claim: str = "tenant"
+    scope_claim: str | None = None
     algorithms: tuple[str, ...] = ALGORITHMS
 
     def __post_init__(self) -> None:
@@ -86,7 +90,9 @@ class Trust:
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str]) -> Trust | None:
-        """What ORDERHUB_OIDC_ISSUER, _AUDIENCE, _ROLES (`value=role,value=role`), _CLAIM and _TENANT_CLAIM say; None without an issuer.
+        """What ORDERHUB_OIDC_ISSUER, _AUDIENCE, _ROLES (`value=role,value=role`), _CLAIM, _TENANT_CLAIM and _SCOPE_CLAIM say.
+
+        None without an issuer.
 
         Raises:
             IssuerRefusedError: they make no sense.
@@ -102,6 +108,7 @@ class Trust:
             {value.strip(): role.strip() for value, _, role in pairs},
             values.get("ORDERHUB_OIDC_CLAIM") or "roles",
             values.get("ORDERHUB_OIDC_TENANT_CLAIM") or "tenant",
+            values.get("ORDERHUB_OIDC_SCOPE_CLAIM") or None,
         )
 
 
@@ -145,7 +152,10 @@ class Issuer:
             raise TokenError(
                 f"an OMS service acts for a tenant, and its claim {trust.tenant_claim} names none"
             )
-        return Holder(f"oidc:{subject}", role, tenant if role == OMS_SERVICE else None)
+        scopes = None
+        if trust.scope_claim is not None:
+            scopes = frozenset(_values(claims, trust.scope_claim)) & frozenset(SCOPES)
+        return Holder(f"oidc:{subject}", role, tenant if role == OMS_SERVICE else None, scopes)
 
     async def _key(self, number: str) -> jwt.PyJWK:
         is_old = time.monotonic() - self._asked_at > _KEYS_LAST_SECONDS

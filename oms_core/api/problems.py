@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from oms_core.api.models import Decision, Problem
+from oms_core.api.scopes import ScopeError
 from oms_core.audit.log import request_id
 from oms_core.exceptions.errors import (
     DecidedError,
@@ -66,6 +67,7 @@ _TITLES = {
     "invalid-request": "The request is not understood",
     "unauthorized": "An API key is needed",
     "forbidden": "The key is of another role",
+    "insufficient-scope": "The key lacks the scope",
     "unknown-name": "No record, golden id, task or decision has the name",
     "conflict": "Somebody decided first",
     "contradiction": "Standing decisions say the opposite",
@@ -273,6 +275,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:
         kind = _KINDS.get(error.status_code, "invalid-request")
+        if isinstance(error, ScopeError):
+            kind = "insufficient-scope"
         if error.status_code == 405:  # one address may stand in several routes, and match a wider one
             routes = [route for route in app.routes if isinstance(route, Route)]
             matching = [route for route in routes if route.path_regex.match(request.url.path)]

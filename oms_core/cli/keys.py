@@ -20,7 +20,9 @@ Name = Annotated[str, typer.Argument(help="Whose; what is done with the key carr
 Role = Annotated[str, typer.Option("--role", help=f"{', '.join(API_ROLES)}.", show_default=False)]
 
 
-@app.command(epilog="Example: `orderhub key make storefront --role oms_service --tenant europe`")
+@app.command(
+    epilog="Example: `orderhub key make storefront --role oms_service --tenant europe --scope orders:read --scope reservations:write`"
+)
 @plain_errors
 def make(
     name: Name,
@@ -29,6 +31,13 @@ def make(
         str | None,
         typer.Option(help="Whose reservations an oms_service makes and sees.", show_default=False),
     ] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What it opens of all that the role opens, such as orders:read; repeat it.",
+            show_default="all",
+        ),
+    ] = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -36,11 +45,11 @@ def make(
     settings = Settings.from_environment(home)
     with open_store(settings) as database, database.begin() as connection:
         try:
-            key = keys.make(connection, name, role=role, tenant=tenant, by=settings.actor)
+            key = keys.make(connection, name, role=role, tenant=tenant, by=settings.actor, scopes=scope or ())
         except keys.KeyRefusedError as error:
             fail(str(error), 2)
     if as_json:
-        print_json({"name": name, "role": role, "tenant": tenant, "key": key})
+        print_json({"name": name, "role": role, "tenant": tenant, "scopes": scope, "key": key})
     else:
         out.print(f"key of {escape(name)}, shown this once: {key}", highlight=False, soft_wrap=True)
 
@@ -66,7 +75,8 @@ def revoke(name: Name, role: Role, home: Home = None, as_json: AsJson = False) -
 def list_keys(home: Home = None, as_json: AsJson = False) -> None:
     """Show the keys in force: whose, of which role, since when and by whom. Never the keys themselves."""
     settings = Settings.from_environment(home)
-    columns = (api_keys.c.name, api_keys.c.role, api_keys.c.tenant, api_keys.c.made_at, api_keys.c.made_by)
+    shown = ("name", "role", "tenant", "scopes", "made_at", "made_by")
+    columns = [api_keys.c[name] for name in shown]
     with open_store(settings) as database, database.begin() as connection:
         found = connection.execute(
             select(*columns).where(api_keys.c.revoked_at.is_(None)).order_by(api_keys.c.role, api_keys.c.name)
@@ -74,9 +84,10 @@ def list_keys(home: Home = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json([dict(row._mapping) for row in found])
         return
-    table = Table("name", "role", "tenant", "since", "made by")
+    table = Table("name", "role", "tenant", "scopes", "since", "made by")
     for row in found:
         table.add_row(
-            escape(row.name), row.role, escape(row.tenant or ""), f"{row.made_at:%Y-%m-%d %H:%M}Z", escape(row.made_by)
+            escape(row.name), row.role, escape(row.tenant or ""), " ".join(row.scopes or ()),
+            f"{row.made_at:%Y-%m-%d %H:%M}Z", escape(row.made_by),
         )  # fmt: skip
     out.print(table)

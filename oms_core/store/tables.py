@@ -400,7 +400,9 @@ api_keys = Table(
         "tenant", Text, comment="whose reservations the key makes and sees; null: of a role that makes none"
     ),
     Column("last_used_on", Date, comment="UTC; the first use of each day is logged"),
+    Column("scopes", ARRAY(Text), comment="what it opens of all that the role opens; null: all of it"),
     _one_of("role", API_ROLES),
+    CheckConstraint("cardinality(scopes) > 0", name="scopes_are_some"),
     CheckConstraint("(role = 'oms_service') = (tenant IS NOT NULL)", name="tenant_has_its_role"),
     CheckConstraint("(revoked_at IS NULL) = (revoked_by IS NULL)", name="revocation_is_whole"),
     Index("api_keys_in_force", "role", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),

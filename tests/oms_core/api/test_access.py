@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from oms_core.api import keys
+from oms_core.api import keys, scopes
 from oms_core.api.app import create_app
 from oms_core.api.description import roles
 from oms_core.api.limits import Buckets, Limit
@@ -168,6 +168,65 @@ def test_the_first_use_of_a_subjects_tokens_is_logged_once_a_day(
     )
     assert tasks(third, issuer.token()).status_code == 200
     assert used() == [first, second, first]
+
+
+def test_a_scope_narrows_what_a_role_opens(database: Database, serving: Serving) -> None:
+    client = serving(create_app(database))
+    with database.begin() as connection:
+        own = keys.make(
+            connection,
+            "shop",
+            role="oms_service",
+            tenant="t",
+            by="root",
+            scopes=["reservations:write", "orders:read"],
+        )
+        made = [entry.said for entry in log.read(connection) if entry.said["kind"] == "key.made"]
+        with pytest.raises(keys.KeyRefusedError, match="'order:read' is no scope"):
+            keys.make(connection, "typo", role="oms_service", tenant="t", by="root", scopes=["order:read"])
+    assert made[0]["data"]["scopes"] == ["orders:read", "reservations:write"]
+    client.headers["X-API-Key"] = own
+    asked = {"channel": "web", "lines": [{"sku": "LIP", "qty": 1}]}
+    for call, status in (
+        (client.get("/orders/x"), 404),
+        (client.post("/orders/lookup", json={"numbers": ["x"]}), 404),
+        (client.post("/reservations", json=asked, headers={"Idempotency-Key": "k"}), 404),
+        (client.get("/reservations/rsv_1"), 403),
+        (client.post("/orders/x/events", json={}, headers={"Idempotency-Key": "k"}), 403),
+        (client.get("/inventory/LIP"), 403),
+        (client.get("/identity/tasks"), 403),
+    ):
+        assert call.status_code == status, (call.request.url.path, call.text)
+        if call.request.url.path == "/inventory/LIP":
+            assert call.json()["type"] == "urn:orderhub:problem:insufficient-scope"
+            challenge = 'Bearer error="insufficient_scope", scope="inventory:read"'
+            assert call.headers["www-authenticate"] == challenge
+
+
+def test_scopes_of_a_token_count_where_the_trust_names_their_claim(
+    database: Database, issuer: OidcIssuer, serving: Serving
+) -> None:
+    def asks(client: httpx.Client, **claims: Any) -> list[int]:
+        bearer = {"Authorization": f"Bearer {issuer.token(**claims)}"}
+        return [client.get(path, headers=bearer).status_code for path in ("/identity/tasks", "/releases")]
+
+    roles = {"Stewards": "steward"}
+    named = serving(create_app(database, trust=Trust(issuer.address, "orderhub", roles, scope_claim="scope")))
+    assert asks(named, scope="openid identity:read") == [200, 403]
+    assert asks(named, scope=["releases:read", "identity:read"]) == [200, 200]
+    assert asks(named, scope="openid order:read") == asks(named) == [403, 403]
+    unnamed = serving(create_app(database, trust=Trust(issuer.address, "orderhub", roles)))
+    assert asks(unnamed, scope="openid") == [200, 200]
+
+
+def test_scopes_are_those_that_routes_need(database: Database) -> None:
+    app = create_app(database)
+    routes = [route for route in app.routes if isinstance(route, APIRoute) and route.path not in OPEN]
+    assert {scopes.needed(method, route.path) for route in routes for method in route.methods} == set(
+        scopes.SCOPES
+    )
+    described = app.openapi()["paths"]
+    assert described["/orders/{number}"]["get"]["x-scope"] == "orders:read"
 
 
 def test_tokens_that_are_not_as_they_must_be_open_nothing(company: httpx.Client, issuer: OidcIssuer) -> None:
