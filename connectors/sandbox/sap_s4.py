@@ -306,12 +306,11 @@ class Twin:
             "RequestedQuantityISOUnit": "PCE",
             "TransactionCurrency": order.currency,
             "NetAmount": line.list_amount - line.discount_amount,
-            "CostAmount": self._cost(product, line.quantity, order.currency),
             "SalesDocumentRjcnReason": "Z1" if order.cancelled_at else "",
         }
 
-    def _cost(self, product: Product, quantity: int, currency: str) -> Decimal:
-        each = product.unit_cost * words.PRICE_LIST_RATE[currency]
+    def _cost(self, product_id: str, quantity: int, currency: str) -> Decimal:
+        each = self._world.products[product_id].unit_cost * words.PRICE_LIST_RATE[currency]
         return (quantity * each).quantize(Decimal(1).scaleb(-words.MINOR_UNIT_DIGITS[currency]))
 
     def _enter_billing(self, order: Order, sales_order: str, account: int) -> None:
@@ -327,6 +326,7 @@ class Twin:
                 "BillingQuantity": Decimal(line.quantity),
                 "NetAmount": line.list_amount - line.discount_amount,
                 "TaxAmount": line.tax_amount,
+                "CostAmount": self._cost(line.product_id, line.quantity, order.currency),
             }
             for line in order.lines
         ]
@@ -364,6 +364,9 @@ class Twin:
                 "BillingQuantity": Decimal(returned.quantity),
                 "NetAmount": split[0],
                 "TaxAmount": split[1],
+                "CostAmount": self._cost(
+                    order.lines[returned.line_number - 1].product_id, returned.quantity, order.currency
+                ),
             }
             self._bill(order, memo, "G2", "O", returned.refunded_at, account, split, [item])
             if is_astray:

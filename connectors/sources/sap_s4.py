@@ -159,9 +159,6 @@ class SalesOrderItem(SapRecord):
     iso_unit: str | None = Field(None, validation_alias="RequestedQuantityISOUnit")
     currency: Currency = Field(validation_alias="TransactionCurrency")
     net_amount: FloatAmount = Field(validation_alias="NetAmount")
-    cost_amount: FloatAmount | None = Field(
-        None, validation_alias="CostAmount", description="what the goods cost, in the order's currency"
-    )
     rejection_reason: str | None = Field(None, validation_alias="SalesDocumentRjcnReason")
 
 
@@ -211,6 +208,11 @@ class BillingItem(SapRecord):
     quantity: FloatQuantity | None = Field(None, validation_alias="BillingQuantity")
     net_amount: FloatAmount = Field(validation_alias="NetAmount")
     tax_amount: FloatAmount | None = Field(None, validation_alias="TaxAmount")
+    cost_amount: FloatAmount | None = Field(
+        None,
+        validation_alias="CostAmount",
+        description="what the goods cost, in the document's currency, as goods issue told it",
+    )
 
 
 class Partner(SapRecord):

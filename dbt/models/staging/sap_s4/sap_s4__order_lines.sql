@@ -1,6 +1,7 @@
 with items as (
     select
         items.*,
+        costs.cost_amount,
         row_number() over (partition by items.sales_order order by items._child_index) as line_number,
         case
             when items.iso_unit in ('PCE', 'EA', 'C62', 'H87') then 'C62'
@@ -8,6 +9,8 @@ with items as (
         end as uom,
         cast(items.net_amount / nullif(items.quantity, 0) as {{ column_type('amount') }}) as unit_price_amount
     from {{ ref('stg_sap_s4__sales_order_items') }} as items
+    left join {{ ref('stg_sap_s4__item_costs') }} as costs
+        on items.sales_order = costs.sales_order and items.item = costs.item
 )
 
 {{ conform('order_lines', 'items', {

@@ -3,13 +3,15 @@
 -- ordered, nobody knows the tax of what was ordered.
 with goods as (
     select
-        sales_order,
-        sum(net_amount) as amount,
-        case when count(cost_amount) = count(*) then sum(cost_amount) end as cost_amount,
-        min(plant) as plant,
-        count(distinct plant) as plant_count
-    from {{ ref('stg_sap_s4__sales_order_items') }}
-    group by sales_order
+        items.sales_order,
+        sum(items.net_amount) as amount,
+        case when count(costs.cost_amount) = count(*) then sum(costs.cost_amount) end as cost_amount,
+        min(items.plant) as plant,
+        count(distinct items.plant) as plant_count
+    from {{ ref('stg_sap_s4__sales_order_items') }} as items
+    left join {{ ref('stg_sap_s4__item_costs') }} as costs
+        on items.sales_order = costs.sales_order and items.item = costs.item
+    group by items.sales_order
 ),
 
 freight as (
