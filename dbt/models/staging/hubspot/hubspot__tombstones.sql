@@ -1,7 +1,9 @@
 -- What was told, and what the surviving record lists as merged into it.
 with listed as (
+{%- for stream in ('contacts', 'companies') %}
+    {{ 'union all' if not loop.first }}
     select
-        'contacts' as stream,
+        '{{ stream }}' as stream,
         gone.id as record_key,
         kept.id as merged_into_key,
         kept.modified_at as noticed_at,
@@ -10,23 +12,10 @@ with listed as (
         kept._page_sha256,
         kept._row_index,
         kept._extracted_at
-    from {{ ref('stg_hubspot__contacts') }} as kept
-    inner join {{ ref('stg_hubspot__contacts') }} as gone on kept.merged_object_ids like '%"' || gone.id || '"%'
+    from {{ ref('stg_hubspot__' ~ stream) }} as kept
+    inner join {{ ref('stg_hubspot__' ~ stream) }} as gone on kept.merged_object_ids like '%"' || gone.id || '"%'
     where kept.id <> gone.id
-    union all
-    select
-        'companies' as stream,
-        gone.id as record_key,
-        kept.id as merged_into_key,
-        kept.modified_at as noticed_at,
-        kept._source,
-        kept._batch_id,
-        kept._page_sha256,
-        kept._row_index,
-        kept._extracted_at
-    from {{ ref('stg_hubspot__companies') }} as kept
-    inner join {{ ref('stg_hubspot__companies') }} as gone on kept.merged_object_ids like '%"' || gone.id || '"%'
-    where kept.id <> gone.id
+{%- endfor %}
 ),
 
 ranked as (
