@@ -71,14 +71,19 @@ from connectors.pagination import (
     TokenPages,
     dig,
 )
+from connectors.rsa import read_rsa_key, sign_rsa2, verify_rsa2
 from connectors.table import read_table
 from connectors.webhook import (
     DigestSignature,
     EncryptedSignature,
+    FormSignature,
     Notice,
+    QuerySignature,
     TimedSignature,
     TokenSignature,
     Webhook,
+    read_form,
+    read_messages,
 )
 from connectors.x12 import TransactionSet, read_x12
 
@@ -114,6 +119,7 @@ __all__ = [
     "Field",
     "FloatAmount",
     "FloatQuantity",
+    "FormSignature",
     "Gtin",
     "HeaderToken",
     "Instant",
@@ -135,6 +141,7 @@ __all__ = [
     "Phone",
     "ProtocolError",
     "Quantity",
+    "QuerySignature",
     "RateLimit",
     "Record",
     "RefusedError",
@@ -157,8 +164,13 @@ __all__ = [
     "dig",
     "local_instant",
     "pair_text",
+    "read_form",
+    "read_messages",
+    "read_rsa_key",
     "read_table",
     "read_x12",
+    "sign_rsa2",
+    "verify_rsa2",
 ]
 
 

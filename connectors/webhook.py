@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from pydantic import BaseModel, ConfigDict
 from connectors.decode import decode_json
 from connectors.errors import ForgedError, StaleError
 from connectors.pagination import dig
+from connectors.rsa import read_rsa_key, verify_rsa2
 
 FIVE_MINUTES = timedelta(minutes=5)
 
@@ -176,6 +178,87 @@ class TokenSignature(_Unchallenged):
     def open(self, incoming: Incoming, secrets: Mapping[str, str], now: datetime) -> bytes:
         _agree(_header(incoming, self.header), secrets[self.key])
         return incoming.body
+
+
+class QuerySignature(_Unchallenged):
+    """MD5, in hex, of our address's path, its query with some headers among it, sorted, and a secret.
+
+    The body is not signed: whoever reads one notification can forge the next; use TLS.
+
+    Args:
+        header: lower-case name of the header that carries it.
+        headers: those that are signed as parameters.
+        key: name of the secret behind the query.
+        app: name of the secret that the header `app_header` must hold.
+    """
+
+    header: str
+    headers: tuple[str, ...]
+    key: str
+    app: str
+    app_header: str
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.key, self.app, "WEBHOOK_URL")
+
+    def open(self, incoming: Incoming, secrets: Mapping[str, str], now: datetime) -> bytes:
+        _agree(_header(incoming, self.app_header), secrets[self.app])
+        named = {**incoming.query, **{name: _header(incoming, name) for name in self.headers}}
+        query = "&".join(f"{name}={named[name]}" for name in sorted(named))
+        signed = f"{urllib.parse.urlsplit(secrets['WEBHOOK_URL']).path}?{query}{secrets[self.key]}".encode()
+        _agree(_header(incoming, self.header), hashlib.md5(signed, usedforsecurity=False).hexdigest())
+        return incoming.body
+
+
+_GBK, _CHINESE = "gb18030", ("gbk", "gb2312", "gb18030")
+
+
+class FormSignature(_Unchallenged):
+    """RSA2 over the fields of a form, sorted, as `name=value` joined by `&`: all but `sign` and `sign_type`.
+
+    Source: https://opendocs.alipay.com/common/02mse7
+    """
+
+    key: str = "PUBLIC_KEY"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    def open(self, incoming: Incoming, secrets: Mapping[str, str], now: datetime) -> bytes:
+        form = read_form(incoming.body)
+        encoding = _GBK if form.get("charset", "").lower() in _CHINESE else "utf-8"
+        text = "&".join(f"{name}={form[name]}" for name in sorted(form) if name not in ("sign", "sign_type"))
+        try:
+            key = read_rsa_key(secrets[self.key], "public")
+        except ValueError as error:
+            raise ForgedError(f"{self.key} holds {error}, so that nothing can be verified") from error
+        if form.get("sign_type") != "RSA2" or not verify_rsa2(text, form.get("sign", ""), key, encoding):
+            raise ForgedError("the signature is not of this form with the vendor's key")
+        return incoming.body
+
+
+def read_form(body: bytes) -> dict[str, str]:
+    """The fields of a form, in the charset that one of them may name."""
+    fields = urllib.parse.parse_qs(body.decode("latin-1"), keep_blank_values=True, encoding="latin-1")
+    raw = {name: values[0].encode("latin-1") for name, values in fields.items()}
+    is_chinese = raw.get("charset", b"").decode("latin-1").lower() in _CHINESE
+    try:
+        return {name: value.decode(_GBK if is_chinese else "utf-8") for name, value in raw.items()}
+    except UnicodeDecodeError as error:
+        raise ForgedError("the form is not in the charset that it names") from error
+
+
+def read_messages(body: bytes) -> list[Any]:
+    """Pushed messages as several marketplaces write them: a list, each with its content as JSON text in `data`."""
+    found = decode_json(body)
+    if not isinstance(found, list):
+        raise ValueError("pushed messages are a list")
+    for message in found:
+        if isinstance(message, dict) and isinstance(message.get("data"), str):
+            message["data"] = decode_json(message["data"].encode() or b"null")
+    return found
 
 
 class EncryptedSignature(BaseModel):

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, runtime_checkable
+from urllib.parse import urlencode, urlsplit
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from connectors.sandbox.credentials import Credentials
+from connectors.sandbox.credentials import Credentials, rsa2, rsa_keys
 
 Change = tuple[str, str]  # topic as the vendor writes it, id
 
@@ -188,6 +189,31 @@ def _douyin(letter: _Letter) -> Notification:
     return Notification({"app-id": app, "event-sign": signed}, body)
 
 
+def _xiaohongshu(letter: _Letter) -> Notification:
+    data = json.dumps({"orderId": letter.key, "updateTime": 1752812659421})
+    body = _json([{"msgTag": letter.topic, "sellerId": "5f2d", "data": data}])
+    app, key = (
+        letter.variables["ORDERHUB_XIAOHONGSHU_APP_ID"],
+        letter.variables["ORDERHUB_XIAOHONGSHU_APP_SECRET"],
+    )
+    sent_at = str(int(datetime.now(UTC).timestamp()))
+    query = f"{urlsplit(letter.address).path}?app-key={app}&timestamp={sent_at}{key}"
+    signed = hashlib.md5(query.encode(), usedforsecurity=False).hexdigest()
+    return Notification({"app-key": app, "timestamp": sent_at, "sign": signed}, body)
+
+
+def _alipay(letter: _Letter) -> Notification:
+    form = {
+        "app_id": letter.variables["ORDERHUB_ALIPAY_APP_ID"], "charset": "utf-8", "notify_id": letter.delivery,
+        "notify_time": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}", "notify_type": "trade_status_sync",
+        "subject": "面霜 50ml", "trade_no": letter.key, "trade_status": letter.topic, "version": "1.0",
+    }  # fmt: skip
+    _, theirs = rsa_keys(letter.credentials.seed)
+    sign = rsa2("&".join(f"{name}={form[name]}" for name in sorted(form)), theirs)
+    body = urlencode({**form, "sign_type": "RSA2", "sign": sign}).encode()
+    return Notification({"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}, body)
+
+
 def _wechat(letter: _Letter) -> Notification:
     message = _json({"MsgType": "event", "Event": letter.topic, "order_info": {"order_id": letter.key}})
     app = letter.variables["ORDERHUB_WECHAT_SHOP_APPID"].encode()
@@ -220,5 +246,7 @@ _WRITERS: dict[str, Callable[[_Letter], Notification]] = {
     "lazada": _lazada,
     "douyin": _douyin,
     "wechat_shop": _wechat,
+    "xiaohongshu": _xiaohongshu,
+    "alipay": _alipay,
     "vendure": _vendure,
 }

@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +25,7 @@ from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
 from connectors.sandbox.marketplace import REASONS, Shop, fen, seconds, yuan
+from connectors.sandbox.notify import Change
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import Channel, Order, Product, Return, World
 
@@ -75,6 +76,14 @@ class Twin:
 
     def truth(self) -> Iterable[Truth]:
         yield from self._shop.truth("orders", ("skus",))
+
+    def changed(self, since: datetime) -> Iterable[Change]:
+        """Orders that were placed or moved on since then."""
+        return [
+            ("msg_fulfillment_status_change", order.number)
+            for order in self._shop.orders
+            if self._shop.updated_at(order) >= since
+        ]
 
     # --- what the shop shows ------------------------------------------------------------------------------------------
 

@@ -5,14 +5,14 @@ where a day's bill can be fetched, within 30 seconds; a bill is a zip of GBK tab
 bill of a day is there from nine o'clock of the next, Chinese time; a day without movements has none, and both are said
 with the same code. Trades come with their fee; the account's bill tells what came, went and was withdrawn to the bank.
 
+Alipay's asynchronous notification of a trade is verified and kept; it leads to a pull of the bills.
+
 Source: https://opendocs.alipay.com/open/02e7gr (alipay.data.dataservice.bill.downloadurl.query),
 https://opendocs.alipay.com/common/02mse7 (signatures)
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import csv
 import io
 import json
@@ -21,13 +21,11 @@ import zipfile
 from collections.abc import Callable, Generator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import httpx
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import BaseModel, ConfigDict
 
 from connectors.declare import (
@@ -40,7 +38,9 @@ from connectors.declare import (
     Currency,
     FatalError,
     Field,
+    FormSignature,
     Kind,
+    Notice,
     ProtocolError,
     Record,
     RefusedError,
@@ -48,8 +48,13 @@ from connectors.declare import (
     Source,
     Stream,
     ThrottledError,
+    Webhook,
     decode_json,
     local_instant,
+    read_form,
+    read_rsa_key,
+    sign_rsa2,
+    verify_rsa2,
 )
 
 _METHOD = "alipay.data.dataservice.bill.downloadurl.query"
@@ -108,20 +113,6 @@ def signed_text(params: Mapping[str, str]) -> str:
     return "&".join(f"{name}={params[name]}" for name in sorted(params) if params[name] and name != "sign")
 
 
-def sign_rsa2(text: str, key: rsa.RSAPrivateKey) -> str:
-    """RSA2: SHA-256 with RSA (PKCS #1 v1.5) over the UTF-8 text, as base64."""
-    return base64.b64encode(key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())).decode()
-
-
-def verify_rsa2(text: str, signature: str, key: rsa.RSAPublicKey) -> bool:
-    """Whether a signature is that of the text."""
-    try:
-        key.verify(base64.b64decode(signature), text.encode(), padding.PKCS1v15(), hashes.SHA256())
-    except (InvalidSignature, binascii.Error):
-        return False
-    return True
-
-
 def answered_text(content: str, node: str) -> str | None:
     """The signed part of an answer: the node's JSON as it was sent, to the letter; None where there is no such node."""
     found = re.search(rf'"{re.escape(node)}"\s*:\s*', content)
@@ -131,27 +122,11 @@ def answered_text(content: str, node: str) -> str | None:
     return content[found.end() : end]
 
 
-def _read_key(name: str, text: str, kind: str) -> Any:
-    """A key as PEM, or as the bare base64 that Alipay's key tool writes."""
+def _read_key(secrets: Secrets, name: str, kind: Literal["private", "public"]) -> Any:
     try:
-        if "-----BEGIN" in text:
-            content = text.encode()
-            read = (
-                serialization.load_pem_private_key if kind == "private" else serialization.load_pem_public_key
-            )
-        else:
-            content = base64.b64decode(text, validate=True)
-            read = (
-                serialization.load_der_private_key if kind == "private" else serialization.load_der_public_key
-            )
-        key = read(content, password=None) if kind == "private" else read(content)  # type: ignore[call-arg]
-    except (ValueError, TypeError, binascii.Error) as error:
-        raise FatalError(
-            f"alipay: ORDERHUB_ALIPAY_{name} holds no RSA {kind} key (PEM, or base64 of its DER); copy it again"
-        ) from error
-    if not isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey):
-        raise FatalError(f"alipay: ORDERHUB_ALIPAY_{name} is a key of another kind than RSA; copy it again")
-    return key
+        return read_rsa_key(secrets.get(name), kind)
+    except ValueError as error:
+        raise FatalError(f"alipay: ORDERHUB_ALIPAY_{name} holds {error}; copy it again") from error
 
 
 class _Flow(httpx.Auth):
@@ -205,8 +180,8 @@ class AlipayAuth(BaseModel):
     def open(self, secrets: Secrets, base_url: str) -> httpx.Auth:
         return _Flow(
             secrets.get("APP_ID"),
-            _read_key("PRIVATE_KEY", secrets.get("PRIVATE_KEY"), "private"),
-            _read_key("PUBLIC_KEY", secrets.get("PUBLIC_KEY"), "public"),
+            _read_key(secrets, "PRIVATE_KEY", "private"),
+            _read_key(secrets, "PUBLIC_KEY", "public"),
         )
 
 
@@ -334,6 +309,18 @@ def fault(body: Any) -> ConnectorError | None:
     return BrokenAnswerError(message) if code == "20000" else FatalError(message)
 
 
+# What the bill of the day will say, and no bill says yet: it is pulled with the next one.
+WEBHOOK = Webhook(
+    signature=FormSignature(),
+    topic="notify_type",
+    notices=(Notice(topic="trade_status_sync", streams=("trades", "account_entries")),),
+    delivery="notify_id",
+    decode=read_form,
+    reply="success",
+    documentation="https://opendocs.alipay.com/common/02mse7",
+)
+
+
 def _bill(
     name: str, record: type[Record], key: tuple[str, ...], kind: str, cursor: str, **options: Any
 ) -> Stream:
@@ -364,6 +351,7 @@ SOURCE = Source(
     auth=AlipayAuth(),
     decode=decode,
     fault=fault,
+    webhook=WEBHOOK,
     documentation="https://opendocs.alipay.com/open/02e7gr",
     streams=(
         _bill(

@@ -51,6 +51,7 @@ from connectors.declare import (
     decode_json,
     dig,
     pair_text,
+    read_messages,
 )
 
 Seconds = Annotated[UnixInstant | None, BLANK_IS_NULL]
@@ -278,17 +279,6 @@ def _pages(ceiling: int) -> NumberedPages:
     )
 
 
-def decode_messages(content: bytes) -> Any:
-    """Decode pushed messages: a list, each with its content as JSON text."""
-    found = decode_json(content)
-    if not isinstance(found, list):
-        raise ValueError("pushed messages are a list")
-    for message in found:
-        if isinstance(message, dict) and isinstance(message.get("data"), str):
-            message["data"] = decode_json(message["data"].encode() or b"null")
-    return found
-
-
 WEBHOOK = Webhook(
     signature=DigestSignature(
         header="event-sign",
@@ -303,7 +293,7 @@ WEBHOOK = Webhook(
         Notice(topic="2??", streams=("after_sales", "after_sale_details")),
         Notice(topic="4??", streams=("products", "product_details")),
     ),
-    decode=decode_messages,
+    decode=read_messages,
     reply='{"code":0,"msg":"success"}',
     documentation="https://op.jinritemai.com/docs/guide-docs/153/99",
 )

@@ -35,10 +35,12 @@ from connectors.declare import (
     Gtin,
     Kind,
     MilliInstant,
+    Notice,
     NumberedPages,
     Outgoing,
     ProtocolError,
     Quantity,
+    QuerySignature,
     RateLimit,
     Record,
     RefusedError,
@@ -46,8 +48,10 @@ from connectors.declare import (
     Source,
     Stream,
     ThrottledError,
+    Webhook,
     decode_json,
     dig,
+    read_messages,
 )
 
 Millis = Annotated[MilliInstant | None, BLANK_IS_NULL]
@@ -262,6 +266,21 @@ def _pages(size: int, ceiling: int | None = None) -> NumberedPages:
     )
 
 
+WEBHOOK = Webhook(
+    signature=QuerySignature(
+        header="sign", headers=("app-key", "timestamp"), key="APP_SECRET", app="APP_ID", app_header="app-key"
+    ),
+    topic="msgTag",
+    notices=(
+        Notice(topic="msg_fulfillment_*", streams=("orders",), key="data.orderId"),
+        Notice(topic="msg_after_sale_*", streams=("after_sales", "after_sale_details")),
+        Notice(topic="msg_item_*", streams=("skus",)),
+    ),
+    decode=read_messages,
+    reply='{"success":true,"error_code":0,"error_msg":""}',
+    documentation="https://school.xiaohongshu.com/en/open/quick-start/sign.html",
+)
+
 SOURCE = Source(
     name="xiaohongshu",
     title="Xiaohongshu",
@@ -272,6 +291,7 @@ SOURCE = Source(
     limit=RateLimit(requests=40, seconds=1),
     decode=decode,
     fault=fault,
+    webhook=WEBHOOK,
     documentation="https://open.xiaohongshu.com",
     streams=(
         Stream(

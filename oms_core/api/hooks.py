@@ -19,7 +19,7 @@ _REFUSED = {
     "stale": (401, "stale"),
     "malformed": (422, "invalid-request"),
 }
-_JSON = ("application/json", "text/json", "text/plain", "")
+_KINDS = ("application/json", "application/x-www-form-urlencoded", "text/json", "text/plain", "")
 Name = Annotated[
     str, Path(max_length=60, description="Name of a source, as `orderhub sources list` shows it")
 ]
@@ -63,9 +63,9 @@ def router(hear: Hear) -> APIRouter:
     async def notify(source: Name, request: Request) -> Response:
         """Take a source system's notification in. The vendor's signature is checked; repeating it does no harm."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind not in _JSON:
+        if kind not in _KINDS:
             return problems.problem(
-                request, 415, "invalid-request", f"a notification is JSON, not {kind[:60]!r}"
+                request, 415, "invalid-request", f"a notification is JSON or a form, not {kind[:60]!r}"
             )
         return await _answer(request, source)
 

@@ -10,8 +10,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from connectors import registry
@@ -103,6 +106,25 @@ def _douyin(at: datetime) -> Incoming:
     return Incoming({"app-id": "app", "event-sign": digest}, BODY)
 
 
+def _xiaohongshu(at: datetime) -> Incoming:
+    t = str(int(at.timestamp()))
+    signed = hashlib.md5(f"/hooks/x?a=1&app-key=app&timestamp={t}s".encode()).hexdigest()
+    return Incoming({"app-key": "app", "timestamp": t, "sign": signed}, BODY, {"a": "1"})
+
+
+ALIPAY = rsa.generate_private_key(65537, 2048)
+PUBLIC = ALIPAY.public_key().public_bytes(
+    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+)
+
+
+def _alipay(at: datetime, charset: str = "utf-8") -> Incoming:
+    form = {"charset": charset, "notify_id": "ac05", "subject": "面霜", "empty": "", "app_id": "2014"}
+    text = "&".join(f"{name}={form[name]}" for name in sorted(form)).encode(charset)
+    sign = _b64(ALIPAY.sign(text, padding.PKCS1v15(), hashes.SHA256()))
+    return Incoming({}, urlencode({**form, "sign_type": "RSA2", "sign": sign}, encoding=charset).encode())
+
+
 SECRET = {"WEBHOOK_SECRET": "s", "WEBHOOK_URL": URL}
 CASES = [
     Case("shopify", SECRET, lambda at: _plain("x-shopify-hmac-sha256", _b64(_mac("s", BODY)))),
@@ -115,6 +137,8 @@ CASES = [
     Case("lazada", {"APP_KEY": "app", "APP_SECRET": "s"},
          lambda at: _plain("authorization", _mac("s", b"app", BODY).hex())),
     Case("douyin", {"APP_KEY": "app", "APP_SECRET": "s"}, _douyin),
+    Case("xiaohongshu", {"APP_ID": "app", "APP_SECRET": "s", "WEBHOOK_URL": URL}, _xiaohongshu, covers_body=False),
+    Case("alipay", {"PUBLIC_KEY": PUBLIC.decode()}, _alipay),
     Case("wechat_shop", {"WEBHOOK_TOKEN": "tok", "WEBHOOK_KEY": KEY, "APPID": "wx1"}, _wechat, is_timed=True),
 ]  # fmt: skip
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.source)
@@ -129,7 +153,7 @@ def test_every_source_that_sends_notifications_is_tried() -> None:
 def test_what_the_vendor_signed_passes(case: Case) -> None:
     assert set(case.signature.secrets) <= set(case.secrets)
     message = case.signature.open(case.sign(NOW), case.secrets, NOW)
-    assert message == (b'{"Event":"x"}' if case.source == "wechat_shop" else BODY)
+    assert message == (b'{"Event":"x"}' if case.source == "wechat_shop" else case.sign(NOW).body)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.covers_body], ids=lambda case: case.source)
@@ -144,8 +168,9 @@ def test_a_changed_body_does_not(case: Case) -> None:
 @every
 def test_without_a_signature_or_with_another_secret_nothing_passes(case: Case) -> None:
     signed = case.sign(NOW)
+    unsigned = BODY if case.source == "alipay" else signed.body  # a form carries its signature
     with pytest.raises(ForgedError):
-        case.signature.open(Incoming({}, signed.body), case.secrets, NOW)
+        case.signature.open(Incoming({}, unsigned), case.secrets, NOW)
     for name in case.signature.secrets:
         wrong = {**case.secrets, name: "x" + case.secrets[name][1:] if name == "WEBHOOK_KEY" else "x"}
         with pytest.raises(ForgedError):
@@ -216,6 +241,34 @@ def test_hubspot_signs_its_address_decoded() -> None:
     headers = {"x-hubspot-signature-v3": signed, "x-hubspot-request-timestamp": sent_at}
     secrets = {"WEBHOOK_SECRET": "s", "WEBHOOK_URL": "https://hub.example/hooks/x?a=b%3Ac&d=%20"}
     CASES[3].signature.open(Incoming(headers, BODY), secrets, NOW)
+
+
+def test_xiaohongshu_s_example() -> None:
+    """Source: https://school.xiaohongshu.com/en/open/quick-start/sign.html"""
+    incoming = Incoming(
+        {"app-key": "xhs", "timestamp": "1469902537", "sign": "72be6fad4dd0e5104dbdebbcdadb2a06"},
+        BODY,
+        {"status": "0", "page_no": "1", "page_size": "50"},
+    )
+    secrets = {
+        "APP_ID": "xhs",
+        "APP_SECRET": "9a539709cafc1efc9ef05838be468a28",
+        "WEBHOOK_URL": "http://flssandbox.xiaohongshu.com/ark/open_api/v1/items",
+    }
+    webhook = registry.source("xiaohongshu").webhook
+    assert webhook is not None
+    assert webhook.signature.open(incoming, secrets, NOW) == BODY
+
+
+def test_a_form_is_verified_in_its_own_charset() -> None:
+    webhook = registry.source("alipay").webhook
+    assert webhook is not None
+    signed = _alipay(NOW, "gbk")
+    secrets = {"PUBLIC_KEY": PUBLIC.decode()}
+    assert webhook.decode(webhook.signature.open(signed, secrets, NOW))["subject"] == "面霜"
+    for body in (signed.body.replace(b"gbk", b"utf-8"), signed.body.replace(b"RSA2", b"RSA")):
+        with pytest.raises(ForgedError):
+            webhook.signature.open(replace(signed, body=body), secrets, NOW)
 
 
 def test_wechat_s_test_of_the_address() -> None:

@@ -19,21 +19,18 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from connectors.conformance import Conformance
 from connectors.declare import Ask, Bounds, RefusedError, ThrottledError
+from connectors.follow import follow
+from connectors.landing import Landing
+from connectors.notification import Receiver, waiting
+from connectors.registry import sources
+from connectors.rsa import read_rsa_key, sign_rsa2, verify_rsa2
 from connectors.sandbox.alipay import Twin, takes
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.generate import generate
 from connectors.sandbox.server import Sandbox, Served, serving
-from connectors.sources.alipay import (
-    SOURCE,
-    BillPages,
-    answered_text,
-    decode,
-    fault,
-    sign_rsa2,
-    signed_text,
-    verify_rsa2,
-)
+from connectors.sources.alipay import SOURCE, BillPages, answered_text, decode, fault, signed_text
+from connectors.webhook import Incoming
 
 TRADES, ENTRIES = SOURCE.streams
 NODE = "alipay_data_dataservice_bill_downloadurl_query_response"
@@ -286,3 +283,30 @@ def test_a_bill_is_read_without_its_frame() -> None:
 def test_a_bill_that_does_not_add_up_is_no_bill(old: str, new: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         decode(bill(BILL.replace(old, new, 1)))
+
+
+def test_a_notification_is_kept_and_leads_to_the_bills(serve: Any, landing: Landing) -> None:
+    with serve("alipay", orders=150) as served:
+        env = {
+            **served.env,
+            "ORDERHUB_ALIPAY_SINCE": (served.sandbox.world.now - timedelta(days=2)).isoformat(),
+        }
+        change = served.sandbox.changed("alipay", served.sandbox.world.now - timedelta(days=90))[-1]
+        [sent] = served.sandbox.notifications("alipay", "https://hub.example/hooks/alipay", [change])
+        receiver = Receiver(landing, sources(), env)
+        told = [receiver.receive("alipay", Incoming({}, sent.body)) for _ in range(2)]
+        assert [(one.outcome, one.reply) for one in told] == [("stored", "success"), ("repeated", "success")]
+        forged = receiver.receive("alipay", Incoming({}, sent.body.replace(b"SUCCESS", b"CLOSED")))
+        assert forged.outcome == "forged"
+        results = follow(SOURCE, landing, env)
+        assert {item.stream: item.error for item in results} == {"trades": None, "account_entries": None}
+        assert waiting(landing) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no key", "AAAA", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"]
+)
+def test_what_is_no_key_is_said(text: str) -> None:
+    for kind in ("private", "public"):
+        with pytest.raises(ValueError, match=f"no RSA {kind} key"):
+            read_rsa_key(text, kind)  # type: ignore[call-overload]

@@ -37,6 +37,7 @@ STREAMS = {
     "douyin": ("orders", "order_id"),
     "wechat_shop": ("orders", "order_id"),
     "vendure": ("orders", "order_id"),
+    "xiaohongshu": ("orders", "order_id"),
 }
 
 
