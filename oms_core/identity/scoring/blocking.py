@@ -156,15 +156,12 @@ def make_pairs(
 def _make_alike(engine: Engine, model: Model, *, sides: bool, new: bool) -> str | None:
     """Table `alike`: pairs of records that are the same in all that is compared, where there are too many to pair each
     with each; table `keys_kept`: the keys without all but one of them."""
-    compared = list(
-        dict.fromkeys(column for comparison in model.comparisons for column in comparison.columns)
-    )
     everything = [
         f"coalesce({column if column not in number_columns(model) else f'cast({column} as {engine.text})'}, '')"
-        for column in compared
+        for column in model.compared
     ]
     carried = (f", {SOURCE}" if sides else "") + (", is_new" if new else "")
-    whole = engine.key(everything) if compared else "0"
+    whole = engine.key(everything) if everything else "0"
     engine.run(f"create table whole as select {ROW}{carried}, {whole} as k from nodes")
     engine.run(
         f"create table many as select k, min({ROW}) as first, count(*) as size"

@@ -179,9 +179,11 @@ class Index:
             "from arrived)"
         )
         cut = self._make_pairs()
-        self._con.execute("create or replace table nodes_plain as select * from arrived")
+        # Only what is compared is read of the known records: keys are most of the columns.
+        read = ", ".join([ROW, RECORD_ID, *self.model.compared])
         self._con.execute(
-            f"insert into nodes_plain select * from store.known where {ROW} in (select join_key_l from pairs)"
+            f"create or replace table nodes_plain as select {read} from arrived union all select {read} from store.known "
+            f"where {ROW} in (select join_key_l from pairs)"
         )
         join_common_values(self._engine, self.model)
         least = least_weight(at_least)
@@ -192,33 +194,37 @@ class Index:
 
     def _make_pairs(self) -> list[str]:
         """Table `pairs`: known (or earlier) record left, new record right."""
-        cut, selects = [], []
         most = self.model.most_in_block
-        for at, rule in enumerate(self.model.blocks):
-            self._con.execute(
-                f"create or replace table large{at} as select k, sum(size)::bigint as size from ("
-                f"select k, size from store.large where rule = {at} and k in (select k{at} from arrived_keys) union all "
-                f"select k{at}, count(*) from arrived_keys where k{at} is not null group by k{at}) group by k having sum(size) > {most}"
-            )
-            blocks, largest = self._con.execute(f"select count(*), max(size) from large{at}").fetchall()[0]
-            if blocks:
-                touched = self._number(
-                    f"select count(*) from arrived_keys where k{at} in (select k from large{at})"
-                )
-                cut.append(
-                    f"Blocking on {' and '.join(rule)}: {blocks:,} blocks of more than {most:,} records, the largest of "
-                    f"{largest:,}, were cut; {touched:,} new records are affected."
-                )
-            before = "".join(
-                f" and (coalesce(l.k{earlier} <> r.k{earlier}, true) or l.k{earlier} in (select k from large{earlier}))"
-                for earlier in range(at)
-            )
-            fits = f"r.k{at} not in (select k from large{at})"
+        arrived = " union all ".join(
+            f"select {at} as rule, k{at} as k from arrived_keys where k{at} is not null"
+            for at in range(len(self.model.blocks))
+        )
+        # One statement for all rules: each by itself takes longer to plan than to run.
+        self._con.execute(
+            f"create or replace table large as with arrived as ({arrived}), counted as ("
+            "select rule, k, count(*) as size from arrived group by rule, k) "
+            "select rule, k, counted.size + coalesce(known.size, 0) as size, counted.size as touched "
+            "from counted left join store.large known using (rule, k) "
+            f"where counted.size + coalesce(known.size, 0) > {most}"
+        )
+        cut = [
+            f"Blocking on {' and '.join(self.model.blocks[rule])}: {blocks:,} blocks of more than {most:,} records, the largest of "
+            f"{largest:,}, were cut; {touched:,} new records are affected."
+            for rule, blocks, largest, touched in self._con.execute(
+                "select rule, count(*), max(size)::bigint, sum(touched)::bigint from large group by rule order by rule"
+            ).fetchall()
+        ]
+        selects = []
+        for at in range(len(self.model.blocks)):
+            # Each rule reads its own keys alone, and what several rules bring is told apart at the end: reading the keys of all
+            # earlier rules beside each takes longer.
+            meeting = f"(select {ROW}, k{at} from arrived_keys where k{at} not in (select k from large where rule = {at}))"
             for known, once in (("store.keys", ""), ("arrived_keys", f" and l.{ROW} < r.{ROW}")):
                 selects.append(
-                    f"select l.{ROW} as join_key_l, r.{ROW} as join_key_r, '0' as match_key from {known} l join arrived_keys r "
-                    f"on l.k{at} = r.k{at}{once} where {fits}{before}"
+                    f"select l.{ROW} as join_key_l, r.{ROW} as join_key_r from {known} l join {meeting} r on l.k{at} = r.k{at}{once}"
                 )
-        self._con.execute("create or replace table pairs as " + " union all ".join(selects))
-        self._con.execute(f"delete from pairs where join_key_l in (select {ROW} from outdated)")
+        self._con.execute(
+            f"create or replace table pairs as select distinct join_key_l, join_key_r, '0' as match_key from "
+            f"({' union all '.join(selects)}) where join_key_l not in (select {ROW} from outdated)"
+        )
         return cut

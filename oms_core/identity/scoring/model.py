@@ -112,9 +112,14 @@ class Model(BaseModel):
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the prepared table that scoring reads, in order of first use."""
-        used = [column for comparison in self.comparisons for column in comparison.columns]
-        used += [column for block in self.blocks for column in block]
-        return tuple(dict.fromkeys(used))
+        return tuple(dict.fromkeys([*self.compared, *(column for block in self.blocks for column in block)]))
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Those of them that comparisons read; the others only make blocks."""
+        return tuple(
+            dict.fromkeys(column for comparison in self.comparisons for column in comparison.columns)
+        )
 
     @property
     def prior_weight(self) -> float:
