@@ -153,6 +153,19 @@ def test_tickets_hang_on_the_order_the_customer_meant_or_are_orphans(told: Told)
     assert found == dict(counted)
 
 
+def test_trade_on_account_is_paid_when_the_books_have_its_invoices_paid(told: Told) -> None:
+    trade = {key: order for key, order in told.true_order.items() if order.payment_method == "invoice"}
+    paid = {key for key in trade if told.orders[key]["payment_verified_at"] is not None}
+    assert paid
+    for key in paid:
+        paid_at = trade[key].paid_at
+        assert paid_at is not None and told.orders[key]["payment_verified_at"] >= paid_at.replace(
+            tzinfo=None
+        ), key
+    # An invoice that never came, or waits in quarantine, says nothing.
+    assert len(paid) >= 0.8 * sum(order.paid_at is not None for order in trade.values())
+
+
 def test_the_refund_gap_is_what_finance_paid_beyond_what_the_desk_promised(told: Told) -> None:
     promised: dict[str, Decimal] = defaultdict(Decimal)
     orphans = {row["record_id"] for row in told.rows("select record_id from marts.ops_orphans")}

@@ -224,6 +224,21 @@ def test_timeouts_happen_once_when_time_is_up(database: Database, release_orders
     assert state(database, "A") == "paid"
 
 
+def test_a_business_is_dunned_for_what_is_unpaid_alone(database: Database, release_orders: Release) -> None:
+    activate(database, "b2b")
+    business = {"order_type": "b2b"}
+    long_ago = [("created", 24.0 * 75), ("dispatched", 24.0 * 74), ("delivered", 24.0 * 70)]
+    events = [(order, kind, ago) for order in "AB" for kind, ago in long_ago]
+    # The books write that the invoice is paid; of B nobody says so.
+    release_orders(database, {"A": business, "B": business}, [*events, ("A", "payment_verified", 24.0 * 20)])
+    follow(database, by="root")
+    with database.begin() as connection:
+        assert sweep(connection, by="root") == ["B"]
+    assert [state(database, order) for order in "AB"] == ["settled", "dunned"]
+    tell(database, "B", "payment_verified", 1)
+    assert state(database, "B") == "settled"
+
+
 def test_versions_are_fixed_and_orders_move_only_when_told(orders: Database) -> None:
     with pytest.raises(ConflictError, match="another document already"):
         activate(orders, "b2b", Accepted="Taken")
