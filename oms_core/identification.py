@@ -41,6 +41,7 @@ IDENTITY_COLUMNS = {
     "ordered_at, currency, net_amount, ship_to_street, ship_to_postcode, _first_seen_at",
     "int_order_references": "order_record_id, reference_type, reference_value, target_system",
     "int_shipments": "order_record_id, tracking_number",
+    "int_order_lots": "order_record_id, lot_id",
 }
 
 
@@ -223,4 +224,5 @@ def _resolve(
         partial(_order_lines, warehouse),
         weigh(rows["int_customer_records"], rows["int_sku_records"], models, costs.to_pylist()),
         kept_apart(rows["int_sku_recipes"]),
+        rows["int_order_lots"],
     )

@@ -52,6 +52,7 @@ _SENDS = ("fulfilment", "shipment")  # roles of documents that may be about good
 _PART, _SHARED = " (part)", " (one of several)"
 _UNPRICED = "same day and goods"  # rule where one of two documents tells no amount
 _TRACKING = "tracking_number"  # rule of what only a parcel's number tells
+_LOT = "lot"  # rule of what only the goods' lots tell
 _STEP = re.compile(r"^(.*[/-])[A-Z]+[/-](\d+)$")  # WH/PICK/00042 and WH/OUT/00042
 _ALIKE = str.maketrans("OIL", "011")
 _RUN = re.compile(r"\d+|[A-Z]+")
@@ -810,6 +811,52 @@ def corroborate(
     ids = {row["record_id"]: order_ids[row["record_id"]] for row in theirs}
     ids = {record: joined.get(order_id, order_id) for record, order_id in ids.items()}
     return Corroborated(twins, _hung(lost, theirs, goods, ids, customer_ids))
+
+
+def by_lot(
+    lots: Sequence[Row], links: OrderLinks, order_ids: Mapping[str, str]
+) -> tuple[Corroborated, dict[str, Orphan]]:
+    """Hang what names no order, but lots of goods, on the order that these lots went to.
+
+    A lot that went to several orders proves nothing, nor do lots of several orders. A document that names an order nobody knows is
+    of that order, whatever its lots.
+
+    Args:
+        lots: rows of `int_order_lots` (order_record_id, lot_id).
+        links: what references say.
+        order_ids: record id -> golden order, of all that hangs on one.
+
+    Returns:
+        The links, and what is said instead of those who find no order.
+    """
+    of_record: dict[str, set[str]] = defaultdict(set)
+    went_to: dict[str, set[str]] = defaultdict(set)
+    for row in lots:
+        record, lot = row["order_record_id"], row["lot_id"]
+        of_record[record].add(lot)
+        went_to[lot] |= {
+            order_ids[target]
+            for target in links.shared.get(record, ((record,), ""))[0]
+            if target in order_ids
+        }
+    hangers, orphans = {}, {}
+    for record, orphan in links.orphans.items():
+        if orphan.reason != OrphanReason.NO_REFERENCE or record not in of_record:
+            continue
+        own = sorted(of_record[record])
+        meant = {order for lot in own if len(went_to[lot]) == 1 for order in went_to[lot]}
+        if len(meant) == 1:
+            hangers[record] = meant.pop(), _LOT
+        elif meant:
+            orphans[record] = _ambiguous(f"it names no order, and its lots went to {len(meant)} orders")
+        elif crowded := [lot for lot in own if went_to[lot]]:
+            detail = f"it names no order, and lot {crowded[0]} went to {len(went_to[crowded[0]])} orders"
+            orphans[record] = _ambiguous(detail)
+        else:
+            orphans[record] = Orphan(
+                OrphanReason.NO_REFERENCE, f"it names no order, and none got lot {own[0]}"
+            )
+    return Corroborated([], hangers), orphans
 
 
 def _goods(lines: Sequence[Row], sku_ids: Mapping[str, str]) -> dict[str, dict[str, Decimal]]:

@@ -125,6 +125,7 @@ def resolve(
     lines_of: LinesOf = lambda _: (),
     scores: Mapping[str, Scores] | None = None,
     parts: Iterable[tuple[str, str]] = (),
+    lots: Sequence[Row] = (),
 ) -> dict[str, Resolved]:
     """Resolve all four entities.
 
@@ -135,6 +136,7 @@ def resolve(
         lines_of: tells the `int_order_lines` of some order records; asked about those whose reference was lost.
         scores: by entity, the pairs a model weighed; exact evidence goes before them.
         parts: pairs of SKU records, a kit and an article in it.
+        lots: rows of `int_order_lots`: what names no order may name goods that one order alone got.
 
     Returns:
         Outcome by entity: order, customer, sku, location.
@@ -164,6 +166,9 @@ def resolve(
             customer = _resolve(
                 "customer", customers, more_evidence, known, scores, told_apart=registers, bought=bought
             )
+    # Last, since it says where goods went, and not who bought them.
+    told, unplaced = references.by_lot(lots, links, ordered)
+    links = replace(links, orphans=links.orphans | unplaced).with_more(told)
     return {
         "order": _resolve_orders(orders, links, known),
         "customer": customer,

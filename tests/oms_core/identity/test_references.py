@@ -83,7 +83,7 @@ def run(orders: list[dict[str, Any]], **rows: list[dict[str, Any]]) -> Resolved:
 
     return resolve(
         rows.get("customers", []), rows.get("skus", []), [], orders, rows.get("references", []), Known(),
-        rows.get("shipments", []), lines_of,
+        rows.get("shipments", []), lines_of, lots=rows.get("lots", ()),
     )["order"]  # fmt: skip
 
 
@@ -489,3 +489,46 @@ def test_what_names_a_delivery_that_hangs_by_its_goods_hangs_with_it() -> None:
     assert together(found, "shop:orders:a", *hung) and found.orphans == {}
     assert found.rules["tms:shipments:1"] == "reference:external"
     assert found.rules["wms:pickings:2"] == "step of one delivery"
+
+
+LOT = "04012345678901/L7"
+
+
+@pytest.mark.parametrize(
+    ("went_to", "scanned", "outcome"),
+    [
+        ({LOT: ["1"]}, [LOT], "1"),
+        ({LOT: ["1"], "other": ["1", "2"]}, [LOT, "other"], "1"),
+        ({LOT: ["1", "2"]}, [LOT], "it names no order, and lot 04012345678901/L7 went to 2 orders"),
+        ({LOT: ["1"], "other": ["2"]}, [LOT, "other"], "it names no order, and its lots went to 2 orders"),
+        ({}, [LOT], "it names no order, and none got lot 04012345678901/L7"),
+    ],
+)
+def test_a_scan_that_names_a_lot_alone_hangs_on_the_one_order_that_got_it(
+    went_to: dict[str, list[str]], scanned: list[str], outcome: str
+) -> None:
+    orders = [order(f"shop:orders:{number}", f"SO-77{number}31") for number in "12"]
+    orders += [order(f"epcis:events:{number}", None, "shipment") for number in "12"]
+    scan = order("epcis:events:till", None, "fulfilment")
+    lots = [
+        {"order_record_id": f"epcis:events:{number}", "lot_id": lot}
+        for lot, numbers in went_to.items()
+        for number in numbers
+    ]
+    lots += [{"order_record_id": scan["record_id"], "lot_id": lot} for lot in scanned]
+    references = [reference(f"epcis:events:{number}", f"SO-77{number}31") for number in "12"]
+    found = run([*orders, scan], references=references, lots=lots)
+    if outcome in "12":
+        assert together(found, "epcis:events:till", f"shop:orders:{outcome}")
+        assert found.rules["epcis:events:till"] == "lot"
+    else:
+        assert found.orphans["epcis:events:till"].detail == outcome
+
+
+def test_a_scan_that_names_an_order_nobody_knows_is_not_hung_by_its_lot() -> None:
+    orders = [order("shop:orders:1", "SO-77131"), order("epcis:events:1", None, "shipment")]
+    scan = order("epcis:events:till", None, "fulfilment")
+    lots = [{"order_record_id": record, "lot_id": LOT} for record in ("epcis:events:1", "epcis:events:till")]
+    references = [reference("epcis:events:1", "SO-77131"), reference("epcis:events:till", "WX-90417")]
+    found = run([*orders, scan], references=references, lots=lots)
+    assert found.orphans["epcis:events:till"].reason == OrphanReason.UNKNOWN_REFERENCE
