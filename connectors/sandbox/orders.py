@@ -13,7 +13,7 @@ from connectors.sandbox import vocabulary as words
 from connectors.sandbox.buyers import COUNTRIES, Customers, address_in
 from connectors.sandbox.catalog import minor_unit, price_in
 from connectors.sandbox.draw import fill, weighted
-from connectors.sandbox.places import DARK_STORES, kilometres
+from connectors.sandbox.places import DARK_STORES, kilometres, transit_days
 from connectors.sandbox.stock import Shelves
 from connectors.sandbox.world import (
     CHINESE_MARKETPLACES,
@@ -479,7 +479,7 @@ class OrderDesk:
             dispatched = packed + timedelta(seconds=rng.randrange(600, 50_000))
             scanned = dispatched + timedelta(seconds=rng.randrange(300, 30_000))
             road = kilometres(self.locations[place].address, ship_to) * 1.27 + 1.5
-            transit = 0.15 if place in DARK_STORES.values() else 0.6 + road / 900
+            transit = transit_days(place, ship_to, road)
             transit *= rng.uniform(0.7, 1.3) * (3.5 if late < 0.09 else 1.0)
             delivered = None if rng.random() < 0.025 else scanned + timedelta(seconds=int(transit * 86_400))
             fba = self.locations[place].kind == "third_party"

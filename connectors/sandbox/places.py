@@ -81,6 +81,11 @@ def locations(seed: int) -> dict[str, Location]:
     return found
 
 
+def transit_days(location_id: str, ship_to: Address, road_km: float) -> float:
+    """Return the mean days from the first scan to the door: in its own city a dark store sends a courier."""
+    return 0.15 if DARK_STORES.get(ship_to.city) == location_id else 0.6 + road_km / 900
+
+
 def kilometres(here: Address, there: Address) -> float:
     """Return the great-circle distance, in km (haversine, mean Earth radius 6371.0088 km)."""
     lat1, lon1, lat2, lon2 = map(

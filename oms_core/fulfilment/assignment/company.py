@@ -30,10 +30,15 @@ DEMAND_DAYS = 28  # over which a node's own sales are averaged
 _FOREIGN = ("third_party", "virtual")
 _ORDERS = """
 SELECT o.fulfilment_location_ids, o.ship_to_country, o.ship_to_city, o.gross_weight_kg, o.logistics_cost_amount * o.fx_rate AS cost,
-    o.transport_co2e_kg, o.ordered_at, o.dispatched_at, o.delivered_at, o.promise_slip_hours,
+    o.transport_co2e_kg, o.ordered_at, o.dispatched_at, o.delivered_at,
     o.needs_cold_chain AND o.is_cold_chain_intact AS is_kept_cold
 FROM fct_orders AS o WHERE o.shipment_count = 1 AND o.dispatched_at IS NOT NULL AND o.fulfilment_location_ids IS NOT NULL
 ORDER BY o.ordered_at DESC NULLS LAST, o.order_id LIMIT 2000"""
+# An order that came late counts against each node that sent some of it.
+_HISTORY = """
+SELECT n.location_id, count(*) AS offered, count(*) FILTER (WHERE o.delivered_at > o.promised_at) AS late
+FROM fct_orders AS o, jsonb_array_elements_text(CAST(o.fulfilment_location_ids AS jsonb)) AS n (location_id)
+WHERE o.delivered_at IS NOT NULL AND o.promised_at IS NOT NULL GROUP BY n.location_id"""
 _DEMAND = """
 SELECT l.sku_id, o.fulfilment_location_ids, sum(l.qty) AS qty FROM fct_order_lines AS l
 JOIN fct_orders AS o ON o.order_id = l.order_id
@@ -108,6 +113,7 @@ def read_company(connection: Connection, facts: Facts) -> Company:
         if row["latitude"] is not None and row["longitude"] is not None
     }
     measured = measure(_sent(connection, places))
+    history = {row.location_id: (row.offered, row.late) for row in connection.execute(text(_HISTORY))}
     cold: set[str] = set(
         connection.execute(
             text(
@@ -121,6 +127,7 @@ def read_company(connection: Connection, facts: Facts) -> Company:
             row,
             facts.of_node(row["location_type"], told.get(row["location_id"])),
             measured,
+            history.get(row["location_id"], (0, 0)),
             row["location_id"] in cold,
             currency,
         )
@@ -259,11 +266,19 @@ def _line(sku_id: str, qty: Decimal, sku: Mapping[str, Any], facts: Facts, unkno
     )
 
 
-def _node(row: Mapping[str, Any], facts: NodeFacts, measured: Measured, is_cold: bool, currency: str) -> Node:
+def _node(
+    row: Mapping[str, Any],
+    facts: NodeFacts,
+    measured: Measured,
+    history: tuple[int, int],
+    is_cold: bool,
+    currency: str,
+) -> Node:
     node_id = row["location_id"]
     parcel, kg, km = measured.tariff or (None, None, None)
     base, speed = measured.travel or (None, None)
-    offered, late = measured.history.get(node_id, (0, 0))
+    is_said = facts.base_hours is not None or facts.km_per_hour is not None
+    near_factor, near_km = (1.0, 0.0) if is_said else measured.near.get(node_id, (1.0, 0.0))
     closed = None
     if facts.ships is False or (facts.ships is None and row["location_type"] in _FOREIGN):
         closed = f"a {row['location_type'] or 'place'} that the facts do not say ships our orders"
@@ -282,6 +297,8 @@ def _node(row: Mapping[str, Any], facts: NodeFacts, measured: Measured, is_cold:
             _first(facts.km_per_hour, speed),
             _first(facts.co2e_kg_per_tkm, measured.co2e_kg_per_tkm),
             facts.parcel_co2e_kg,
+            near_factor,
+            near_km,
         ),
         facts.hours,
         facts.collections,
@@ -292,9 +309,9 @@ def _node(row: Mapping[str, Any], facts: NodeFacts, measured: Measured, is_cold:
         0,
         facts.parcel_pick_cost,
         facts.unit_pick_cost,
-        offered,
+        history[0],
         0,
-        late,
+        history[1],
         _first(facts.temperature_classes, frozenset({AMBIENT, CHILLED}) if is_cold else frozenset({AMBIENT})),
         _first(facts.cold_chain_hours, measured.cold_chain_hours),
         facts.hazard_classes,
@@ -332,7 +349,6 @@ def _sent(connection: Connection, places: Mapping[str, tuple[float, float]]) -> 
                 _float(row.transport_co2e_kg),
                 _hours(row.ordered_at, row.dispatched_at),
                 _hours(row.dispatched_at, row.delivered_at),
-                _float(row.promise_slip_hours),
                 bool(row.is_kept_cold),
             )
         )

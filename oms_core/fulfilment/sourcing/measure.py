@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 import numpy as np
-from scipy.optimize import nnls
+from scipy.optimize import brentq, nnls
 from scipy.stats import theilslopes
 
 from oms_core.fulfilment.sourcing.network import Floats
@@ -20,6 +20,7 @@ from oms_core.fulfilment.sourcing.parameters import distance
 LEAST_SHIPMENTS = 20  # for a line through them
 LEAST_ORDERS = 5  # for a median of a node
 _MOST = 2_000  # the newest; a robust line looks at every pair
+_TOWN_KM = 5.0  # addresses of a city are known by its centre only
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,6 @@ class Sent:
         cost: of its shipment, in the currency sourcing counts in.
         handling_hours: from the order to the carrier having it.
         travel_hours: from there to the door.
-        late_hours: after the promise; negative is early.
         is_kept_cold: whether it needed a cold chain that measurements prove unbroken.
     """
 
@@ -43,7 +43,6 @@ class Sent:
     co2e_kg: float | None
     handling_hours: float | None
     travel_hours: float | None
-    late_hours: float | None
     is_kept_cold: bool
 
 
@@ -54,20 +53,20 @@ class Measured:
     Attributes:
         tariff: parcel_cost, cost_per_kg, cost_per_100_km of all carriers together.
         travel: base_hours and km_per_hour of all carriers together.
+        near: node -> near_factor and near_km.
         shipments: how many orders that left one node whole were looked at.
         handling_of_all: median over all nodes, for those that sent too little for one of their own.
-        handling_hours, history, served: of each node; history is (orders with a promise, of these late), served the
-            countries it has sent to.
+        handling_hours, served: of each node; served are the countries it has sent to.
     """
 
     tariff: tuple[float, float, float] | None = None
     travel: tuple[float, float] | None = None
+    near: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     co2e_kg_per_tkm: float | None = None
     cold_chain_hours: float | None = None
     shipments: int = 0
     handling_of_all: float | None = None
     handling_hours: Mapping[str, float] = field(default_factory=dict)
-    history: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     served: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
@@ -84,9 +83,11 @@ def measure(sent: Iterable[Sent]) -> Measured:
         for row in rows
         if row.co2e_kg is not None and row.kg and row.km and row.km > 1
     ]
+    travel = _travel(rows)
     return Measured(
         _tariff(rows),
-        _travel(rows),
+        travel,
+        {} if travel is None else _near(by_node, *travel),
         median(factors) if len(factors) >= LEAST_SHIPMENTS else None,
         max(cold) if len(cold) >= LEAST_ORDERS else None,
         len(rows),
@@ -96,11 +97,6 @@ def measure(sent: Iterable[Sent]) -> Measured:
             for node, found in by_node.items()
             if len(hours := [row.handling_hours for row in found if row.handling_hours is not None])
             >= LEAST_ORDERS
-        },
-        {
-            node: (len(late), sum(hours > 0 for hours in late))
-            for node, found in by_node.items()
-            if (late := [row.late_hours for row in found if row.late_hours is not None])
         },
         {node: frozenset(row.country for row in found if row.country) for node, found in by_node.items()},
     )
@@ -138,3 +134,40 @@ def _travel(rows: Sequence[Sent]) -> tuple[float, float] | None:
     figures: Floats = np.array(told, float)
     line = theilslopes(figures[:, 1], figures[:, 0])
     return (max(float(line.intercept), 0.0), 1 / float(line.slope)) if line.slope > 0 else None
+
+
+def _near(
+    by_node: Mapping[str, Sequence[Sent]], base_hours: float, km_per_hour: float
+) -> dict[str, tuple[float, float]]:
+    """How many times as long as all parcels those of a node take, and up to what distance it was seen to send.
+
+    A node that sent little is believed little: the median of its logarithms is drawn to zero by its own variance against that
+    between nodes (random effects about zero; the variance between them by Paule and Mandel). One parcel says nothing.
+    """
+    times = {
+        node: np.array(
+            [
+                (row.km, row.travel_hours / (base_hours + row.km / km_per_hour))
+                for row in found
+                if row.km and row.travel_hours is not None and row.travel_hours > 0
+            ]
+        )
+        for node, found in by_node.items()
+    }
+    times = {node: told for node, told in times.items() if len(told) > 1}
+    if len(times) < 2:
+        return {}
+    logs = [np.log(told[:, 1]) for told in times.values()]
+    medians = np.array([np.median(log) for log in logs])
+    spread = 1.4826 * float(np.median(np.concatenate([abs(log - np.median(log)) for log in logs])))
+    own = np.pi / 2 * max(spread, 1e-6) ** 2 / np.array([log.size for log in logs])
+
+    def excess(between: float) -> float:
+        return float((medians**2 / (own + between)).sum() - medians.size)
+
+    between = brentq(excess, 0.0, float((medians**2).sum()) + 1.0) if excess(0.0) > 0 else 0.0
+    factors = np.exp(medians * between / (own + between))
+    return {
+        node: (float(factor), float(told[:, 0].max()) + _TOWN_KM)
+        for (node, told), factor in zip(times.items(), factors, strict=True)
+    }

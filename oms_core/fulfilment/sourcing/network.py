@@ -44,6 +44,7 @@ class Carrier:
     Attributes:
         parcel_cost, cost_per_kg, cost_per_100_km: money in the node's currency. None, here and below: not known.
         base_hours, km_per_hour: a parcel travels base_hours + distance / km_per_hour.
+        near_factor: to places within `near_km` it takes so many times as long, such as 0.4 by a courier in town.
         co2e_kg_per_tkm: kg CO2e per tonne-kilometre, well to wheel.
         parcel_co2e_kg: kg CO2e of packing one parcel.
     """
@@ -57,6 +58,8 @@ class Carrier:
     km_per_hour: float | None
     co2e_kg_per_tkm: float | None
     parcel_co2e_kg: float | None
+    near_factor: float = 1.0
+    near_km: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -397,6 +400,8 @@ def _figures(nodes: tuple[Node, ...]) -> dict[str, Floats]:
         "cost_per_km": column(node.carrier.cost_per_100_km for node in nodes) / 100,
         "base_hours": column(node.carrier.base_hours for node in nodes),
         "km_per_hour": column(node.carrier.km_per_hour for node in nodes),
+        "near_factor": column(node.carrier.near_factor for node in nodes),
+        "near_km": column(node.carrier.near_km for node in nodes),
         "co2e_kg_per_tkm": column(node.carrier.co2e_kg_per_tkm for node in nodes),
         "parcel_co2e_kg": column(node.carrier.parcel_co2e_kg for node in nodes),
         "handling_minutes": column(node.handling_hours for node in nodes) * 60,
@@ -470,6 +475,8 @@ def _check(node: Node) -> None:
         "km_per_hour": carrier.km_per_hour,
         "co2e_kg_per_tkm": carrier.co2e_kg_per_tkm,
         "parcel_co2e_kg": carrier.parcel_co2e_kg,
+        "near_factor": carrier.near_factor,
+        "near_km": carrier.near_km,
         "handling_hours": node.handling_hours,
         "parcels_per_shift": node.parcels_per_shift,
         "parcels_taken": node.parcels_taken,

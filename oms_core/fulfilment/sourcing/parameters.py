@@ -76,9 +76,11 @@ def distance(latitude: Floats, longitude: Floats, to_latitude: float, to_longitu
     return np.asarray(2 * EARTH_KM * np.arcsin(np.sqrt(np.minimum(half, 1.0))))
 
 
-def travel_time(base_hours: Floats, km_per_hour: Floats, km: Floats) -> Floats:
-    """Hours between the carrier's collection and the customer's door. Source: carrier's times."""
-    return base_hours + km / km_per_hour
+def travel_time(
+    base_hours: Floats, km_per_hour: Floats, km: Floats, near_factor: Floats, near_km: Floats
+) -> Floats:
+    """Hours between the carrier's collection and the customer's door, times a factor within `near_km`. Source: carrier's times."""
+    return (base_hours + km / km_per_hour) * np.where(km <= near_km, near_factor, 1.0)
 
 
 def transit_time(leaving_minutes: Floats, travel_hours: Floats) -> Floats:

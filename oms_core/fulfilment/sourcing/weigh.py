@@ -85,7 +85,9 @@ def weigh(order: Order, network: Network, policy: Policy) -> Weighed:
         math.nan if order.longitude is None else math.radians(order.longitude),
     )
     opening, leaving, is_open = network.minutes(order.at, policy.longest_wait_hours * 60)
-    travel = parameters.travel_time(figures["base_hours"], figures["km_per_hour"], km)
+    travel = parameters.travel_time(
+        figures["base_hours"], figures["km_per_hour"], km, figures["near_factor"], figures["near_km"]
+    )
     transit = parameters.transit_time(leaving, travel)
     situation = Situation(
         order,

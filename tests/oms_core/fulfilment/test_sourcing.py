@@ -23,6 +23,7 @@ from oms_core.fulfilment.sourcing import parameters, policy
 from oms_core.fulfilment.sourcing.batch import source_batch
 from oms_core.fulfilment.sourcing.choose import best
 from oms_core.fulfilment.sourcing.decide import review, source_order
+from oms_core.fulfilment.sourcing.measure import Sent, measure
 from oms_core.fulfilment.sourcing.network import Network, OrderLine
 from oms_core.fulfilment.sourcing.parameters import PARAMETERS
 from oms_core.fulfilment.sourcing.replay import compare, replay
@@ -167,7 +168,8 @@ def test_parameters_say_what_their_definitions_say() -> None:
     assert km[0] == pytest.approx(1869, abs=3)
     assert parameters.shipping_cost(one * 4, one * 0.01, one * 300)[0] == pytest.approx(7)
     assert parameters.shipping_cost_of_lines(one * 0.5, np.array([2.0, 4.0])).tolist() == [[1, 2]]
-    assert parameters.transit_time(one * 90, parameters.travel_time(one * 6, one * 50, one * 100))[0] == 9.5
+    travels = parameters.travel_time(one * 6, one * 50, np.array([100.0, 100.1]), one * 0.5, one * 100)
+    assert parameters.transit_time(one * 90, travels).tolist() == pytest.approx([5.5, 9.502])
     assert parameters.capacity_left(one * 10, np.array([4]))[0] == 0.5
     assert parameters.workload(np.array([30]), one * 40)[0] == 0.75
     assert parameters.days_of_cover(np.array([6.0, 6.0]), np.array([2.0, 0.0])).tolist() == [3, math.inf]
@@ -544,3 +546,24 @@ def test_a_decision_names_the_policy_it_was_made_under() -> None:
     decided = source_order(sourced.order(), network, DEFAULT)
     assert (decided.policy_version, decided.policy_sha256) == (DEFAULT.version, DEFAULT.sha256)
     assert changed(most_parcels=2).sha256 != DEFAULT.sha256 == policy.default().sha256
+
+
+def test_a_node_that_delivers_by_courier_is_measured_as_far_as_it_was_seen_to_send() -> None:
+    draw = random.Random(5)
+    sent = [
+        Sent(
+            node_id, "CN", km, 1.0, None, None, None,
+            (18 + km / 30) * factor * draw.uniform(0.8, 1.25) * (3.5 if draw.random() < 0.09 else 1), False,
+        )
+        for node_id, count, far, factor in (("W1", 90, 2000.0, 1), ("W2", 60, 1500.0, 1), ("D1", 6, 12.0, 0.4), ("D2", 1, 9.0, 0.4))
+        for km in (draw.uniform(2, far) for _ in range(count))
+    ]  # fmt: skip
+    found = measure(sent)
+    assert found.travel is not None
+    assert found.near["W1"][0] == pytest.approx(1, abs=0.1)
+    factor, km = found.near["D1"]
+    assert 0.35 < factor < 0.65
+    assert 2 < km < 20
+    assert "D2" not in found.near  # one parcel says nothing
+    alone = measure([one for one in sent if one.node_id == "W1"])
+    assert (alone.travel is not None, alone.near) == (True, {})
