@@ -402,6 +402,7 @@ class Stream(BaseModel):
         lookup: how single records are asked for, by the key of a notification; a stream that fans out is asked as always.
         sweep: how all keys are listed.
         delta: how it tells what changed since.
+        kept: why no record of it goes unnoticed, where neither sweep nor delta nor notification tells that one is gone.
         bulk: how it is handed out whole, as a file.
         document: fields that name the document a row is part of, where a document arrives whole: its newest batch
             replaces all its rows.
@@ -435,6 +436,7 @@ class Stream(BaseModel):
     lookup: Lookup | None = None
     sweep: Sweep | None = None
     delta: Delta | None = None
+    kept: str = ""
     bulk: Bulk | None = None
     document: tuple[str, ...] = ()
     freshness: timedelta = timedelta(days=1)

@@ -59,6 +59,7 @@ class Twin:
     def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
         self._shop = Shop(world, dirt, Channel.PINDUODUO, states_tax=False, shows_unpaid=False)
         self._world, self._dirt, self._credentials = world, dirt, credentials
+        self.deleted: set[str] = set()
 
     def env(self, base_url: str) -> dict[str, str]:
         secrets = {
@@ -274,7 +275,8 @@ class Twin:
                     rows = _within(self._refunds, fields, "updated", "updated_time")
                 return {"refund_increment_get_response": _page(rows, fields, "refund_list")}
             case "pdd.goods.list.get":
-                return {"goods_list_get_response": _page(self._goods, fields, "goods_list")}
+                rows = [row for row in self._goods if str(row["goods_id"]) not in self.deleted]
+                return {"goods_list_get_response": _page(rows, fields, "goods_list")}
             case "pdd.logistics.companies.get":
                 rows = [
                     {"id": _CARRIER_IDS[carrier], "code": code, "logistics_company": name, "available": 1}

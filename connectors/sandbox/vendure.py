@@ -59,6 +59,7 @@ class Twin:
 
     def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
         self._world, self._dirt, self._credentials = world, dirt, credentials
+        self.deleted: set[str] = set()
         self._placed = [order for order in world.orders.values() if order.channel is Channel.VENDURE]
         self._places = [
             place
@@ -412,7 +413,12 @@ class Twin:
             "orders": lambda arguments: _listed(*_select(self._orders, arguments.get("options"))),
             "customers": lambda arguments: _listed(*_select(self._customers, arguments.get("options"))),
             "productVariants": lambda arguments: _listed(*_select(self._variants, arguments.get("options"))),
-            "stockLocations": lambda arguments: _listed(*_select(self._locations, arguments.get("options"))),
+            "stockLocations": lambda arguments: _listed(
+                *_select(
+                    [row for row in self._locations if row["id"] not in self.deleted],
+                    arguments.get("options"),
+                )
+            ),
         }
         is_login = [field.name for field in fields] == ["login"]
         if not is_login and request.headers.get("authorization") != f"Bearer {self._session()}":

@@ -51,6 +51,7 @@ class Twin:
     rate_limit = RateLimit(limit=400, window=2.0, refuse=_refuse)
 
     def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
+        self.deleted: set[str] = set()
         self._shop = Shop(
             world, dirt, Channel.WECHAT_SHOP, states_tax=False, buyer_prefix="o", buyer_length=27
         )
@@ -305,10 +306,11 @@ class Twin:
             case "aftersale/getaftersaleorder":
                 return {"after_sale_order": _found(self._after_sales, asked["after_sale_order_id"])}
             case "product/list/get":
-                page = _page(list(self._products), asked, "product_ids", int(asked["page_size"]), 30)
+                kept = [key for key in self._products if key not in self.deleted]
+                page = _page(kept, asked, "product_ids", int(asked["page_size"]), 30)
                 # Products do not say whether there are more: a page without any is the last.
                 return {name: value for name, value in page.items() if name != "has_more"} | {
-                    "total_num": len(self._products)
+                    "total_num": len(kept)
                 }
             case "product/get":
                 return {"product": _found(self._products, asked["product_id"])}

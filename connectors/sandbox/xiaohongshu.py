@@ -60,6 +60,7 @@ class Twin:
     def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
         self._shop = Shop(world, dirt, Channel.XIAOHONGSHU, states_tax=True)
         self._world, self._dirt, self._credentials = world, dirt, credentials
+        self.deleted: set[str] = set()
 
     def env(self, base_url: str) -> dict[str, str]:
         secrets = {
@@ -284,6 +285,7 @@ class Twin:
                 return _nested({"afterSaleInfo": _found(self._after_sales, asked["returnsId"])})
             case "product.getDetailSkuList":
                 rows = [self._sku(product) for product in self._world.products.values()]
+                rows = [row for row in rows if row["sku"]["id"] not in self.deleted]
                 number, size, shown = _page(rows, asked, 10_000)
                 return {"data": shown, "total": len(rows), "currentPage": number, "pageSize": size}
         raise _CallError(-1, "method 不存在")

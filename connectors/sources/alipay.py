@@ -337,6 +337,7 @@ def _bill(
         lag=timedelta(days=3),
         window=timedelta(days=1),
         history=timedelta(days=180),
+        kept="A bill is closed: what is undone is booked anew.",
         **options,
     )
 

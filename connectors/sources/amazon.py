@@ -369,6 +369,7 @@ SOURCE = Source(
     streams=(
         Stream(
             name="orders",
+            kept="Orders are cancelled, never deleted.",
             record=Order,
             key=("order_id",),
             path="/orders/2026-01-01/orders",
@@ -396,6 +397,7 @@ SOURCE = Source(
         ),
         Stream(
             name="transactions",
+            kept="What was booked stays; what is undone is booked anew.",
             record=Transaction,
             key=("transaction_id",),
             path="/finances/2024-06-19/transactions",
@@ -413,6 +415,7 @@ SOURCE = Source(
         ),
         Stream(
             name="inventory_summaries",
+            kept="A listing that is closed has no stock any more, which is a change.",
             record=InventorySummary,
             key=("marketplace_id", "seller_sku"),
             path="/fba/inventory/v1/summaries",

@@ -309,6 +309,7 @@ SOURCE = Source(
     streams=(
         Stream(
             name="documents",
+            kept="Who takes a file away takes nothing back; a document that is sent again replaces itself.",
             record=Document,
             key=("document_id",),
             path="",

@@ -313,6 +313,7 @@ SOURCE = Source(
     streams=(
         Stream(
             name="orders",
+            kept="Orders are closed, never deleted.",
             record=Order,
             key=("order_id",),
             path="/order/searchList",
@@ -341,6 +342,7 @@ SOURCE = Source(
         ),
         Stream(
             name="after_sales",
+            kept="After-sales are closed, never deleted.",
             record=AfterSale,
             key=("refund_id",),
             path="/afterSale/List",
@@ -357,6 +359,7 @@ SOURCE = Source(
         ),
         Stream(
             name="after_sale_details",
+            kept="After-sales are closed, never deleted.",
             record=AfterSaleDetail,
             key=("refund_id",),
             path="/afterSale/Detail",
@@ -371,6 +374,7 @@ SOURCE = Source(
         ),
         Stream(
             name="products",
+            kept="A deleted product says so in its status.",
             record=Product,
             key=("item_id",),
             path="/product/listV2",
@@ -383,6 +387,7 @@ SOURCE = Source(
         ),
         Stream(
             name="product_details",
+            kept="A deleted product says so in its status.",
             record=ProductDetail,
             key=("item_id",),
             path="/product/detail",

@@ -111,6 +111,7 @@ SOURCE = Source(
     streams=(
         Stream(
             name="reference_rates",
+            kept="A rate that was published stays; a correction replaces it.",
             record=ReferenceRate,
             key=("rate_on", "currency"),
             path=_HISTORY,

@@ -404,6 +404,7 @@ SOURCE = Source(
     streams=(
         Stream(
             name="events",
+            kept="An event that is wrong is declared so, by an event with an errorDeclaration.",
             record=Event,
             key=("event_id",),
             path="/events",

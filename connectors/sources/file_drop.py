@@ -56,6 +56,7 @@ SOURCE = Source(
     streams=(
         Stream(
             name="order_lines",
+            kept="Who takes a file away takes nothing back; an order that is exported again replaces itself.",
             record=OrderLine,
             key=("export_name", "file_name", "line_number"),
             path="",

@@ -216,6 +216,7 @@ SOURCE = Source(
     streams=(
         Stream(
             name="shipments",
+            kept="Shipments are cancelled; what Karrio drops after its time of retention is no deletion.",
             record=Shipment,
             key=("id",),
             path="/v1/shipments",
@@ -240,6 +241,7 @@ SOURCE = Source(
         ),
         Stream(
             name="trackers",
+            kept="What Karrio drops after its time of retention is no deletion.",
             record=Tracker,
             key=("id",),
             path="/v1/trackers",

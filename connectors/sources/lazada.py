@@ -396,6 +396,7 @@ SOURCE = Source(
     streams=(
         Stream(
             name="products",
+            kept="A deleted product says so in its status.",
             record=Product,
             key=("item_id",),
             path="/products/get",
@@ -408,6 +409,7 @@ SOURCE = Source(
         ),
         Stream(
             name="orders",
+            kept="Orders are cancelled, never deleted.",
             record=Order,
             key=("order_id",),
             path="/orders/get",
@@ -420,6 +422,7 @@ SOURCE = Source(
         ),
         Stream(
             name="order_items",
+            kept="Items are cancelled, never deleted.",
             record=OrderItem,
             key=("item_id",),
             path="/orders/items/get",
@@ -432,6 +435,7 @@ SOURCE = Source(
         ),
         Stream(
             name="reverse_orders",
+            kept="Returns are closed, never deleted.",
             record=ReverseOrder,
             key=("reverse_order_id",),
             path="/reverse/getreverseordersforseller",

@@ -91,7 +91,6 @@ class OdooRecord(Record):
     """What every Odoo record has. `model` is Odoo's name of it; `has_sweep`, whether it is deleted at times."""
 
     model: ClassVar[str]
-    has_sweep: ClassVar[bool] = False
 
     id: int = Field(gt=0, description="Odoo's id; unique per model and database")
     created_at: UtcInstant = Field(validation_alias="create_date")
@@ -148,7 +147,6 @@ class Partner(OdooRecord):
     """A person, a company or one of its addresses."""
 
     model: ClassVar[str] = "res.partner"
-    has_sweep: ClassVar[bool] = True
 
     name: str | None = None
     is_company: bool = False
@@ -178,7 +176,6 @@ class Product(OdooRecord):
     """One product variant."""
 
     model: ClassVar[str] = "product.product"
-    has_sweep: ClassVar[bool] = True
 
     name: str = Field(min_length=1)
     template_id: int | None = Field(
@@ -249,7 +246,6 @@ class Quant(OdooRecord):
     """What lies at one place of one product and lot."""
 
     model: ClassVar[str] = "stock.quant"
-    has_sweep: ClassVar[bool] = True
 
     product_id: int = Field(validation_alias=_id("product_id"))
     location_id: int = Field(validation_alias=_id("location_id"))
@@ -264,7 +260,6 @@ class Picking(OdooRecord):
     """One warehouse operation document: a pick, a pack, a delivery, a receipt."""
 
     model: ClassVar[str] = "stock.picking"
-    has_sweep: ClassVar[bool] = True
 
     name: str = Field(min_length=1, description="Document number, such as WH/OUT/00042")
     origin: str | None = Field(
@@ -382,7 +377,7 @@ def _stream(name: str, record: type[OdooRecord], description: str) -> Stream:
         pages=KeysetPages(write="json.domain.0.2", read="id", size=PAGE_SIZE),
         cursor="modified_at",
         count=Count(ask=_count(record)),
-        sweep=_sweep(record) if record.has_sweep else None,
+        sweep=_sweep(record),
         description=description,
     )
 

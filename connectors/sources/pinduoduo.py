@@ -41,6 +41,7 @@ from connectors.declare import (
     Signed,
     Source,
     Stream,
+    Sweep,
     ThrottledError,
     decode_json,
     dig,
@@ -284,6 +285,7 @@ SOURCE = Source(
     streams=(
         Stream(
             name="order_numbers",
+            kept="Orders are closed, never deleted.",
             record=OrderNumber,
             key=("order_id",),
             path="",
@@ -301,6 +303,7 @@ SOURCE = Source(
         ),
         Stream(
             name="orders",
+            kept="Orders are closed, never deleted.",
             record=Order,
             key=("order_id",),
             path="",
@@ -325,6 +328,7 @@ SOURCE = Source(
         ),
         Stream(
             name="refunds",
+            kept="Refunds are closed, never deleted.",
             record=Refund,
             key=("refund_id",),
             path="",
@@ -347,11 +351,13 @@ SOURCE = Source(
             ask=_ask_goods,
             rows="rows",
             pages=_pages(),
+            sweep=Sweep(ask=_ask_goods(Bounds()), rows="rows", pages=_pages(), key="goods_id"),
             children=(Child(name="skus", path="sku_list", record=Sku, parent={"item_id": "item_id"}),),
             description="Goods with their SKUs.",
         ),
         Stream(
             name="carriers",
+            kept="The platform's own list; parcels keep the carrier that they went with.",
             record=Carrier,
             key=("carrier_id",),
             path="",

@@ -410,6 +410,7 @@ SOURCE = Source(
             children=(Child(name="product_texts", path="_ProductDescription", record=ProductText, parent={"product": "product"}),)),
         Stream(
             name="partners",
+            kept="Partners are marked for archiving, which they say, and not deleted by anybody but the archive.",
             record=Partner,
             key=("partner",),
             path=f"{_PARTNER}A_BusinessPartner",

@@ -646,6 +646,7 @@ SOURCE = Source(
             ask=_ask_locations,
             rows="data.locations.nodes",
             pages=_pages("locations"),
+            sweep=_sweep("locations"),
             count=_count("locationsCount"),
             description="Stock locations; the list has no change filter.",
         ),
@@ -743,6 +744,7 @@ SOURCE = Source(
         ),
         Stream(
             name="inventory_levels",
+            kept="A level goes with its variant or its location, which are swept.",
             record=InventoryLevel,
             key=("inventory_level_id",),
             path=_PATH,

@@ -299,6 +299,11 @@ def _ask_catalog(types: str) -> Any:
     return lambda bounds: Ask(params={"types": types})
 
 
+def _sweep_catalog(types: str) -> Sweep:
+    """The list holds no deleted objects."""
+    return Sweep(ask=Ask(params={"types": types}), rows="objects", pages=_QUERY_CURSOR)
+
+
 def _ask_customers(bounds: Bounds) -> Ask:
     query: dict[str, Any] = {"sort": {"field": "CREATED_AT", "order": "ASC"}}
     if window := _time_range(bounds):
@@ -420,6 +425,7 @@ SOURCE = Source(
     streams=(
         Stream(
             name="locations",
+            kept="Locations are deactivated, which they say, never deleted.",
             record=Location,
             key=("location_id",),
             path="/v2/locations",
@@ -434,6 +440,7 @@ SOURCE = Source(
             ask=_ask_catalog("CATEGORY"),
             rows="objects",
             pages=_QUERY_CURSOR,
+            sweep=_sweep_catalog("CATEGORY"),
             description="Catalogue categories.",
         ),
         Stream(
@@ -444,6 +451,7 @@ SOURCE = Source(
             ask=_ask_catalog("ITEM"),
             rows="objects",
             pages=_QUERY_CURSOR,
+            sweep=_sweep_catalog("ITEM"),
             children=(
                 Child(
                     name="catalog_variations",
@@ -471,6 +479,7 @@ SOURCE = Source(
         ),
         Stream(
             name="orders",
+            kept="Orders are cancelled, never deleted.",
             record=Order,
             key=("order_id",),
             path="/v2/orders/search",
@@ -510,6 +519,7 @@ SOURCE = Source(
         ),
         Stream(
             name="payments",
+            kept="Payments are cancelled, never deleted.",
             record=Payment,
             key=("payment_id",),
             path="/v2/payments",
@@ -533,6 +543,7 @@ SOURCE = Source(
         ),
         Stream(
             name="refunds",
+            kept="Refunds are never deleted.",
             record=PaymentRefund,
             key=("refund_id",),
             path="/v2/refunds",
@@ -546,6 +557,7 @@ SOURCE = Source(
         ),
         Stream(
             name="inventory_counts",
+            kept="A count goes with its variation, whose item is swept.",
             record=InventoryCount,
             key=("catalog_object_id", "location_id", "state"),
             path="/v2/inventory/counts/batch-retrieve",

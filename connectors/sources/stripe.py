@@ -229,6 +229,7 @@ def _list(
         lookup=Lookup(
             ask=lambda bounds: Ask(path=f"{path}/{quote(bounds.keys[0], safe='')}"), gone="deleted"
         ),
+        kept="What was booked stays.",
         description=description,
         **options,
     )
@@ -294,6 +295,7 @@ SOURCE = Source(
         _list("disputes", Dispute, "dispute_id", "/v1/disputes", "Disputes and early warnings of them.", 120),
         Stream(
             name="payout_transactions",
+            kept="What was booked stays.",
             record=PayoutTransaction,
             key=("payout_id", "balance_transaction_id"),
             path="/v1/balance_transactions",

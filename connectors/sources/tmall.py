@@ -317,6 +317,7 @@ SOURCE = Source(
     streams=(
         Stream(
             name="trades",
+            kept="Trades are closed, never deleted.",
             record=Trade,
             key=("trade_id",),
             path="",
@@ -332,6 +333,7 @@ SOURCE = Source(
         ),
         Stream(
             name="trade_details",
+            kept="Trades are closed, never deleted.",
             record=TradeDetail,
             key=("order_id",),
             path="",
@@ -353,6 +355,7 @@ SOURCE = Source(
         ),
         Stream(
             name="shippings",
+            kept="Deliveries are cancelled, never deleted.",
             record=Shipping,
             key=("parcel_id",),
             path="",
@@ -365,6 +368,7 @@ SOURCE = Source(
         ),
         Stream(
             name="refunds",
+            kept="Refunds are closed, never deleted.",
             record=Refund,
             key=("refund_id",),
             path="",
@@ -380,6 +384,7 @@ SOURCE = Source(
         ),
         Stream(
             name="items",
+            kept="The list is of what is on sale: what leaves it is off sale, not deleted.",
             record=Item,
             key=("item_id",),
             path="",
@@ -392,6 +397,7 @@ SOURCE = Source(
         ),
         Stream(
             name="item_details",
+            kept="The list is of what is on sale: what leaves it is off sale, not deleted.",
             record=ItemDetail,
             key=("item_id",),
             path="",

@@ -7,8 +7,7 @@ A session is opened once with USERNAME and PASSWORD; each further use of the pas
 Changes are found by `last_modified_at`, which every model has since 8.2 (write_date stays null until the first
 change). It is the start of the writing transaction, hence the lag. Changing a line does not touch its sale, so each
 model is a stream of its own. Answers are paged by id: with an offset, a row changed meanwhile would hide another.
-A record deleted in Tryton stays as last seen, until a sweep finds that it is gone: parties, products and draft sales are
-deleted at times, invoices and shipments cancelled.
+A record deleted in Tryton stays as last seen, until a sweep finds that it is gone.
 
 Source: trytond 8.2, `trytond/protocols/` and the models' field definitions
 """
@@ -170,7 +169,6 @@ class TrytonRecord(Record):
 
     model: ClassVar[str]
     has_active: ClassVar[bool] = False
-    has_sweep: ClassVar[bool] = False
 
     id: int = Field(gt=0, description="Tryton's id; unique per model and database")
     created_at: UtcInstant = Field(validation_alias="create_date")
@@ -202,7 +200,6 @@ class Party(TrytonRecord):
 
     model: ClassVar[str] = "party.party"
     has_active: ClassVar[bool] = True
-    has_sweep: ClassVar[bool] = True
 
     name: str | None = None
     code: str | None = Field(default=None, description="Number the company gives it")
@@ -279,7 +276,6 @@ class Product(TrytonRecord):
 
     model: ClassVar[str] = "product.product"
     has_active: ClassVar[bool] = True
-    has_sweep: ClassVar[bool] = True
 
     template_id: int = Field(validation_alias="template")
     code: str | None = Field(default=None, description="The company's item number")
@@ -320,7 +316,6 @@ class Sale(TrytonRecord):
     """One order as the ERP books it."""
 
     model: ClassVar[str] = "sale.sale"
-    has_sweep: ClassVar[bool] = True
 
     number: str | None = Field(default=None, description="Given at quotation")
     reference: str | None = Field(default=None, description="The other side's number, as typed or imported")
@@ -528,7 +523,7 @@ def _stream(
         cursor="modified_at",
         control_totals=control_totals,
         count=Count(ask=_count(record), read=("result",)),
-        sweep=_sweep(record) if record.has_sweep else None,
+        sweep=_sweep(record),
         description=description,
     )
 

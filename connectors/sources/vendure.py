@@ -56,6 +56,7 @@ from connectors.declare import (
     Secrets,
     Source,
     Stream,
+    Sweep,
     Webhook,
     decode_json,
     dig,
@@ -555,6 +556,7 @@ SOURCE = Source(
         _stream(
             "stock_locations", StockLocation, "location_id", _ask_whole(STOCK_LOCATIONS), "stockLocations.items",
             _pages("stockLocations"), "Places the shop keeps stock at.", count=_count(STOCK_LOCATIONS, "stockLocations", {}),
+            sweep=Sweep(ask=_ask_whole(STOCK_LOCATIONS)(Bounds()), rows="data.stockLocations.items", pages=_pages("stockLocations")),
         ),
         _stream(
             "variants", Variant, "variant_id", _ask(VARIANTS), "productVariants.items", _pages("productVariants"),
@@ -563,6 +565,7 @@ SOURCE = Source(
         _stream(
             "stock_levels", StockLevel, "stock_level_id", _ask_whole(STOCK_LEVELS), "productVariants.items.stockLevels",
             _pages("productVariants"), "Stock per variant and place, read whole.",
+            kept="A level goes with its variant or its place, which are told of or swept.",
         ),
         _stream(
             "customers", Customer, "customer_id", _ask(CUSTOMERS), "customers.items", _pages("customers"),

@@ -39,6 +39,7 @@ from connectors.declare import (
     RefusedError,
     Source,
     Stream,
+    Sweep,
     ThrottledError,
     TokenPages,
     UnixInstant,
@@ -295,6 +296,7 @@ SOURCE = Source(
     streams=(
         Stream(
             name="order_numbers",
+            kept="Orders are closed, never deleted.",
             record=OrderNumber,
             key=("order_id",),
             path="/channels/ec/order/list/get",
@@ -309,6 +311,7 @@ SOURCE = Source(
         ),
         Stream(
             name="orders",
+            kept="Orders are closed, never deleted.",
             record=Order,
             key=("order_id",),
             path="/channels/ec/order/get",
@@ -337,6 +340,7 @@ SOURCE = Source(
         ),
         Stream(
             name="after_sale_numbers",
+            kept="After-sales are closed, never deleted.",
             record=AfterSaleNumber,
             key=("refund_id",),
             path="/channels/ec/aftersale/getaftersalelist",
@@ -351,6 +355,7 @@ SOURCE = Source(
         ),
         Stream(
             name="after_sales",
+            kept="After-sales are closed, never deleted.",
             record=AfterSale,
             key=("refund_id",),
             path="/channels/ec/aftersale/getaftersaleorder",
@@ -372,10 +377,17 @@ SOURCE = Source(
             ask=_ask_product_numbers,
             rows="rows",
             pages=TokenPages(read="next_key", write="json.next_key"),
+            sweep=Sweep(
+                ask=_ask_product_numbers(Bounds()),
+                rows="rows",
+                pages=TokenPages(read="next_key", write="json.next_key"),
+                key="product_id",
+            ),
             description="Products of the shop.",
         ),
         Stream(
             name="products",
+            kept="A product goes with its number, which is swept.",
             record=Product,
             key=("item_id",),
             path="/channels/ec/product/get",

@@ -47,6 +47,7 @@ from connectors.declare import (
     Signed,
     Source,
     Stream,
+    Sweep,
     ThrottledError,
     Webhook,
     decode_json,
@@ -296,6 +297,7 @@ SOURCE = Source(
     streams=(
         Stream(
             name="order_numbers",
+            kept="Orders are closed, never deleted.",
             record=OrderNumber,
             key=("order_id",),
             path="",
@@ -313,6 +315,7 @@ SOURCE = Source(
         ),
         Stream(
             name="orders",
+            kept="Orders are closed, never deleted.",
             record=Order,
             key=("order_id",),
             path="",
@@ -336,6 +339,7 @@ SOURCE = Source(
         ),
         Stream(
             name="after_sales",
+            kept="After-sales are closed, never deleted.",
             record=AfterSale,
             key=("refund_id",),
             path="",
@@ -353,6 +357,7 @@ SOURCE = Source(
         ),
         Stream(
             name="after_sale_details",
+            kept="After-sales are closed, never deleted.",
             record=AfterSaleDetail,
             key=("refund_id",),
             path="",
@@ -374,6 +379,7 @@ SOURCE = Source(
             ask=_ask_skus,
             rows="rows",
             pages=_pages(100),
+            sweep=Sweep(ask=_ask_skus(Bounds()), rows="rows", pages=_pages(100), key="sku.id"),
             description="SKUs of the shop.",
         ),
     ),

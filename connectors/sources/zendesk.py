@@ -206,6 +206,7 @@ SOURCE = Source(
             ask=_by_cursor,
             rows="ticket_fields",
             pages=_CURSOR,
+            sweep=Sweep(ask=_by_cursor(Bounds()), rows="ticket_fields", pages=_CURSOR),
             description="Fields of the ticket form, the company's own among them.",
         ),
         Stream(
@@ -244,6 +245,7 @@ SOURCE = Source(
         ),
         Stream(
             name="ticket_events",
+            kept="What happened stays.",
             record=TicketEvent,
             key=("id",),
             path="/api/v2/incremental/ticket_events.json",

@@ -1,0 +1,1 @@
+{{ conform_tombstones('pinduoduo', ref('stg_pinduoduo__tombstones')) }}

@@ -1,0 +1,1 @@
+{{ conform_tombstones('xiaohongshu', ref('stg_xiaohongshu__tombstones')) }}
