@@ -461,6 +461,7 @@ class Twin:
             "ProductVariant": self._variants,
             "Customer": self._customers,
             "Order": self._orders,
+            "Location": self._locations,
         }[kind]
         return [row for row in rows if row["id"] not in self.deleted]
 
@@ -474,7 +475,7 @@ class Twin:
     def _root(self) -> Json:
         places = {place["id"]: place for place in self._locations}
         return {
-            "locations": lambda arguments: Connection(self._locations),
+            "locations": lambda arguments: Connection(self._kept("Location")),
             "location": lambda arguments: places.get(arguments.get("id")),
             "products": lambda arguments: Connection(_changed(self._kept("Product"), arguments.get("query"))),
             "productVariants": lambda arguments: Connection(
@@ -485,7 +486,7 @@ class Twin:
             ),
             "orders": lambda arguments: Connection(_changed(self._kept("Order"), arguments.get("query"))),
             "nodes": lambda arguments: [self._node(key) for key in arguments.get("ids") or ()],
-            "locationsCount": _counted(self._locations),
+            "locationsCount": _counted(self._kept("Location")),
             "productsCount": _counted(self._kept("Product")),
             "productVariantsCount": _counted(self._kept("ProductVariant")),
             "customersCount": _counted(self._kept("Customer")),

@@ -642,7 +642,7 @@ class Twin:
         unknown = [name for name in types if name not in self._catalog]
         if unknown:
             raise _BadRequestError("INVALID_ENUM_VALUE", f"`{unknown[0]}` is not a type kept here.", "types")
-        rows = [row for name in types for row in self._catalog[name]]
+        rows = [row for name in types for row in self._catalog[name] if row["id"] not in self.deleted]
         return self._page("objects", rows, {**asked, "limit": 100}, 100, 100)
 
     def _search_customers(self, asked: Json) -> Json:
