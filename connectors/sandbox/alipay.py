@@ -20,24 +20,26 @@ import json
 import time
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import padding
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from connectors.sandbox.credentials import Credentials
+from connectors.sandbox.credentials import Credentials, rsa2, rsa_keys
+from connectors.sandbox.differences import Cause, Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
+from connectors.sandbox.notify import Change
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import Channel, Order, World
 
@@ -52,16 +54,6 @@ _TRADE_HEADER = (
 )
 _ENTRY_HEADER = "账务流水号,业务流水号,商户订单号,商品名称,发生时间,对方账号,收入金额（+元）,支出金额（-元）,账户余额（元）,交易渠道,业务类型,备注"
 _SUMMARY_HEADER = "门店编号,门店名称,交易订单总笔数,退款订单总笔数,订单金额（元）,商家实收（元）,服务费（元）,实收净额（元）"
-
-
-@lru_cache(maxsize=16)
-def _keys(seed: int) -> tuple[rsa.RSAPrivateKey, rsa.RSAPrivateKey]:
-    """The merchant's key and Alipay's, made once per process: they are valid for nothing else."""
-    return rsa.generate_private_key(65537, 2048), rsa.generate_private_key(65537, 2048)
-
-
-def _sign(text: str, key: rsa.RSAPrivateKey) -> str:
-    return base64.b64encode(key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())).decode()
 
 
 def _refuse(wait: float) -> Response:
@@ -98,6 +90,16 @@ class _Movement:
     fee: Decimal = Decimal("0.00")
     order: Order | None = None
     refund: str = ""
+    copy: str = ""  # tells an entry that was booked twice from the first
+
+
+def _ready(day: date) -> datetime:
+    """When a day's bill is there."""
+    return datetime(day.year, day.month, day.day, 9, tzinfo=_SHANGHAI) + timedelta(days=1)
+
+
+def _oldest_first(items: Iterable[_Movement]) -> list[_Movement]:
+    return sorted(items, key=lambda item: (item.at, item.key, item.kind))
 
 
 class Twin:
@@ -110,12 +112,13 @@ class Twin:
         self._world = world
         self._dirt = dirt
         self._credentials = credentials
+        self._differences = Differences(world, dirt)
         self._paid = [order for order in world.orders.values() if takes(order)]
         self._app_id = "2026" + dirt.token("app", 12, "0123456789")
         self._account = "2088" + dirt.token("account", 12, "0123456789")
 
     def env(self, base_url: str) -> dict[str, str]:
-        ours, theirs = _keys(self._credentials.seed)
+        ours, theirs = rsa_keys(self._credentials.seed)
         private = ours.private_bytes(
             serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
@@ -141,6 +144,18 @@ class Twin:
         for order in self._paid:
             yield Truth("order", f"alipay:trades:{self._trade_no(order)}", order.order_id)
 
+    def differences(self) -> Iterable[Planted]:
+        """What was taken in part, and what the account books otherwise than it was taken."""
+        return self._differences.listed if self._movements else []
+
+    def changed(self, since: datetime) -> Iterable[Change]:
+        """Trades that were paid since then."""
+        return [
+            ("TRADE_SUCCESS", self._trade_no(order))
+            for order in self._paid
+            if order.paid_at is not None and since <= order.paid_at <= self._world.now
+        ]
+
     # --- what the merchant sees ---------------------------------------------------------------------------
 
     def _trade_no(self, order: Order) -> str:
@@ -158,26 +173,71 @@ class Twin:
         return f"{number}-1" if is_numbered else number
 
     @cached_property
-    def _movements(self) -> list[_Movement]:
-        """Trades, refunds, fees and withdrawals, oldest first."""
+    def _trades(self) -> list[_Movement]:
+        """Trades and refunds as the business bill has them, oldest first."""
         found = []
         for order in self._paid:
             assert order.paid_at is not None
             key, fee = self._trade_no(order), order.payment_fee_amount
-            found.append(_Movement(order.paid_at, key, "交易", order.total_amount, fee, order))
-            if fee:
-                found.append(_Movement(order.paid_at, key, "收费", -fee, order=order))
+            found.append(_Movement(order.paid_at, key, "交易", self._taken(order), fee, order))
             found += [
                 _Movement(
                     taken.refunded_at, key, "退款", -taken.refund_amount, order=order, refund=taken.return_id
                 )
                 for taken in order.returns
             ]
-        found = sorted(
-            (item for item in found if item.at <= self._world.now),
-            key=lambda item: (item.at, item.key, item.kind),
+        return _oldest_first(item for item in found if item.at <= self._world.now)
+
+    @cached_property
+    def _movements(self) -> list[_Movement]:
+        """What the account books: trades, refunds, fees and withdrawals, oldest first."""
+        found = []
+        for item in self._trades:
+            found += self._entered(item) if item.kind == "交易" else [item]
+            if item.fee:
+                found.append(_Movement(item.at, item.key, "收费", -item.fee, order=item.order))
+        found = _oldest_first(found)
+        return _oldest_first([*found, *self._withdrawals(found)])
+
+    def _short(self, document: str, order: Order, amount: Decimal) -> Decimal:
+        """What is left of an amount of which nobody knows why a part is not there."""
+        short = self._differences.part(f"{document}/{order.order_id}", amount, order.currency)
+        self._differences.plant(document, order, Cause.UNEXPLAINED, short)
+        return amount - short
+
+    def _cause(self, document: str, order: Order) -> Cause | None:
+        """The cause drawn for a document, if a bill shows it by now and nothing of the order was given back."""
+        assert order.paid_at is not None
+        if order.returns or self._world.now < _ready(order.paid_at.astimezone(_SHANGHAI).date()):
+            return None
+        return self._differences.draw(document, order)
+
+    def _is_cut(self, order: Order) -> bool:
+        return self._cause("payment", order) is Cause.UNEXPLAINED
+
+    def _taken(self, order: Order) -> Decimal:
+        """What the buyer paid: at times a part of it."""
+        return (
+            self._short("payment", order, order.total_amount) if self._is_cut(order) else order.total_amount
         )
-        return sorted([*found, *self._withdrawals(found)], key=lambda item: (item.at, item.key, item.kind))
+
+    def _entered(self, trade: _Movement) -> list[_Movement]:
+        """A trade as the account books it: at times twice, in part, or not at all."""
+        order = trade.order
+        assert order is not None  # a trade has one
+        if self._is_cut(order):
+            self._differences.plant("settlement", order, Cause.UNEXPLAINED, order.total_amount - trade.amount)
+            return [trade]
+        match self._cause("settlement", order):
+            case Cause.MISSING if self._differences.is_overdue(order):
+                self._differences.plant("settlement", order, Cause.MISSING, trade.amount)
+                return []
+            case Cause.DUPLICATE:
+                self._differences.plant("settlement", order, Cause.DUPLICATE, -trade.amount)
+                return [trade, replace(trade, copy="again")]
+            case Cause.UNEXPLAINED:
+                return [replace(trade, amount=self._short("settlement", order, trade.amount))]
+        return [trade]
 
     def _withdrawals(self, found: list[_Movement]) -> list[_Movement]:
         if not found:
@@ -197,14 +257,14 @@ class Twin:
                 withdrawn.append(_Movement(at, f"withdrawal/{day}", "提现", -balance))
                 balance = Decimal(0)
 
-    def _of_day(self, day: date) -> list[_Movement]:
-        return [item for item in self._movements if item.at.astimezone(_SHANGHAI).date() == day]
+    @staticmethod
+    def _of_day(day: date, items: list[_Movement]) -> list[_Movement]:
+        return [item for item in items if item.at.astimezone(_SHANGHAI).date() == day]
 
     def _bill(self, kind: str, day: date) -> bytes | None:
         """The zip of one day's bill; None where there is nothing to show, or it is too early."""
-        ready = datetime(day.year, day.month, day.day, 9, tzinfo=_SHANGHAI) + timedelta(days=1)
-        rows = [item for item in self._of_day(day) if kind == "signcustomer" or item.kind in ("交易", "退款")]
-        if self._world.now < ready or not rows:
+        rows = self._of_day(day, self._trades if kind == "trade" else self._movements)
+        if self._world.now < _ready(day) or not rows:
             return None
         files = self._trade_files(day, rows) if kind == "trade" else self._account_files(day, rows)
         packed = io.BytesIO()
@@ -259,7 +319,9 @@ class Twin:
         lines = []
         for item in rows:
             balance += item.amount
-            number = self._dirt.token(f"entry/{item.key}/{item.kind}/{item.refund}", 14, "0123456789")
+            number = self._dirt.token(
+                f"entry/{item.key}/{item.kind}/{item.refund}{item.copy}", 14, "0123456789"
+            )
             came, went = max(item.amount, Decimal(0)), min(item.amount, Decimal(0))
             order_no = self._order_no(item.order) if item.order else ""
             business_no = item.key if item.order else f"{item.at:%Y%m%d}{number}"
@@ -283,7 +345,7 @@ class Twin:
             params |= {name: str(value) for name, value in (await request.form()).items()}
         node = self._judge(params) or self._find_bill(params, str(request.url).partition("/gateway.do")[0])
         text = json.dumps(node, ensure_ascii=False, separators=(",", ":"))
-        signature = _sign(text, _keys(self._credentials.seed)[1])
+        signature = rsa2(text, rsa_keys(self._credentials.seed)[1])
         content = f'{{"{_NODE}":{text},"sign":"{signature}"}}'
         return PlainTextResponse(content, media_type="text/html;charset=utf-8")
 
@@ -305,7 +367,7 @@ class Twin:
             f"{name}={params[name]}" for name in sorted(params) if params[name] and name != "sign"
         )
         try:
-            _keys(self._credentials.seed)[0].public_key().verify(
+            rsa_keys(self._credentials.seed)[0].public_key().verify(
                 base64.b64decode(params["sign"]), text.encode(), padding.PKCS1v15(), hashes.SHA256()
             )
         except (InvalidSignature, ValueError):

@@ -86,10 +86,21 @@ def _money(amount: Decimal, currency: str) -> Json:
     return {"amount": format(amount, f".{words.MINOR_UNIT_DIGITS[currency]}f"), "currencyCode": currency}
 
 
-def _is_lost(transaction: Json) -> bool:
-    """Whether a transaction reaches nobody's order: it names a shipment, or breaks the system's own rules."""
-    names = {identifier["relatedIdentifierName"] for identifier in transaction["relatedIdentifiers"]}
-    return "ORDER_ID" not in names or transaction["totalAmount"]["currencyCode"] == "XXQ"
+def _is_misnamed(dirt: Dirt, key: str) -> bool:
+    """Whether a transaction names a shipment where the order's number should be."""
+    return dirt.chance(f"{key}/misnamed", 0.02)
+
+
+def reaches_order(dirt: Dirt, order: Order, key: str) -> bool:
+    """Whether a transaction reaches its order: it names it, and both can be read.
+
+    Args:
+        dirt: of this system.
+        order: the order it is about.
+        key: `settlement/<order_id>` or `refund/<return_id>`.
+    """
+    is_read = not dirt.is_invalid(key) and not dirt.is_invalid(f"order/{order.order_id}")
+    return is_read and not _is_misnamed(dirt, key)
 
 
 def _booked(amount: Decimal, currency: str) -> Json:
@@ -357,7 +368,8 @@ class Twin:
             ("Shipping", order.shipping_amount),
             ("Tax", order.tax_amount),
         ]
-        cause = self._differences.draw("settlement", order) if at <= self._world.now else None
+        is_found = reaches_order(self._dirt, order, key)
+        cause = self._differences.draw("settlement", order) if at <= self._world.now and is_found else None
         if cause is Cause.MISSING and not order.returns:
             self._differences.plant("settlement", order, cause, sales)
             return []
@@ -383,21 +395,18 @@ class Twin:
         ]
         if cause is Cause.DUPLICATE:
             again = row | {"transactionId": self._dirt.token(f"{key}/again", 43)}
-            if _is_lost(row):
-                self._lose(order, sales, row, again)
-            else:
-                self._differences.plant("settlement", order, cause, -sales)
+            self._differences.plant("settlement", order, cause, -sales)
             return [row, again]
         if not self._dirt.chance(f"{key}/deferred", 0.1):
-            if at <= self._world.now and _is_lost(row):
+            if at <= self._world.now and not is_found:
                 self._lose(order, sales, row)
             return [row]
         if at + _RELEASED_AFTER > self._world.now:
-            if at <= self._world.now and _is_lost(row):
+            if at <= self._world.now and not is_found:
                 self._lose(order, sales)
             return [row | {"transactionStatus": "DEFERRED"}]
         released = self._dirt.token(f"{key}/released", 43)
-        if _is_lost(row):
+        if not is_found:
             self._lose(order, sales, row | {"transactionId": released})
         link = {
             "relatedIdentifierName": "DEFERRED_TRANSACTION_ID",
@@ -415,7 +424,8 @@ class Twin:
 
     def _lose(self, order: Order, sales: Decimal, *rows: Json) -> None:
         """Plant what transactions that reach no order leave behind: an order without its money, and money without an order."""
-        self._differences.plant("settlement", order, Cause.MISSING, sales)
+        if not self._dirt.is_invalid(f"order/{order.order_id}"):
+            self._differences.plant("settlement", order, Cause.MISSING, sales)
         for row in rows:
             if row["totalAmount"]["currencyCode"] == order.currency:  # any other cannot even be read
                 self._differences.astray(
@@ -431,8 +441,14 @@ class Twin:
         }
         row["relatedIdentifiers"].append(identifier)
         row["breakdowns"] = [_breakdown("Sales", -taken.refund_amount, order.currency)]
-        if _is_lost(row):
-            self._differences.plant("refund", order, Cause.MISSING, taken.refund_amount)
+        if (
+            taken.refunded_at <= self._world.now
+            and not self._dirt.is_invalid(key)
+            and not reaches_order(self._dirt, order, key)
+        ):
+            self._differences.astray(
+                "refund", f"amazon:transactions:{row['transactionId']}", order, taken.refund_amount
+            )
         return row
 
     def _transaction(
@@ -440,7 +456,7 @@ class Twin:
     ) -> Json:
         marketplace, name = _MARKETPLACES[self._country(order)]
         named = ("ORDER_ID", order.number)
-        if self._dirt.chance(f"{key}/misnamed", 0.02):  # a shipment's id where the order's should be
+        if _is_misnamed(self._dirt, key):
             named = ("SHIPMENT_ID", self._dirt.token(f"{key}/shipment", 9))
         row: Json = {
             "transactionId": self._dirt.token(key, 43),

@@ -131,9 +131,13 @@ class Differences:
             document, order, cause, amount: as in `Planted`.
             due_from: when the document could be expected first; when the order was placed by default.
         """
-        if cause is Cause.MISSING and (due_from or order.placed_at) + OVERDUE > self.world.now:
+        if cause is Cause.MISSING and not self.is_overdue(order, due_from):
             return
         self.listed.append(Planted(order.order_id, self.dirt.system, document, cause, amount, order.currency))
+
+    def is_overdue(self, order: Order, due_from: datetime | None = None) -> bool:
+        """Whether a document that is not there counts as missing by now; arguments as in `plant`."""
+        return (due_from or order.placed_at) + OVERDUE <= self.world.now
 
     def astray(self, document: str, record_id: str, order: Order, amount: Decimal) -> None:
         """Keep a document that reaches no order, since it names none or one that cannot be read: its order is missing.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -36,6 +37,7 @@ from connectors.sandbox.world import (
     Shipment,
     World,
 )
+from connectors.sandbox.zendesk import tells_return
 
 DATABASE = "luna"
 _KINDS = ("warehouse", "dark_store")
@@ -43,6 +45,7 @@ _STOCKED = (*_KINDS, "store")  # stores send nothing from here, but their lots a
 # What the stores sell leaves over the counter, what dealers order goes ex works.
 _ELSEWHERE = (Channel.POS, Channel.DEALER)
 _SHOPS_COUNT_RETURNS = (Channel.SHOPIFY,)
+_DESK_COUNTS_RETURNS = (Channel.VENDURE, Channel.AMAZON, Channel.B2B, Channel.DEALER)
 _CUSTOMERS, _SUPPLIERS = 5, 4  # ids of the virtual places outside
 _ZONES = ((0, "", "view"), (1, "Stock", "internal"), (2, "Output", "internal"), (3, "Packing Zone", "internal"),
           (4, "Input", "internal"))  # fmt: skip
@@ -447,6 +450,7 @@ class Twin:
         return returned.quantity
 
     def _enter_returns(self, order: Order, here: Sequence[Shipment], partner: int | None) -> None:
+        entered: list[Return] = []
         for index, returned in enumerate(order.returns):
             sent = next((s for s in here if returned.line_number in dict(s.lines)), None)
             if sent is None:
@@ -470,6 +474,14 @@ class Twin:
                       shipping_weight=0.0, backorder_id=None, return_id=[out_id, out["name"]])  # fmt: skip
             self._put_move(order, row_id, returned.line_number, quantity, returned.received_at,
                            returned.refunded_at, returned.received_at, out_id * 100 + returned.line_number)  # fmt: skip
+            entered.append(returned)
+        if order.channel not in _DESK_COUNTS_RETURNS:
+            return
+        desk = replace(self._dirt, system="zendesk")
+        told = [each for each in order.returns if tells_return(desk, order, each, self._world.now)]
+        silent = sum((each.refund_amount for each in entered if each not in told), Decimal(0))
+        if told and silent and not order.is_test:
+            self._differences.plant("receipt", order, Cause.MISSING, -silent)
 
     def _origin(self, order: Order) -> str | None:
         dirt, key = self._dirt, f"origin/{order.order_id}"

@@ -362,7 +362,9 @@ class Twin:
         if order.paid_at is None:
             return []
         gateway = _GATEWAYS[order.payment_method]
-        cause = self._differences.draw("payment", order)
+        # Payments go with the order that tells them.
+        is_read = not self._dirt.is_invalid(f"order/{order.order_id}")
+        cause = self._differences.draw("payment", order) if is_read else None
         if cause is Cause.MISSING and not order.returns:
             self._differences.plant("payment", order, cause, total)
             return []

@@ -158,7 +158,7 @@ class Twin:
 
     def differences(self) -> Iterable[Planted]:
         """What the tills' payments differ in; those pages are made with it."""
-        return self._differences.listed if self._payments else []
+        return self._differences.listed if [*self._payments, *self._refunds] else []
 
     # --- ids ----------------------------------------------------------------------------------------------
 
@@ -451,6 +451,10 @@ class Twin:
             "closed_at": _time(taken.refunded_at),
         }
 
+    def _is_unread(self, order: Order) -> bool:
+        """Whether the order breaks the system's own rules, so that what names it reaches none."""
+        return self._dirt.is_invalid(f"order/{order.order_id}")
+
     @cached_property
     def _payments(self) -> list[Json]:
         rows = []
@@ -459,7 +463,8 @@ class Twin:
                 continue
             key = f"payment/{order.order_id}"
             taken_amount = order.net_amount + order.tax_amount
-            cause = self._differences.draw("payment", order)
+            is_read, is_astray = not self._dirt.is_invalid(key), self._is_unread(order)
+            cause = self._differences.draw("payment", order) if is_read and not is_astray else None
             if cause is Cause.MISSING and not order.returns:
                 self._differences.plant("payment", order, cause, taken_amount)
                 continue
@@ -505,10 +510,12 @@ class Twin:
                     "amount_money": _money(order.payment_fee_amount, order.currency),
                 }
                 row["processing_fee"] = [fee]
-            if self._dirt.is_invalid(key):
+            if not is_read:
                 row["created_at"] = row["created_at"].replace("T", "T2")
-                if cause is None:
+                if not is_astray:
                     self._differences.plant("payment", order, Cause.MISSING, taken_amount)
+            elif is_astray:
+                self._differences.astray("payment", f"square:payments:{row['id']}", order, taken_amount)
             rows.append(row)
             if cause is Cause.DUPLICATE:
                 self._differences.plant("payment", order, cause, -taken_amount)
@@ -522,6 +529,9 @@ class Twin:
         for order in self._sales:
             for taken in order.returns:
                 key = f"refund/{taken.return_id}"
+                if self._is_unread(order) and not self._dirt.is_invalid(f"payment/{order.order_id}"):
+                    record_id = f"square:refunds:{self._id(key, 40)}"
+                    self._differences.astray("refund", record_id, order, taken.refund_amount)
                 rows.append(
                     {
                         "id": self._id(key, 40),

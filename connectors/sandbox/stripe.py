@@ -24,7 +24,7 @@ from starlette.routing import BaseRoute, Route
 
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
-from connectors.sandbox.differences import Differences, Planted
+from connectors.sandbox.differences import Cause, Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.ecb_fx import is_business_day, reference_rates
 from connectors.sandbox.limit import RateLimit
@@ -133,25 +133,56 @@ class Twin:
         ]
 
     def differences(self) -> Iterable[Planted]:
-        """Charges that name no order, and movements of charges that do not, or that cannot be read."""
+        """What was charged twice, captured in part or never booked; what names no order, or hangs on what cannot be read."""
         listed = Differences(self._world, self._dirt)
         for order in self._paid:
-            key, amount = f"charge/{order.order_id}", order.total_amount
-            is_read = not self._dirt.is_invalid(key)
-            if is_read and self._is_nameless(key):
+            amount, cause = order.total_amount, self._cause(order)
+            match cause:
+                case Cause.DUPLICATE:
+                    listed.plant("payment", order, cause, -amount)
+                    listed.plant("settlement", order, cause, -amount)
+                case Cause.UNEXPLAINED:
+                    listed.plant("payment", order, cause, amount - self._captured(order))
+                    listed.plant("settlement", order, cause, amount - self._captured(order))
+                case Cause.MISSING:
+                    listed.plant("settlement", order, cause, amount)
+            if self._reaches_order(order):
+                continue
+            if not self._dirt.is_invalid(f"charge/{order.order_id}"):
                 listed.astray("payment", f"stripe:charges:{self._charge_id(order)}", order, amount)
-            if not is_read or self._is_nameless(key):
-                listed.astray(
-                    "settlement",
-                    f"stripe:balance_transactions:{self._id('txn', order.order_id)}",
-                    order,
-                    amount,
-                )
+            movement = f"stripe:balance_transactions:{self._id('txn', order.order_id)}"
+            listed.astray("settlement", movement, order, amount)
+            for taken in order.returns:
+                refund = f"stripe:refunds:{self._id('re', taken.return_id)}"
+                listed.astray("refund", refund, order, taken.refund_amount)
         return listed.listed
+
+    def _reaches_order(self, order: Order) -> bool:
+        key = f"charge/{order.order_id}"
+        return not self._dirt.is_invalid(key) and not self._is_nameless(key)
+
+    def _cause(self, order: Order) -> Cause | None:
+        """How the order's charge differs, if it does: what nobody reads, or was given back since, is left alone."""
+        if not self._reaches_order(order) or order.returns:
+            return None
+        differences = Differences(self._world, self._dirt)
+        cause = differences.draw("payment", order)
+        # What a charge lacks is missing in the books of the balance; a charge nobody has is none of Stripe's.
+        return cause if cause is not Cause.MISSING or differences.is_overdue(order) else None
+
+    def _captured(self, order: Order) -> Decimal:
+        """What was taken of the authorised amount."""
+        short = Decimal(0)
+        if self._cause(order) is Cause.UNEXPLAINED:
+            key = f"charge/{order.order_id}"
+            short = Differences(self._world, self._dirt).part(key, order.total_amount, order.currency)
+        return order.total_amount - short
 
     def truth(self) -> Iterable[Truth]:
         for order in self._paid:
             yield Truth("order", f"stripe:charges:{self._charge_id(order)}", order.order_id)
+            if self._cause(order) is Cause.DUPLICATE:
+                yield Truth("order", f"stripe:charges:{self._again_id(order)}", order.order_id)
             if self._has_failed_attempt(order):
                 yield Truth("order", f"stripe:charges:{self._failed_id(order)}", order.order_id)
 
@@ -166,6 +197,9 @@ class Twin:
 
     def _charge_id(self, order: Order) -> str:
         return self._id("ch", order.order_id)
+
+    def _again_id(self, order: Order) -> str:
+        return self._id("ch", f"{order.order_id}/again")
 
     def _failed_id(self, order: Order) -> str:
         return self._id("ch", f"{order.order_id}/failed")
@@ -182,6 +216,14 @@ class Twin:
             assert order.paid_at is not None
             row = self._charge(order, order.paid_at)
             rows.append(row)
+            if self._cause(order) is Cause.DUPLICATE:
+                rows.append(
+                    row
+                    | {
+                        "id": self._again_id(order), "payment_intent": self._id("pi", f"{order.order_id}/again"),
+                        "balance_transaction": self._id("txn", f"{order.order_id}/again"),
+                    }
+                )  # fmt: skip
             if self._has_failed_attempt(order):
                 rows.append(
                     row
@@ -197,11 +239,14 @@ class Twin:
     def _charge(self, order: Order, at: datetime) -> Json:
         key = f"charge/{order.order_id}"
         customer = self._world.customers[str(order.customer_id)]
-        amount = _minor(order.total_amount, order.currency)
+        amount, captured = (
+            _minor(each, order.currency) for each in (order.total_amount, self._captured(order))
+        )
+        movement = None if self._cause(order) is Cause.MISSING else self._id("txn", order.order_id)
         refunded = sum(_minor(taken.refund_amount, order.currency) for taken in order.returns)
         row: Json = {
-            "id": self._charge_id(order), "object": "charge", "amount": amount, "amount_captured": amount,
-            "amount_refunded": refunded, "balance_transaction": self._id("txn", order.order_id),
+            "id": self._charge_id(order), "object": "charge", "amount": amount, "amount_captured": captured,
+            "amount_refunded": refunded, "balance_transaction": movement,
             "billing_details": {
                 "address": {"city": None, "country": customer.address.country, "line1": None, "postal_code": None},
                 "email": self._dirt.email(customer, key), "name": self._dirt.name(customer, key), "phone": None,
@@ -216,7 +261,7 @@ class Twin:
                 },
                 "type": "card",
             },
-            "refunded": refunded >= amount, "status": "succeeded",
+            "refunded": refunded >= captured, "status": "succeeded",
         }  # fmt: skip
         self._name_order(row, order, key)
         if self._dirt.is_invalid(key):
@@ -319,12 +364,17 @@ class Twin:
             assert order.paid_at is not None
             rate = self._exchange_rate(order.currency, order.paid_at)
             ready = _midnight(_next_business_day(_next_business_day(order.paid_at.date())))
-            rows.append(
+            cause = self._cause(order)
+            charges = [] if cause is Cause.MISSING else [(order.order_id, self._charge_id(order))]
+            if cause is Cause.DUPLICATE:
+                charges.append((f"{order.order_id}/again", self._again_id(order)))
+            rows += [
                 self._booked(
-                    order.order_id, "charge", self._charge_id(order), order.total_amount,
-                    order.payment_fee_amount, order.currency, order.paid_at, ready, rate,
+                    key, "charge", charge_id, self._captured(order), order.payment_fee_amount, order.currency,
+                    order.paid_at, ready, rate,
                 )
-            )  # fmt: skip
+                for key, charge_id in charges
+            ]  # fmt: skip
             rows += [
                 self._booked(
                     taken.return_id, "refund", self._id("re", taken.return_id), -taken.refund_amount, Decimal(0),

@@ -327,7 +327,7 @@ class Twin:
                         total_amount=order.total_amount,
                         shipment_state="none" if state == "cancelled" else shipped,
                         invoice_state="none" if state == "cancelled" else paid, **self._company(order))  # fmt: skip
-        if self._dirt.is_invalid(f"sale/{order.order_id}"):
+        if self._is_unread(order):
             row["currency."] = {"id": 99, "code": "XBT"}
         self._truth.append(Truth("order", f"tryton:sales:{row_id}", order.order_id))
 
@@ -427,10 +427,14 @@ class Twin:
                            currency_=company["currency_"], cost_price=self._cost(order, line))  # fmt: skip
             self._put_credit(order, returned, row_id, party)
 
+    def _is_unread(self, order: Order) -> bool:
+        """Whether the sale breaks the system's own rules, so that what names it reaches none."""
+        return self._dirt.is_invalid(f"sale/{order.order_id}")
+
     def _put_credit(self, order: Order, returned: Return, row_id: int, party: int) -> None:
         amount, posted_at = returned.refund_amount, returned.refunded_at
         # Of a sale made here, nobody else tells what was given back.
-        is_told_twice = order.channel in (Channel.SHOPIFY, Channel.AMAZON)
+        is_told_twice = order.channel in (Channel.SHOPIFY, Channel.AMAZON) and not self._is_unread(order)
         cause = self._differences.draw("credit_note", order, returned.return_id) if is_told_twice else None
         copies = 1
         match cause:
@@ -446,6 +450,9 @@ class Twin:
                     self._differences.plant("credit_note", order, cause, amount)
                     posted_at = late_at
         for copy in range(copies):
+            if self._is_unread(order):
+                record_id = f"tryton:invoices:{50_000_000 + row_id}"
+                self._differences.astray("credit_note", record_id, order, amount)
             self._put("account.invoice", (50 + 10 * copy) * 1_000_000 + row_id, returned.refunded_at, posted_at, type="out",
                       number=f"CN{copy}{row_id:07d}", reference=None, state="paid", party=party,
                       invoice_date=posted_at.astimezone(_BOOKS).date(),
@@ -456,7 +463,8 @@ class Twin:
     def _put_invoice(self, order: Order, party: int, booked_at: datetime, changed_at: datetime) -> None:
         row_id = _number(order.order_id) + (10_000_000 if _is_rest(order) else 0)
         company = self._company(order)
-        cause = None if order.erp_rest_lines else self._differences.draw("invoice", order)
+        is_read = not self._is_unread(order)
+        cause = self._differences.draw("invoice", order) if is_read and not order.erp_rest_lines else None
         is_told = order.channel is Channel.SHOPIFY and order.payment_method == "card"
         bill = self._differences.billed(
             order, booked_at, cause, order.payment_fee_amount if is_told else None
@@ -471,7 +479,8 @@ class Twin:
             later = order.placed_at + _HEAD_OFFICE_BOOKS_AFTER
             rate = self._rate_into_cny(order.currency, later)
             if rate is not None and later + _HEAD_OFFICE_BOOKS_AFTER <= self._world.now:
-                self._differences.plant("invoice", order, cause, Decimal(0))
+                if self._shows(net + tax, order, rate):
+                    self._differences.plant("invoice", order, cause, Decimal(0))
                 posted_at, company, changed_at = later, self._books("CNY"), max(later, changed_at)
                 net, tax = ((amount * rate).quantize(Decimal("0.01")) for amount in (net, tax))
                 amounts = {
@@ -480,6 +489,8 @@ class Twin:
         total = net + tax
         for copy in range(bill.copies):
             invoice_id = copy * 20_000_000 + row_id
+            if not is_read:
+                self._differences.astray("invoice", f"tryton:invoices:{invoice_id}", order, total)
             self._put("account.invoice", invoice_id, booked_at, changed_at, type="out", number=f"INV{invoice_id:07d}",
                       reference=None, state="paid" if order.paid_at else "posted", party=party,
                       invoice_date=posted_at.astimezone(_BOOKS).date(), untaxed_amount=net,
@@ -493,6 +504,12 @@ class Twin:
                           unit_price=(amount / line.quantity).quantize(Decimal("0.0001")),
                           currency_=company["currency_"],
                           origin=f"sale.line,{_line_id(order, line.line_number)}")  # fmt: skip
+
+    def _shows(self, total: Decimal, order: Order, rate: Decimal) -> bool:
+        """Whether an amount that was converted at a later rate is another at the rate of the order's day."""
+        then = self._rate_into_cny(order.currency, order.placed_at)
+        unit = Decimal(1).scaleb(-words.MINOR_UNIT_DIGITS[order.currency])
+        return then is None or ((total * rate).quantize(Decimal("0.01")) / then).quantize(unit) != total
 
     # --- the protocol ---------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from connectors.sandbox.amazon import reaches_order
 from connectors.sandbox.catalog import minor_unit
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.differences import Cause, Planted
@@ -51,6 +52,23 @@ _QUESTIONS = ("invoice", "change_address", "how_to_use", "stock", "dealer_price"
 _LOCALES = {"en": "en-GB", "de": "de", "fr": "fr", "es": "es", "ja": "ja", "zh": "zh-cn"}
 
 Row = dict[str, Any]
+
+
+def tells_return(dirt: Dirt, order: Order, given: Return, now: datetime) -> bool:
+    """Whether a ticket that can be read tells of a return, and which order it was of.
+
+    Args:
+        dirt: of this system.
+        order, given: the return, and what it belongs to.
+        now: the world's.
+    """
+    key = given.return_id
+    has_desk = not (
+        order.customer_id is None or order.channel is Channel.POS or order.is_fulfilled_by_marketplace
+    )
+    is_told = not dirt.chance(f"{key}/forgotten", 0.05) and not dirt.chance(f"{key}/no-number", 0.06)
+    is_read = not dirt.is_invalid(key) and not dirt.is_invalid(f"{key}/status")
+    return has_desk and is_told and is_read and given.refunded_at <= now
 
 
 @dataclass
@@ -145,11 +163,18 @@ class Twin:
             promised = {key: self._promised[key] for key in taken if key in self._promised}
             if order.is_test or not promised:
                 continue
-            off = sum((promised[key] - taken[key] for key in promised), Decimal(0))
-            silent = sum((amount for key, amount in taken.items() if key not in promised), Decimal(0))
-            for cause, amount in ((Cause.AMOUNT_MISMATCH, off), (Cause.MISSING, -silent)):
+            lost = {key for key in taken if not self._is_booked(order, key)}
+            off = sum((promised[key] - taken[key] for key in promised.keys() - lost), Decimal(0))
+            silent = sum((taken[key] for key in taken.keys() - promised.keys() - lost), Decimal(0))
+            unpaid = sum((promised[key] for key in promised.keys() & lost), Decimal(0))
+            for cause, amount in ((Cause.AMOUNT_MISMATCH, off), (Cause.MISSING, unpaid - silent)):
                 if amount:
                     yield Planted(order.order_id, "finance", "refund", cause, amount, order.currency)
+
+    def _is_booked(self, order: Order, return_id: str) -> bool:
+        """Whether finance can tell for which order a refund was; Amazon's books name a shipment at times."""
+        books = replace(self._dirt, system="amazon")
+        return order.channel is not Channel.AMAZON or reaches_order(books, order, f"refund/{return_id}")
 
     def truth(self) -> Iterable[Truth]:
         yield from self._truth
@@ -192,8 +217,7 @@ class Twin:
             "amount_promised": str(promised),
             "currency": order.currency.lower(),
         }
-        is_read = not dirt.is_invalid(key) and not dirt.is_invalid(f"{key}/status")
-        if "order_number" in ticket.values and is_read and ticket.opened_at <= self._world.now:
+        if tells_return(dirt, order, given, self._world.now):
             self._promised[key] = promised
         if dirt.chance(f"{key}/twice", 0.06):
             again_at = given.refunded_at + timedelta(minutes=dirt.number(f"{key}/twice", 5, 600))

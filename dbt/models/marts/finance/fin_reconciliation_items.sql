@@ -50,6 +50,7 @@ rights as (
         documents.net_amount,
         documents.billed_lines_amount,
         documents.sold_lines_amount,
+        documents.sku_id,
         lefts.currency as left_currency,
         lefts.left_amount,
         documents.currency <> lefts.currency as is_foreign,
@@ -127,7 +128,7 @@ matched as (
         leg,
         order_id,
         source_system,
-        sum(case when right_n > 1 and right_n > left_n then amount * (right_n - greatest(left_n, 1)) else 0 end)
+        sum(case when leg <> 'receipt' and right_n > 1 and right_n > left_n then amount * (right_n - greatest(left_n, 1)) else 0 end)
             as doubled_amount,
         sum(case when left_n > right_n then amount * (left_n - right_n) else 0 end) as unmatched_amount,
         sum(case when right_n > left_n then amount * (right_n - left_n) else 0 end) as unmatched_right_amount
@@ -135,14 +136,60 @@ matched as (
     group by leg, order_id, source_system
 ),
 
-fees as (
+-- Units are received twice when the same goods were, on the same day.
+received_twice as (
+    select leg, order_id, source_system, sum(amount * (times - 1)) as doubled_amount
+    from (
+        select leg, order_id, source_system, sku_id, document_on, amount, count(*) as times
+        from rights
+        where leg = 'receipt' and sku_id is not null
+        group by leg, order_id, source_system, sku_id, document_on, amount
+    ) as received
+    where times > 1
+    group by leg, order_id, source_system
+),
+
+-- Of promises and refunds that say different amounts, those of one day belong together.
+dated as (
     select
         order_id,
-        coalesce(channel_fee_amount, 0) as channel_fee_amount,
-        coalesce(payment_fee_amount, 0) as payment_fee_amount,
-        order_status,
-        coalesce(paid_amount, 0) > 0 as is_paid
-    from {{ ref('fct_orders') }}
+        source_system,
+        sum(case when left_n > 0 and right_n > 0 and left_n <> right_n then 1 else 0 end) as uneven_days,
+        sum(case when right_n = 0 then left_n else 0 end) as unpaid_count,
+        sum(case when left_n = 0 then right_sum else 0 end) as unpromised_amount
+    from (
+        select
+            documents.order_id, documents.source_system, documents.document_on,
+            sum(case when documents.side = 'left' then 1 else 0 end) as left_n,
+            sum(case when documents.side = 'right' then 1 else 0 end) as right_n,
+            sum(case when documents.side = 'right' then documents.amount else 0 end) as right_sum
+        from documents
+        inner join counted
+            on
+                documents.leg = counted.leg and documents.order_id = counted.order_id
+                and documents.source_system = counted.source_system and documents.amount = counted.amount
+        where documents.leg = 'promise' and counted.left_n <> counted.right_n
+        group by documents.order_id, documents.source_system, documents.document_on
+    ) as days
+    group by order_id, source_system
+),
+
+fees as (
+    select
+        orders.order_id,
+        coalesce(orders.channel_fee_amount, 0) as channel_fee_amount,
+        coalesce(orders.payment_fee_amount, 0) as payment_fee_amount,
+        -- Of an order that was paid several times, the books took one payment's fee.
+        coalesce(taken.one_fee_amount, 0) as one_fee_amount,
+        orders.order_status,
+        coalesce(orders.paid_amount, 0) > 0 as is_paid
+    from {{ ref('fct_orders') }} as orders
+    left join (
+        select order_id, max(fee_amount) as one_fee_amount
+        from documents
+        where leg = 'payment' and side = 'right'
+        group by order_id
+    ) as taken on orders.order_id = taken.order_id
 ),
 
 sided as (
@@ -165,12 +212,15 @@ sided as (
         coalesce(right_sums.unconverted_count, 0) as unconverted_count,
         right_sums.right_net_amount,
         right_sums.lines_amount,
-        coalesce(matched.doubled_amount, 0) as doubled_amount,
+        coalesce(received_twice.doubled_amount, matched.doubled_amount, 0) as doubled_amount,
+        case when lefts.leg = 'promise' and dated.uneven_days = 0 and dated.unpaid_count = 0 then dated.unpromised_amount else 0 end
+            as unpromised_amount,
         coalesce(matched.unmatched_amount, 0) as unmatched_amount,
         coalesce(matched.unmatched_right_amount, 0) as unmatched_right_amount,
         {{ minor_unit('minor.minor_unit_digits') }} as one_minor_unit,
         fees.channel_fee_amount,
         fees.payment_fee_amount,
+        fees.one_fee_amount,
         {{ days_after('coalesce(lefts.due_on, lefts.left_on)', 'terms.overdue_days') }} <= latest.latest_on
         and (
             lefts.leg in ('credit', 'receipt', 'promise')
@@ -185,6 +235,11 @@ sided as (
         and lefts.source_system = right_sums.source_system
     left join matched
         on lefts.leg = matched.leg and lefts.order_id = matched.order_id and lefts.source_system = matched.source_system
+    left join received_twice
+        on
+            lefts.leg = received_twice.leg and lefts.order_id = received_twice.order_id
+            and lefts.source_system = received_twice.source_system
+    left join dated on lefts.order_id = dated.order_id and lefts.source_system = dated.source_system
     left join latest on lefts.source_system = latest.source_system
     left join {{ ref('currencies') }} as minor on lefts.currency = minor.currency
 ),
@@ -225,14 +280,15 @@ missed as (
             rated.*,
             case
                 when right_count < left_count and after_fx = unmatched_amount then after_fx
-                -- Of several, one may be missing and another doubled.
-                when leg in ('credit', 'receipt', 'promise') and unmatched_amount > 0 and doubled_amount > 0
+                -- Of several, one may be missing and another doubled. Of units, as many as came back in part look the same.
+                when leg in ('credit', 'promise') and unmatched_amount > 0 and doubled_amount > 0
                     and after_fx = unmatched_amount - doubled_amount
                     then unmatched_amount
                 -- Of one order there is one total; refunds and returns may be missing where they are first told, too.
                 when leg in ('credit', 'receipt', 'promise') and right_count > left_count and doubled_amount = 0
                     and after_fx = -unmatched_right_amount
                     then after_fx
+                when right_count > left_count and unpromised_amount > 0 then -unpromised_amount
                 else 0
             end as missing_amount
         from rated
@@ -268,7 +324,9 @@ charged as (
             rounded.*,
             case
                 when leg <> 'receipt' and after_tax > 0
-                    and after_tax in (channel_fee_amount, payment_fee_amount, channel_fee_amount + payment_fee_amount)
+                    and after_tax in (
+                        channel_fee_amount, payment_fee_amount, one_fee_amount, channel_fee_amount + payment_fee_amount
+                    )
                     then after_tax
                 else 0
             end as fee_explained
@@ -294,7 +352,8 @@ lined as (
             case
                 when leg = 'billing' and after_partial <> 0 then coalesce(lines_amount, 0)
                 -- As many refunds as promises, and they say different amounts.
-                when leg = 'promise' and right_count = left_count then after_partial
+                when leg = 'promise' and (right_count = left_count or (missing_amount < 0 and duplicate_amount = 0))
+                    then after_partial
                 else 0
             end as mismatch_amount
         from received

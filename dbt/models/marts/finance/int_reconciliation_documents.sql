@@ -91,37 +91,54 @@ rights as (
         'payment' as leg, order_id, source_system, record_id, amount, currency, document_on, fee_amount,
         cast(null as {{ column_type('amount') }}) as net_amount,
         cast(null as {{ column_type('amount') }}) as billed_lines_amount,
-        cast(null as {{ column_type('amount') }}) as sold_lines_amount
+        cast(null as {{ column_type('amount') }}) as sold_lines_amount,
+        cast(null as {{ column_type('text') }}) as sku_id
     from payments
     union all
-    select 'settlement', order_id, source_system, record_id, amount, currency, document_on, fee_amount, null, null, null
+    select 'settlement', order_id, source_system, record_id, amount, currency, document_on, fee_amount, null, null, null, null
     from settled
     union all
     select
         'billing', order_id, source_system, record_id, total_amount, currency, billed_on, null, net_amount,
-        billed_lines_amount, sold_lines_amount
+        billed_lines_amount, sold_lines_amount, null
     from billed
     where document_type = 'invoice'
     union all
-    select 'credit', order_id, source_system, record_id, -total_amount, currency, billed_on, null, null, null, null
+    select 'credit', order_id, source_system, record_id, -total_amount, currency, billed_on, null, null, null, null, null
     from billed
     where document_type = 'credit_note'
     union all
     select
         'receipt', order_id, source_system, return_id, cast(qty as {{ column_type('amount') }}), uom,
-        {{ date_of('returned_at') }}, null, null, null, null
+        {{ date_of('returned_at') }}, null, null, null, null, sku_id
     from returned
     where kind = 'wms'
     union all
     -- Whichever system booked them: what finance counts.
-    select 'promise', order_id, 'finance', refund_id, amount, currency, {{ date_of('refunded_at') }}, null, null, null, null
+    select 'promise', order_id, 'finance', refund_id, amount, currency, {{ date_of('refunded_at') }}, null, null, null, null, null
     from refunds
     where order_id in (select order_id from promises)
+    union all
+    -- A refund that hangs on no order speaks for itself; what an ERP gave back does so as a credit note.
+    select
+        'promise', null, refunds.source_system, refunds.refund_id, refunds.amount, refunds.currency,
+        {{ date_of('refunds.refunded_at') }}, null, null, null, null, null
+    from {{ ref('fct_refunds') }} as refunds
+    inner join {{ ref('source_systems') }} as systems on refunds.source_system = systems.source_system
+    where
+        refunds.order_id is null
+        and refunds.amount is not null
+        and systems.kind <> 'erp'
+        and not exists (
+            select 1 from {{ ref('order_xref') }} as xref
+            where xref.record_id = refunds.order_record_id and xref.is_current
+        )
 ),
 
 -- Which systems of a leg ought to hold something of an order: those that have a document of it, and hold such things.
 holders as (
     select distinct leg, source_system from rights
+    where leg <> 'promise'
 ),
 
 known as (
@@ -235,13 +252,14 @@ select
     cast(null as {{ column_type('amount') }}) as fee_amount, net_amount, line_count,
     cast(null as {{ column_type('amount') }}) as billed_lines_amount,
     cast(null as {{ column_type('amount') }}) as sold_lines_amount,
-    left_system, due_on
+    left_system, due_on, cast(null as {{ column_type('text') }}) as sku_id
 from lefts
 union all
 select
     rights.leg, rights.order_id, rights.source_system, 'right', rights.record_id,
     case when rights.leg = 'billing' and orders.is_untaxed then rights.net_amount else rights.amount end, rights.currency,
-    rights.document_on, rights.fee_amount, rights.net_amount, null, rights.billed_lines_amount, rights.sold_lines_amount, null, null
+    rights.document_on, rights.fee_amount, rights.net_amount, null, rights.billed_lines_amount, rights.sold_lines_amount, null, null,
+    rights.sku_id
 from rights
 -- What hangs on no order stays, to be told; what hangs on an order that is only practised does not.
 left join orders on rights.order_id = orders.order_id

@@ -9,7 +9,7 @@ movements as (
         moved.*,
         members.payout_id,
         coalesce(charges.charge_id, refunds.charge_id) as charge_id,
-        coalesce(charges.amount, -refunds.amount) as charged_amount,
+        coalesce(charges.amount_captured, charges.amount, -refunds.amount) as charged_amount,
         coalesce(charges.currency, refunds.currency) as charged_currency,
         coalesce(paid.order_number, paid.order_code, paid.description) as order_reference,
         case
