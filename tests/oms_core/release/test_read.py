@@ -18,6 +18,7 @@ from oms_core.release.publish import publish
 from oms_core.release.read import diff, fetch_rows, note_export, query, query_as_auditor
 from oms_core.store.errors import NotReleasedError
 from oms_core.store.postgres import Database
+from oms_core.store.tables import AUDITOR_ROLE
 
 
 @pytest.fixture
@@ -289,6 +290,36 @@ def test_an_auditor_reads_everything_but_persons(
     assert query_as_auditor(
         database, "select count(*) > 0 from orderhub.audit_entries", actor="eve"
     ).rows == ((True,),)
+
+
+def test_an_auditor_reads_every_table_but_keys(database: Database, publish_small: Callable[..., Any]) -> None:
+    publish_small(database)
+    with database.begin() as connection:
+        closed = connection.execute(
+            text(
+                "SELECT c.relname || '.' || a.attname FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid "
+                "WHERE c.relnamespace IN ('orderhub'::regnamespace, 'released'::regnamespace) AND c.relkind IN ('r', 'v') "
+                "AND a.attnum > 0 AND NOT a.attisdropped AND c.relname <> 'alembic_version' "
+                "AND NOT has_column_privilege(:role, c.oid, a.attnum, 'SELECT') AND NOT EXISTS (SELECT FROM pg_attribute AS m "
+                "WHERE m.attrelid = to_regclass('masked.' || quote_ident(c.relname)) AND m.attname = a.attname) ORDER BY 1"
+            ),
+            {"role": AUDITOR_ROLE},
+        ).scalars()
+        assert set(closed) == {"api_keys.key_sha256", "person_keys.key", "person_keys.person_id"}
+
+
+def test_an_auditor_sees_how_a_text_about_an_order_begins(database: Database) -> None:
+    with database.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO orderhub.outbox_events (event_id, type, subject, occurred_at, data) VALUES ('e', 't', 'order_a', "
+                """now(), '{"note": ["ring 王小明", 7, null], "left": {"by": "Ann"}}')"""
+            )
+        )
+    seen = query_as_auditor(database, "select subject, data from outbox_events", actor="eve").rows
+    assert seen == (("order_a", {"note": ["r•••", 7, None], "left": {"by": "A•••"}}),)
+    with pytest.raises(QueryRefusedError, match="permission"):
+        query_as_auditor(database, "select data from orderhub.outbox_events", actor="eve")
 
 
 @pytest.mark.parametrize(

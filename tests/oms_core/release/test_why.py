@@ -6,10 +6,11 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from oms_core.release.publish import Batch
-from oms_core.release.read import diff, fetch_rows
+from oms_core.release.read import QueryRefusedError, diff, fetch_rows, query, query_as_auditor
 from oms_core.release.why import reasons
 from oms_core.store.postgres import Database
 
@@ -45,6 +46,27 @@ def test_a_changed_value_names_the_batch_that_brought_it(
     assert reasons(database, 1, 2, found) == [
         ["net_amount: orders:5123 in shopify orders batch b3 (source_priority)"]
     ]
+    asked = (
+        "select release_id, change_kind, key, column_name, because, source_system, stream, batch_id, record_id, rule "
+        "from change_reasons(1, 2, 'fct_orders', 'order_a')"
+    )
+    told = (
+        2,
+        "changed",
+        "order_a",
+        "net_amount",
+        "batch",
+        "shopify",
+        "orders",
+        "b3",
+        "shopify:orders:5123",
+        "source_priority",
+    )
+    assert query(database, asked).rows == (told,)
+    assert query_as_auditor(database, asked, actor="eve").rows == (told,)
+    assert query(database, "select * from change_reasons(1, 2, row_key => 'order_b')").rows == ()
+    with pytest.raises(QueryRefusedError, match="no released table 'orders'"):
+        query(database, "select * from change_reasons(1, 2, 'orders')")
 
 
 def test_a_moved_record_names_the_event(database: Database, publish_small: Callable[..., Any]) -> None:
