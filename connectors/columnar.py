@@ -1,9 +1,9 @@
 """Check many rows of one record model column by column.
 
-The columns of a file repeat their values, so each distinct value is mapped, validated by the field's own pydantic type,
-normalised and spelled once, and rows are put together by Arrow. What comes out is what validating row by row gives: the
-same columns and the same record hashes. Rows with a value that does not fit, or that is unusual, are only pointed out; the
-caller takes them one by one, for the reasons in full.
+Columns repeat their values, so each distinct value is validated by the field's own pydantic type and normalised once, and
+rows are put together by Arrow. Texts without a rule, and times in the usual spelling, Arrow reads itself. What comes out is
+what validating row by row gives: the same columns and the same record hashes. Rows with a value that does not fit, or that
+is unusual, are only pointed out; the caller takes them one by one, for the reasons in full.
 """
 
 from __future__ import annotations
@@ -11,24 +11,41 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from functools import lru_cache
-from itertools import pairwise
-from typing import Annotated, Any
+from itertools import compress, pairwise
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute
+from annotated_types import MinLen
 from numpy.typing import NDArray
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AliasPath, ConfigDict, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
-from connectors.column import Column
+from connectors.column import INSTANT, Column, Instant
 from connectors.declare import Record
 
 pc: Any = pyarrow.compute  # the stubs know fewer argument types than these functions take
 
 _HASH_DIGITS = 32
 _MISFITS = (pa.ArrowException, ValueError, TypeError, OverflowError)
+# Times that pydantic and Arrow read alike; Arrow refuses the days that a month does not have.
+_USUAL_INSTANT = (
+    r"^[12]\d{3}-[01]\d-[0-3]\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$"
+)
+
+
+class _Absent:
+    """Stands where a raw row has no such field."""
+
+
+_ABSENT = _Absent()
+# Equal values of these are one value. Not decimals, whose zeros at the end are part of how they are spelled.
+_HASHABLE = {str, int, bool, float, date, datetime, NoneType, _Absent}
 
 
 @dataclass(frozen=True)
@@ -42,9 +59,16 @@ class Coded:
     def of(cls, column: Sequence[Any] | pa.Array[Any]) -> Coded:
         """Find the distinct values of a column; values of two types, such as 1 and 1.0, are never one."""
         if not isinstance(column, pa.Array):
-            if not all(item is None or type(item) is str for item in column):
+            kinds = set(map(type, column))
+            if not kinds <= _HASHABLE:
+                return cls(list(column), np.arange(len(column)))
+            if not (kinds <= {str, NoneType} or kinds <= {int, NoneType}):
                 return cls._of_mixed(column)
-            column = pa.array(column, pa.string())
+            values = column
+            try:
+                column = pa.array(values, pa.int64() if int in kinds else pa.string())
+            except (UnicodeEncodeError, OverflowError):  # a lone surrogate, an integer over 64 bits
+                return cls._of_mixed(values)
         if isinstance(column, pa.DictionaryArray):
             column = column.dictionary_decode()
         try:
@@ -106,15 +130,68 @@ class Checked:
     record_hashes: pa.Array[Any]
 
 
+@dataclass(frozen=True)
+class _Field:
+    """What is to be known of a record's field.
+
+    `path` leads to it in a raw row. `straight`: what Arrow may read at once, a whole column of texts or of times.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    info: FieldInfo
+    column: Column
+    straight: Literal["text", "instant"] | None
+    shortest: int
+    is_nullable: bool
+
+
 def can_check(record: type[Record]) -> bool:
     """Whether a record's fields are validated each on its own, so that a column may be."""
+    return _fields(record) is not None
+
+
+@lru_cache(maxsize=512)
+def _fields(record: type[Record]) -> tuple[_Field, ...] | None:
     found = record.__pydantic_decorators__
-    return not any(
+    if record.model_config != Record.model_config or any(
         (
             found.validators, found.field_validators, found.root_validators, found.model_validators,
             found.field_serializers, found.model_serializers, found.computed_fields,
         )
-    ) and all(field.validation_alias is None for field in record.model_fields.values())  # fmt: skip
+    ):  # fmt: skip
+        return None
+    columns = record.columns()
+    fields = []
+    for name, info in record.model_fields.items():
+        alias = info.validation_alias or name
+        path = tuple(alias.path) if isinstance(alias, AliasPath) else (alias,)
+        if not all(isinstance(step, str) for step in path):
+            return None
+        fields.append(_field(name, path, info, columns[name]))  # type: ignore[arg-type]
+    return tuple(fields)
+
+
+def _field(name: str, path: tuple[str, ...], info: FieldInfo, column: Column) -> _Field:
+    kind, rules = info.annotation, list(info.metadata)
+    is_nullable = False
+    if not rules and NoneType in get_args(kind):
+        is_nullable = True
+        (kind,) = (
+            (arm for arm in get_args(kind) if arm is not NoneType) if len(get_args(kind)) == 2 else (Any,)
+        )
+        if kind == Instant:
+            return _Field(name, path, info, column, "instant", 0, is_nullable)
+        if get_args(kind) and hasattr(kind, "__metadata__"):
+            kind, *rules = get_args(kind)
+    lengths = [rule.min_length for rule in rules if isinstance(rule, MinLen)]
+    straight: Literal["text", "instant"] | None = None
+    if kind is str and column.arrow == pa.string() and column.encode is None:
+        if len(lengths) + sum(isinstance(rule, Column) for rule in rules) == len(rules):
+            straight = "text"
+    elif rules and rules == FieldInfo.from_annotation(Instant).metadata:
+        straight = "instant"
+    return _Field(name, path, info, column, straight, max(lengths, default=0), is_nullable)
 
 
 def check(
@@ -130,24 +207,12 @@ def check(
     """
     fits = ~odd
     landed: dict[str, tuple[pa.Array[Any], NDArray[np.int64]]] = {}
-    declared = record.columns()
-    for name, field in record.model_fields.items():
-        coded = columns.get(name)
-        if coded is None:
-            if field.is_required():
-                return Checked(np.zeros(len(odd), np.bool_), {}, pa.array([], pa.string()))
-            default = field.get_default(call_default_factory=True)
-            values, are_good = [default], np.ones(1, np.bool_)
-            codes = np.zeros(len(odd), np.int64)
-        else:
-            values, are_good = _validated(_adapter(record, name), coded.values)
-            codes = coded.codes
-        for column, cells in _spread(name, declared[name], values, are_good).items():
-            array, are_held = _held(cells, schema.field(column).type)
-            are_good &= are_held
-            landed[column] = (array, codes)
+    for field in _fields(record) or ():
+        coded = columns.get(field.name, Coded.constant(_ABSENT, len(odd)))
+        arrays, are_good = _by_value(record, field, schema, coded.values)
+        landed |= {name: (array, coded.codes) for name, array in arrays.items()}
         if not are_good.all():
-            fits &= are_good[codes]
+            fits &= are_good[coded.codes]
     texts, are_spelled = _spelled(columns, len(odd))
     fits &= are_spelled
     rows = np.flatnonzero(fits)
@@ -156,6 +221,131 @@ def check(
         {name: pc.take(array, pa.array(codes[rows])) for name, (array, codes) in landed.items()},
         _hashed(texts, rows),
     )
+
+
+def check_rows(
+    record: type[Record], schema: pa.Schema, rows: Sequence[dict[str, Any]], record_hashes: Sequence[str]
+) -> Checked:
+    """Validate raw rows, as they were decoded from JSON, column by column.
+
+    Args:
+        record: the model; `can_check` holds for it.
+        schema: the landing columns.
+        rows, record_hashes: (n,) each, in step.
+    """
+    fits = np.ones(len(rows), np.bool_)
+    columns: dict[str, pa.Array[Any]] = {}
+    objects: dict[tuple[str, ...], Sequence[Any]] = {(): rows}
+    for field in _fields(record) or ():
+        values = _read(objects, field.path)
+        kinds = set(map(type, values))
+        if _Absent in kinds and field.path != (
+            field.name,
+        ):  # a record may also be filled by its fields' names
+            values = [
+                row.get(field.name, _ABSENT) if value is _ABSENT else value
+                for value, row in zip(values, rows, strict=True)
+            ]
+            kinds = set(map(type, values))
+        arrays = _straight(field, values, kinds)
+        if arrays is None:
+            coded = Coded.of(values)
+            by_value, are_good = _by_value(record, field, schema, coded.values)
+            codes = pa.array(coded.codes)
+            arrays = {name: pc.take(array, codes) for name, array in by_value.items()}
+            fits &= are_good[coded.codes]
+        columns |= arrays
+    hashes = pa.array(record_hashes, pa.string())
+    if not fits.all():
+        kept = pa.array(fits)
+        columns = {name: array.filter(kept) for name, array in columns.items()}
+        hashes = hashes.filter(kept)
+    return Checked(fits, columns, hashes)
+
+
+def _read(objects: dict[tuple[str, ...], Sequence[Any]], path: tuple[str, ...]) -> list[Any]:
+    """The values at a path; `objects` keeps those on the way for the fields that follow."""
+    *way, last = path
+    for depth in range(1, len(way) + 1):
+        if (place := path[:depth]) not in objects:
+            objects[place] = [found if type(found) is dict else {} for found in _read(objects, place)]
+    return [found.get(last, _ABSENT) for found in objects[tuple(way)]]
+
+
+def _straight(field: _Field, values: list[Any], kinds: set[type]) -> dict[str, pa.Array[Any]] | None:
+    """The landing columns of values that Arrow reads as pydantic would; None where there may be one that it does not."""
+    if field.straight is None or (NoneType in kinds and not field.is_nullable):
+        return None
+    if _Absent in kinds:
+        if field.info.is_required() or field.info.get_default(call_default_factory=True) is not None:
+            return None
+        values = [None if value is _ABSENT else value for value in values]
+        kinds = kinds - {_Absent}
+    if field.straight == "text" and int in kinds:
+        values = [str(value) if type(value) is int else value for value in values]
+        kinds = kinds - {int}
+    if not kinds <= {str, NoneType}:
+        return None
+    if field.shortest and any(value is not None and len(value) < field.shortest for value in values):
+        return None
+    try:
+        texts = pa.array(values, pa.string())
+    except UnicodeEncodeError:  # a lone surrogate
+        return None
+    if field.straight == "text":
+        return {field.name: texts, **_companions(field, texts)}
+    if not pc.all(pc.match_substring_regex(texts, _USUAL_INSTANT)).as_py() and texts.null_count < len(texts):
+        return None
+    try:
+        instants = pc.cast(texts, INSTANT)
+    except pa.ArrowInvalid:  # 30 February
+        return None
+    minutes = _by_distinct(pc.utf8_slice_codeunits(texts, -6), _offset_minutes, pa.int16())
+    return {field.name: instants, f"{field.name}_offset_minutes": minutes}
+
+
+def _companions(field: _Field, texts: pa.Array[Any]) -> dict[str, pa.Array[Any]]:
+    return {
+        f"{field.name}_{item.suffix}": _by_distinct(texts, item.compute, item.arrow)
+        for item in field.column.companions
+    }
+
+
+def _by_distinct(texts: pa.Array[Any], compute: Callable[[str], Any], kind: pa.DataType) -> pa.Array[Any]:
+    """A column computed from texts, once for each that occurs; null where there is none."""
+    coded = pc.dictionary_encode(texts)
+    found: pa.Array[Any] = pc.take(
+        pa.array([compute(text) for text in coded.dictionary.to_pylist()], kind), coded.indices
+    )
+    return found
+
+
+def _offset_minutes(text: str) -> int:
+    """Minutes of an offset, the last six characters of an ISO 8601 time, such as `+08:00`; those of `Z` are 0."""
+    if text.endswith("Z"):
+        return 0
+    minutes = int(text[1:3]) * 60 + int(text[4:])
+    return -minutes if text[0] == "-" else minutes
+
+
+def _by_value(
+    record: type[Record], field: _Field, schema: pa.Schema, values: list[Any]
+) -> tuple[dict[str, pa.Array[Any]], NDArray[np.bool_]]:
+    """The landing columns of distinct values, each validated by the field's own type; and which of them pass."""
+    is_there = np.array([value is not _ABSENT for value in values], np.bool_)
+    found, are_good = _validated(_adapter(record, field.name), list(compress(values, is_there)))
+    if not is_there.all():
+        passed = zip(found, are_good, strict=True)
+        default = (None, False)
+        if not field.info.is_required():
+            default = (field.info.get_default(call_default_factory=True), True)
+        pairs = [next(passed) if there else default for there in is_there]
+        found, are_good = [pair[0] for pair in pairs], np.array([pair[1] for pair in pairs], np.bool_)
+    arrays = {}
+    for name, cells in _spread(field.name, field.column, found).items():
+        arrays[name], are_held = _held(cells, schema.field(name).type)
+        are_good &= are_held
+    return arrays, are_good
 
 
 @lru_cache(maxsize=512)
@@ -184,9 +374,7 @@ def _validated(adapter: TypeAdapter[list[Any]], values: list[Any]) -> tuple[list
     return [next(passed) if is_good else None for is_good in are_good], are_good
 
 
-def _spread(
-    name: str, column: Column, values: list[Any], are_good: NDArray[np.bool_]
-) -> dict[str, list[Any]]:
+def _spread(name: str, column: Column, values: list[Any]) -> dict[str, list[Any]]:
     """The landing columns of a field: itself, and its companions."""
     spread = {
         f"{name}_{companion.suffix}": [

@@ -16,11 +16,15 @@ from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import urljoin
 
+import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from connectors.client import Answer, Client
+from connectors.columnar import Checked, can_check, check_rows
 from connectors.declare import Bounds, Child, Record, Source, Stream, dig
 from connectors.errors import (
     ConnectorError,
@@ -35,6 +39,7 @@ from connectors.landing import Batch, ControlCount, Landing, Rejection, RowOrigi
 from connectors.pagination import Ask, NumberedPages, OffsetPages
 
 _log = logging.getLogger(__name__)
+pc: Any = pyarrow.compute  # the stubs know fewer argument types than these functions take
 
 MAX_PAGES = 100_000
 _ROWS_LOOKED_INTO = 5  # of each page, for the names within objects
@@ -572,53 +577,149 @@ def land_rows(
     Returns:
         Latest cursor value among the rows that landed, aware UTC, or None.
     """
-    batch.see(stream.name, _field_names(rows))
-    records, origins, raws = _validate(
-        batch,
-        stream.name,
-        stream.record,
-        rows,
-        page_sha256,
-        has_nul,
-        indices if indices is not None else range(len(rows)),
+    places = range(len(rows)) if indices is None else indices
+    if has_nul or not all(map(can_check, stream.tables.values())) or set(map(type, rows)) != {dict}:
+        return _land_one_by_one(batch, stream, rows, page_sha256, has_nul, places, extracted_at)
+    fits, latest = _land_by_column(batch, stream, rows, page_sha256, places, extracted_at)
+    if fits.all():
+        return latest
+    odd = np.flatnonzero(~fits).tolist()
+    later = _land_one_by_one(
+        batch, stream, [rows[at] for at in odd], page_sha256, False, [places[at] for at in odd], extracted_at
     )
+    return max(filter(None, (latest, later)), default=None)
+
+
+def _land_by_column(
+    batch: Batch,
+    stream: Stream,
+    rows: Sequence[dict[str, Any]],
+    page_sha256: str,
+    places: Sequence[int],
+    extracted_at: datetime | None,
+) -> tuple[NDArray[np.bool_], datetime | None]:
+    """Land the rows that can be validated column by column; return which they are, and their latest cursor."""
+    hashes = [record_hash(row) for row in rows]
+    checked = check_rows(stream.record, batch.schemas[stream.name], rows, hashes)
+    landed = np.flatnonzero(checked.fits)
+    indices = pa.array(np.array(places, np.int64)[landed])
+    batch.add_columns(
+        checked.columns, page_sha256, indices, checked.record_hashes, _field_names(rows), extracted_at
+    )
+    parents = [(rows[at], places[at], hashes[at]) for at in landed.tolist()]
+    for child in stream.children:
+        _land_children_by_column(batch, stream, child, parents, checked, page_sha256, extracted_at)
+    latest = None if stream.cursor is None else pc.max(checked.columns[stream.cursor]).as_py()
+    return checked.fits, None if latest is None else latest.astimezone(UTC)
+
+
+def _land_children_by_column(
+    batch: Batch,
+    stream: Stream,
+    child: Child,
+    parents: Sequence[tuple[dict[str, Any], int, str]],
+    checked: Checked,
+    page_sha256: str,
+    extracted_at: datetime | None,
+) -> None:
+    """Land one kind of children of rows that landed.
+
+    Args:
+        parents: (p,) raw row, place and record hash of each, in step with `checked.columns`.
+    """
+    rows: list[Any] = []
+    owners: list[int] = []
+    positions: list[int] = []
+    for owner, (raw, _, _) in enumerate(parents):
+        items = _listed(dig(raw, child.path))
+        rows += items
+        owners += [owner] * len(items)
+        positions += range(len(items))
+    batch.count(child.name, len(rows))
+    odd = list(range(len(rows)))
+    if set(map(type, rows)) == {dict}:
+        hashes = [record_hash(row) for row in rows]
+        fitting = check_rows(child.record, batch.schemas[child.name], rows, hashes)
+        owned = pa.array(np.array(owners)[fitting.fits])
+        ties = {column: pc.take(checked.columns[field], owned) for column, field in child.parent.items()}
+        ties["_parent_hash"] = pc.take(checked.record_hashes, owned)
+        ties["_child_index"] = pa.array(np.array(positions)[fitting.fits])
+        places = pc.take(pa.array([place for _, place, _ in parents], pa.int64()), owned)
+        batch.add_columns(
+            {**fitting.columns, **ties}, page_sha256, places, fitting.record_hashes, _field_names(rows),
+            extracted_at, child.name,
+        )  # fmt: skip
+        odd = np.flatnonzero(~fitting.fits).tolist()
+    if not odd:
+        return
+    records = {owner: stream.record.model_validate(parents[owner][0]) for owner in {owners[at] for at in odd}}
+    origins = {owner: RowOrigin(page_sha256, parents[owner][1], parents[owner][2]) for owner in records}
+    _land_children_one_by_one(
+        batch, child,
+        [(rows[at], positions[at], records[owners[at]], origins[owners[at]]) for at in odd],
+        False, extracted_at,
+    )  # fmt: skip
+
+
+def _land_one_by_one(
+    batch: Batch,
+    stream: Stream,
+    rows: Sequence[Any],
+    page_sha256: str,
+    has_nul: bool,
+    places: Sequence[int],
+    extracted_at: datetime | None,
+) -> datetime | None:
+    """Land rows that are unusual in some way, or of a record that is validated as a whole; return their latest cursor."""
+    batch.see(stream.name, _field_names(rows))
+    records, origins, raws = _validate(batch, stream.name, stream.record, rows, page_sha256, has_nul, places)
     records, origins, raws = _add(batch, stream.name, records, origins, raws, extracted_at)
     for child in stream.children:
-        _land_children(batch, child, records, origins, raws, has_nul, extracted_at)
+        found = [
+            (item, position, record, origin)
+            for record, origin, raw in zip(records, origins, raws, strict=True)
+            for position, item in enumerate(_listed(dig(raw, child.path)))
+        ]
+        batch.count(child.name, len(found))
+        _land_children_one_by_one(batch, child, found, has_nul, extracted_at)
     if stream.cursor is None or not records:
         return None
     values = [value for record in records if (value := getattr(record, stream.cursor)) is not None]
     return max(values).astimezone(UTC) if values else None
 
 
-def _land_children(
+def _land_children_one_by_one(
     batch: Batch,
     child: Child,
-    parents: Sequence[Record],
-    parent_origins: Sequence[RowOrigin],
-    raws: Sequence[Any],
+    found: Sequence[tuple[Any, int, Record, RowOrigin]],
     has_nul: bool,
     extracted_at: datetime | None,
 ) -> None:
-    rows: list[Any] = []
-    indices: list[int] = []
-    links: list[tuple[int, str, tuple[Any, ...]]] = []
-    page = parent_origins[0].page_sha256 if parent_origins else ""
-    for record, origin, raw in zip(parents, parent_origins, raws, strict=True):
-        items = dig(raw, child.path)
-        if items is None:
-            continue
-        values = tuple(getattr(record, name) for name in child.parent.values())
-        for position, item in enumerate(items if isinstance(items, list) else [items]):
-            rows.append(item)
-            indices.append(origin.row_index)
-            links.append((position, origin.record_hash, values))
-    batch.count(child.name, len(rows))
+    """Land one kind of children; each comes with its place below its parent, and with the parent and its origin."""
+    if not found:
+        return
+    rows = [item for item, *_ in found]
     batch.see(child.name, _field_names(rows))
+    links = [
+        (position, origin.record_hash, tuple(getattr(parent, name) for name in child.parent.values()))
+        for _, position, parent, origin in found
+    ]
     records, origins, kept = _validate(
-        batch, child.name, child.record, rows, page, has_nul, indices, links, tuple(child.parent)
+        batch,
+        child.name,
+        child.record,
+        rows,
+        found[0][3].page_sha256,
+        has_nul,
+        [origin.row_index for *_, origin in found],
+        links,
+        tuple(child.parent),
     )
     _add(batch, child.name, records, origins, kept, extracted_at, tuple(child.parent))
+
+
+def _listed(found: Any) -> list[Any]:
+    return found if isinstance(found, list) else [] if found is None else [found]
 
 
 def _add(
@@ -747,9 +848,7 @@ def _payload(raw: Any) -> bytes:
 def _field_names(raws: Sequence[Any]) -> set[str]:
     """Names of all rows' fields; of the objects in them only the first rows', dotted."""
     names: set[str] = set()
-    for raw in raws:
-        if isinstance(raw, dict):
-            names.update(raw)
+    names.update(*(raw for raw in raws if isinstance(raw, dict)))
     for raw in raws[:_ROWS_LOOKED_INTO]:
         names.update(nested_names(raw))
     return names

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import secrets
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -36,6 +38,9 @@ from connectors.declare import Record, Stream, stream_schemas
 from connectors.errors import FatalError
 
 _FLUSH_ROWS = 20_000
+_MOST_UNWRITTEN = 8  # pages and row groups on their way to the disk
+
+_log = logging.getLogger(__name__)
 
 _metadata = sa.MetaData()
 
@@ -311,11 +316,14 @@ class Landing:
     def archive(self, content: bytes) -> str:
         """Keep a page as received; return its SHA-256. The same bytes are kept once."""
         digest = hashlib.sha256(content).hexdigest()
+        self._keep_page(digest, content)
+        return digest
+
+    def _keep_page(self, digest: str, content: bytes) -> None:
         path = self.page_path(digest)
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             _write_durably(path, zstandard.ZstdCompressor(level=3).compress(content))
-        return digest
 
     def read_page(self, page_sha256: str) -> bytes:
         """The bytes of a page as received.
@@ -643,18 +651,31 @@ class Batch:
         self.removed: dict[str, str] = {}  # key of a record that is deleted -> page that says so
         self.told: list[ControlCount] = []
         self._landing = landing
-        self._schemas = stream_schemas(stream)
+        self.schemas = stream_schemas(stream)
         self._buffers: dict[str, list[pa.RecordBatch]] = {name: [] for name in stream.tables}
         self._buffered = dict.fromkeys(stream.tables, 0)
         self._writers: dict[str, pq.ParquetWriter] = {}
+        # Compressing and the disk need no interpreter: they go on while the next page is asked for and read.
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="landing")
+        self._unwritten: deque[Future[None]] = deque()
         self._seen_fields: dict[str, set[str]] = {name: set() for name in stream.tables}
         self._totals: dict[str, dict[str, Decimal]] = {total.amount: {} for total in stream.control_totals}
 
     def archive(self, content: bytes, origin: str) -> str:
-        """Archive a page before it is parsed; return its SHA-256."""
-        digest = self._landing.archive(content)
+        """Archive a page before it is parsed; return its SHA-256. It is on disk before the batch is visible."""
+        digest = hashlib.sha256(content).hexdigest()
+        self._write(self._landing._keep_page, digest, content)
         self.pages.append((digest, len(content), origin))
         return digest
+
+    def _write(self, write: Callable[..., None], *arguments: object) -> None:
+        """Write behind, in order. What went wrong with a write is raised by one that follows, or by `commit`."""
+        self._unwritten.append(self._disk.submit(write, *arguments))
+        self._await_writes(_MOST_UNWRITTEN)
+
+    def _await_writes(self, most: int = 0) -> None:
+        while len(self._unwritten) > most:
+            self._unwritten.popleft().result()
 
     def count(self, name: str, rows: int) -> None:
         """Count rows as a page is decoded, before anything is done with them: the law holds what becomes of them to it."""
@@ -684,7 +705,7 @@ class Batch:
         if not records:
             return
         batch = to_arrow(
-            self._schemas[name],
+            self.schemas[name],
             records,
             origins,
             self.source,
@@ -701,28 +722,32 @@ class Batch:
         row_indices: pa.Array[Any],
         record_hashes: pa.Array[Any],
         seen_fields: set[str],
+        extracted_at: datetime | None = None,
+        child: str | None = None,
     ) -> None:
-        """Add rows of the stream itself that were validated column by column (`connectors.columnar`).
+        """Add rows that were validated column by column (`connectors.columnar`).
 
         Args:
-            columns: landing column -> (n,) values, companions included.
-            page_sha256: the archived file they came in.
+            columns: landing column -> (n,) values, companions included; of a child also what ties it to its parent.
+            page_sha256: the archived page or file they came in.
             row_indices, record_hashes: (n,) each, in step.
             seen_fields: names the raw rows had, for drift.
+            extracted_at: aware UTC; the batch's start by default.
+            child: the child stream whose rows they are; of the stream itself by default.
         """
-        name = self.stream.name
-        self._seen_fields[name] |= seen_fields
+        name = child or self.stream.name
+        self.see(name, seen_fields)
         count = len(row_indices)
         if not count:
             return
         found = {
             **columns,
-            **_meta_columns(count, self.source, name, self.batch_id, self.started_at),
+            **_meta_columns(count, self.source, name, self.batch_id, extracted_at or self.started_at),
             "_page_sha256": pa.repeat(page_sha256, count),
             "_row_index": row_indices,
             "_record_hash": record_hashes,
         }
-        schema = self._schemas[name]
+        schema = self.schemas[name]
         self._keep(name, pa.RecordBatch.from_arrays([found[field.name] for field in schema], schema=schema))
 
     def _keep(self, name: str, batch: pa.RecordBatch) -> None:
@@ -736,7 +761,7 @@ class Batch:
         """Why a validated row fits no column, or None when it does."""
         try:
             to_arrow(
-                self._schemas[name], [record], [origin], self.source, name, self.batch_id, self.started_at
+                self.schemas[name], [record], [origin], self.source, name, self.batch_id, self.started_at
             )
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
             return f"row: a value fits no column: {error}"
@@ -748,6 +773,12 @@ class Batch:
 
     def abandon(self) -> None:
         """Forget the rows. Archived pages stay."""
+        self._disk.shutdown()
+        for written in self._unwritten:
+            if (error := written.exception()) is not None:
+                _log.error(
+                    "%s.%s: cannot write to %s: %s", self.source, self.stream.name, self._landing.root, error
+                )
         for name, writer in self._writers.items():
             writer.close()
             self._temporary(name).unlink(missing_ok=True)
@@ -773,6 +804,8 @@ class Batch:
         """
         for name in self._buffers:
             self._flush(name)
+        self._await_writes()
+        self._disk.shutdown()
         paths: dict[str, Path] = {}
         for name, writer in self._writers.items():
             writer.close()
@@ -816,7 +849,7 @@ class Batch:
                         "pulled": self.pulled[name] - before_counted.get(name, 0),
                         "landed": self.landed[name],
                         "control_totals": json.dumps(self._totals_text() if name == self.stream.name else {}),
-                        "schema_fingerprint": _fingerprint(self._schemas[name]),
+                        "schema_fingerprint": _fingerprint(self.schemas[name]),
                         # A replay says nothing about what the source sends today.
                         "seen_fields": "[]" if replayed else json.dumps(sorted(self._seen_fields[name])),
                     }
@@ -989,11 +1022,11 @@ class Batch:
         if name not in self._writers:
             path = self._temporary(name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._writers[name] = pq.ParquetWriter(path, self._schemas[name], compression="zstd")
-        table = pa.Table.from_batches(self._buffers[name], schema=self._schemas[name])
+            self._writers[name] = pq.ParquetWriter(path, self.schemas[name], compression="zstd")
+        table = pa.Table.from_batches(self._buffers[name], schema=self.schemas[name])
         if name == self.stream.name:
             self._sum(table)
-        self._writers[name].write_table(table)
+        self._write(self._writers[name].write_table, table)
         self._buffers[name], self._buffered[name] = [], 0
 
     def _final(self, name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 from collections import defaultdict
@@ -11,11 +12,13 @@ from email.utils import format_datetime
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from connectors import client as client_room
 from connectors import extract, quarantine, registry
+from connectors import landing as landing_room
 from connectors.check import check_source
 from connectors.client import Client
 from connectors.declare import (
@@ -29,7 +32,7 @@ from connectors.declare import (
     Source,
 )
 from connectors.extract import PullResult, pull_source, pull_stream
-from connectors.landing import Landing
+from connectors.landing import Batch, Landing
 
 Pull = Callable[..., dict[str, PullResult]]
 
@@ -499,17 +502,33 @@ def test_a_row_lost_between_page_and_landing_breaks_the_law(
     lost: str,
 ) -> None:
     desk.routes["/orders"] = kit.Reply({"orders": [kit.order(1), kit.order(2)]})
-    whole = extract._validate
+    keep = Batch._keep
 
-    def careless(batch: Any, name: str, *rest: Any, **options: Any) -> Any:
-        return tuple(kept[1:] if name == lost else kept for kept in whole(batch, name, *rest, **options))
+    def careless(batch: Batch, name: str, rows: pa.RecordBatch) -> None:
+        keep(batch, name, rows.slice(1) if name == lost else rows)
 
-    monkeypatch.setattr(extract, "_validate", careless)
+    monkeypatch.setattr(Batch, "_keep", careless)
     result = pull_shop()["orders"]
     assert result.error is None
     assert result.pulled > result.landed + result.quarantined
     (count,) = (count for count in landing.counts() if count.stream == lost)
     assert count.pulled - count.landed - count.quarantined == 1
+
+
+def test_a_full_disk_fails_the_pull_and_shows_nothing_of_it(
+    desk: Any, kit: SimpleNamespace, pull_shop: Pull, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.routes["/orders"] = kit.Reply({"orders": [kit.order(1), kit.order(2)]})
+
+    def full(path: Any, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(landing_room, "_write_durably", full)
+        result = pull_shop()["orders"]
+    assert result.error is not None and "No space left on device" in result.error
+    assert landing.batches() == []
+    assert pull_shop()["orders"].error is None
 
 
 # A bad row that comes again

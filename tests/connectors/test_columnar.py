@@ -17,10 +17,27 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from pydantic import field_validator
 
+from connectors import extract, quarantine, registry
 from connectors import files as room
-from connectors import quarantine, registry
 from connectors.columnar import Coded, can_check, check, combine
-from connectors.declare import Record, Stream, stream_schemas
+from connectors.declare import (
+    AliasPath,
+    Amount,
+    Child,
+    ControlTotal,
+    Country,
+    Currency,
+    Field,
+    Gtin,
+    Instant,
+    Phone,
+    Quantity,
+    Record,
+    Stream,
+    UtcInstant,
+    stream_schemas,
+)
+from connectors.extract import land_rows
 from connectors.files import pull_files
 from connectors.landing import Landing
 
@@ -116,6 +133,140 @@ def test_both_ways_of_validating_agree(
             patch.setattr(room, "can_check", lambda record: False)
             assert _pulled(Path(folder) / "one by one", table, signed) == together
         event("some landed" if together["landed"] else "all refused")
+
+
+class _Line(Record):
+    line_id: str = Field(validation_alias="id")
+    sku: str = Field(min_length=2)
+    qty: Quantity = Field(ge=0)
+    barcode: Gtin | None = None
+    tags: list[str] = Field(default_factory=list)
+
+
+class _Order(Record):
+    order_id: str = Field(validation_alias="id")
+    created_at: Instant
+    updated_at: Instant | None = None
+    paid_at: UtcInstant | None = None
+    total: Amount
+    currency: Currency = "EUR"
+    phone: Phone | None = Field(None, validation_alias=AliasPath("customer", "phone"))
+    country: Country = Field("CN", validation_alias=AliasPath("customer", "country"))
+    lines_count: int | None = None
+    is_paid: bool = False
+
+
+_ORDERS = Stream(
+    name="orders", record=_Order, key=("order_id",), path="/orders", cursor="updated_at",
+    children=(
+        Child(name="lines", path="lines", record=_Line, parent={"order_id": "order_id", "at": "created_at"}),
+    ),
+    control_totals=(ControlTotal(amount="total", currency="currency"),),
+)  # fmt: skip
+_MISSING = object()
+_INSTANTS = [
+    "2026-03-01T10:00:00Z", "2026-03-01T10:00:00.25+05:30", "2026-03-01T10:00:00.1234567Z", "2026-02-30T10:00:00Z",
+    "2026-03-01T24:00:00Z", "2026-03-01T10:00:00-23:59", "2026-03-01T10:00:00", "9999-12-31T23:00:00-09:00", "0001-01-01T00:00:00+09:00",
+    "1767225600", 1767225600, "x", "", None, _MISSING, True, [1], {}, "2026-03-01 10:00:00+00:00", "2026-03-01T10:00Z",
+]  # fmt: skip
+_KEYS = [
+    "a1",
+    "a2",
+    7,
+    7.5,
+    2**70,
+    True,
+    "",
+    "é😀",
+    "\ud83d",
+    None,
+    _MISSING,
+    ["a"],
+    {"a": 1},
+    Decimal("1.10"),
+    "x" * 3000,
+]
+_MONEY = [
+    "1.5",
+    "0.90",
+    3,
+    -2,
+    2.5,
+    "1.23456",
+    "1.10000",
+    "x",
+    "NaN",
+    10**20,
+    True,
+    None,
+    _MISSING,
+    Decimal("1.10"),
+    {},
+]
+_PLACES = ["DE", "Germany", "", "Nowhere", 5, None, _MISSING, ["DE"]]
+_PHONES = ["+4930901820", "030 901820", 4930901820, None, _MISSING, False]
+
+
+def _cell(*values: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from([*[values[0]] * 80, *values])
+
+
+def _object(**cells: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(cells).map(
+        lambda row: {name: value for name, value in row.items() if value is not _MISSING}
+    )
+
+
+_RAW_LINES = st.lists(
+    st.one_of(
+        *[_object(id=_cell(*_KEYS), sku=_cell("S-1", "S", *_KEYS), qty=_cell(*_MONEY), barcode=_cell("4006381333931", *_KEYS),
+                  tags=_cell(_MISSING, ["a"], [], [1], None, "a"))] * 9,
+        st.sampled_from([None, 5, "x", []]),
+    ),
+    max_size=3,
+)  # fmt: skip
+_CUSTOMERS = st.one_of(
+    *[_object(phone=_cell(*_PHONES), country=_cell(*_PLACES))] * 9,
+    st.sampled_from([None, 5, "x", [], _MISSING]),
+)
+_RAW_ORDERS = st.lists(
+    st.one_of(
+        *[_object(
+            id=_cell(*_KEYS), order_id=_cell(_MISSING, "by name"), created_at=_cell(*_INSTANTS), updated_at=_cell(*_INSTANTS),
+            paid_at=_cell(*_INSTANTS), total=_cell(*_MONEY), currency=_cell("EUR", "usd", "XXQ", None, _MISSING, 5),
+            customer=_CUSTOMERS, lines_count=_cell(1, "2", 2.0, 2.5, 2**63, True, None, _MISSING, "x"),
+            is_paid=_cell(True, False, 1, "yes", 2, None, _MISSING), lines=st.one_of(_RAW_LINES, _RAW_LINES, _cell(None, _MISSING, 5)),
+        )] * 19,
+        st.sampled_from([None, 5, "x", []]),
+    ),
+    max_size=8,
+)  # fmt: skip
+
+
+def _landed(landing: Landing, rows: list[Any]) -> dict[str, Any]:
+    batch = landing.open_batch("shop", _ORDERS)
+    found: dict[str, Any] = {
+        "latest": land_rows(batch, _ORDERS, rows, "0" * 64, extracted_at=datetime(2026, 3, 1, tzinfo=UTC))
+    }
+    for name, kept in batch._buffers.items():
+        table = pa.Table.from_batches(kept, batch.schemas[name]).drop_columns(["_batch_id"])
+        found[name] = sorted(table.to_pylist(), key=lambda row: (row["_row_index"], row.get("_child_index")))
+    found["refused"] = sorted(map(repr, batch.rejections))
+    return found | {"pulled": batch.pulled, "landed": batch.landed, "drift": batch._seen_fields}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=_RAW_ORDERS)
+def test_a_page_lands_by_column_as_it_does_row_by_row(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rows: list[Any]
+) -> None:
+    with closing(Landing(tmp_path)) as landing:
+        together = _landed(landing, rows)
+        with monkeypatch.context() as patch:
+            patch.setattr(extract, "can_check", lambda record: False)
+            assert _landed(landing, rows) == together
+    event("some landed" if together["orders"] else "none landed")
+    event("some refused" if together["refused"] else "none refused")
 
 
 def test_values_of_two_types_stay_two_values() -> None:
