@@ -35,7 +35,13 @@ _HELD_PERSONS = (
     *(f"{HISTORY_SCHEMA}.{table.name}" for table in RELEASED_TABLES.values() if table.personal),
     *(
         f"{STATE_SCHEMA}.{name}"
-        for name in ("identity_values", "identity_records", "identity_tasks", "person_keys")
+        for name in (
+            "identity_values",
+            "identity_records",
+            "identity_tasks",
+            "person_keys",
+            *erasure.WRITTEN_TABLES,
+        )
     ),
     "pg_catalog.pg_statistic",  # holds the most common values of each column
 )
@@ -114,11 +120,12 @@ def erase(
             erasure.keep_together(connection, found.records, by=settings.actor, reason=f"erased: {reason}")
         with database.begin() as connection:
             released = erasure.erase_released(connection, found.person_ids)
+            written = erasure.erase_written(connection, found)
             erasure.forget(connection, found.records)
             say(f"{sum(released.values()):,} released row versions erased, and the key destroyed")
             erased = erase_landing(landing, registry.sources(), person)
             say(f"{sum(erased.rows.values()):,} landed rows and {len(erased.pages):,} pages erased")
-            rows = _counted(erased, released)
+            rows = _counted(erased, {**released, **written})
             digests = batch_digests(landing, planned.batches)
             number_, seq = erasure.finish(
                 connection,
@@ -192,8 +199,8 @@ def _certify(
         "pages": {page: now or "removed" for page, now in sorted(erased.pages.items())},
         "key": "destroyed",
         "kept": "orders, amounts, dates and links, without what tells who the person is",
-        "out_of_reach": "backups, PostgreSQL's write-ahead log until it is recycled, the source systems, and whoever was sent "
-        "an export",
+        "out_of_reach": "backups, PostgreSQL's write-ahead log until it is recycled, the source systems, whoever was sent an "
+        "export or an event, and reasons that name the person, which the audit log keeps",
         "release": release_id,
         "log_entry": seq,
         "proof": f"orderhub audit proof {seq} --json",

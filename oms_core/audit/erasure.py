@@ -10,6 +10,7 @@ Sources: GDPR article 17; PIPL article 47.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -35,6 +36,22 @@ from oms_core.store.tables import (
 )
 
 _WRITTEN = ("full_name", "company_name", "email", "phone", "phone_e164", "tax_number", "street", "postcode")
+
+
+# What people and systems write about orders while they are fulfilled: whose rows, their texts, their JSON.
+_WRITTEN_ABOUT: Mapping[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "flow_orders": ("order_id = ANY(:ids)", (), ("facts",)),
+    "flow_events": ("order_id = ANY(:ids)", ("reason",), ("data",)),
+    "flow_changes": ("order_id = ANY(:ids)", ("reason",), ()),
+    "outbox_events": ("subject = ANY(:ids)", (), ("data",)),
+    "exceptions": ("order_id = ANY(:ids)", ("reason",), ("evidence", "suggestion")),
+    "exception_history": (
+        f"exception_id IN (SELECT exception_id FROM {STATE_SCHEMA}.exceptions WHERE order_id = ANY(:ids))",
+        ("reason", "suggested"),
+        ("evidence",),
+    ),
+}
+WRITTEN_TABLES = tuple(_WRITTEN_ABOUT)
 
 
 class ErasureRefusedError(StoreError):
@@ -240,6 +257,83 @@ def _erase_table(connection: Connection, table: ReleasedTable, person_ids: Seque
         ),
         values,
     ).rowcount
+
+
+def erase_written(connection: Connection, found: About) -> dict[str, int]:
+    """Put `erased` in place of a person's values in what was written live about the person's orders.
+
+    That is events of flows and what changed by them, what was told to others, and exceptions with their evidence. Sourcing
+    decisions name a city and no address, as released orders do, and stay.
+
+    Returns:
+        Rows changed, by table.
+    """
+    # Of one or two signs nobody can say whom they name; letters count as whole words only.
+    known = sorted(
+        {v for v in found.values if len(v) > (2 if v.isascii() else 1)}, key=lambda v: (-len(v), v)
+    )
+    if not known:
+        return {}
+    pattern = re.compile(
+        "|".join(rf"(?<!\w){re.escape(v)}(?!\w)" if v.isascii() else re.escape(v) for v in known),
+        re.IGNORECASE,
+    )
+    return {
+        table: count
+        for table, (of_person, texts, documents) in _WRITTEN_ABOUT.items()
+        if (count := _erase_texts(connection, table, of_person, texts, documents, found.person_ids, pattern))
+    }
+
+
+def _erase_texts(
+    connection: Connection,
+    table: str,
+    of_person: str,
+    texts: Sequence[str],
+    documents: Sequence[str],
+    person_ids: Sequence[str],
+    pattern: re.Pattern[str],
+) -> int:
+    name, columns = f"{STATE_SCHEMA}.{table}", [*texts, *documents]
+    rows = connection.execute(
+        text(f"SELECT ctid::text AS place, {', '.join(columns)} FROM {name} WHERE {of_person}"),
+        {"ids": list(person_ids)},
+    ).mappings()
+    changed = []
+    for row in rows:
+        after = {column: _without(row[column], pattern) for column in columns}
+        if any(after[column] != row[column] for column in columns):
+            changed.append(
+                {"place": row["place"]}
+                | {c: json.dumps(v, ensure_ascii=False) if c in documents else v for c, v in after.items()}
+            )
+    if not changed:
+        return 0
+    is_append_only = connection.execute(
+        text(
+            "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = CAST(:name AS regclass) AND tgname = 'append_only')"
+        ),
+        {"name": name},
+    ).scalar()
+    if is_append_only:
+        connection.execute(text(f"ALTER TABLE {name} DISABLE TRIGGER append_only"))
+    sets = ", ".join(f"{c} = CAST(:{c} AS jsonb)" if c in documents else f"{c} = :{c}" for c in columns)
+    connection.execute(text(f"UPDATE {name} SET {sets} WHERE ctid = CAST(:place AS tid)"), changed)
+    if is_append_only:
+        connection.execute(text(f"ALTER TABLE {name} ENABLE TRIGGER append_only"))
+    return len(changed)
+
+
+def _without(value: Any, pattern: re.Pattern[str]) -> Any:
+    """A value with every text in it rid of what the pattern finds."""
+    match value:
+        case str():
+            return pattern.sub("erased", value)
+        case list():
+            return [_without(item, pattern) for item in value]
+        case dict():
+            return {name: _without(item, pattern) for name, item in value.items()}
+    return value
 
 
 def forget(connection: Connection, records: Sequence[str]) -> None:
