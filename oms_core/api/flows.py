@@ -7,18 +7,20 @@ flow names.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Path, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from sqlalchemy import Connection
 
 from oms_core.api import keys
 from oms_core.api.access import Access, looking
 from oms_core.api.identity import Reason, Text
 from oms_core.api.problems import failures
-from oms_core.flows import book, versions
-from oms_core.flows.definition import load
+from oms_core.flows import book, lanes, versions
+from oms_core.flows.definition import Flow, load
 from oms_core.flows.errors import EventError
 from oms_core.flows.fold import Event, Step
 from oms_core.fulfilment.desk import repeat
@@ -180,6 +182,19 @@ def router(database: Database, access: Access) -> APIRouter:
         with database.read() as connection:
             return Released(connection).find(ORDER, number).golden_id
 
+    def told(response: Response, telling: Callable[[Connection], book.Told]) -> EventOutcome:
+        """What came of an event, told in a transaction of its own."""
+
+        def tell(connection: Connection, _: object) -> tuple[book.Told, Flow]:
+            done = telling(connection)
+            return done, versions.one(connection, done.placed.flow, done.placed.version)
+
+        done, flow = repeat(database, tell)
+        if done.is_replayed:
+            response.headers["Idempotency-Replayed"] = "true"
+        steps = [_step(step) for step in done.steps]
+        return EventOutcome(**_position(flow, done.placed), steps=steps, because=done.because)
+
     @routes.get(
         "/orders/{number:path}/flow",
         dependencies=[Depends(access.look_up_or(*API_ROLES))],
@@ -190,7 +205,7 @@ def router(database: Database, access: Access) -> APIRouter:
         order_id = find(number)
         with looking(database) as connection:
             item = book.placed(connection, order_id)
-            position = _position(versions.known(connection, item.flow)[item.version], item)
+            position = _position(versions.one(connection, item.flow, item.version), item)
             folded = book.history(connection, item)
             changes = book.changes(connection, order_id)
         return OrderFlow(
@@ -221,14 +236,10 @@ def router(database: Database, access: Access) -> APIRouter:
             f"{caller.tenant}:{_plain(idempotency_key)}", body.event, body.occurred_at, body.source_system,
             caller.name, body.reason, data=body.data,
         )  # fmt: skip
-        told = repeat(
-            database,
-            lambda connection, _: (
-                book.tell(connection, order_id, event, by=caller.name, revision=body.revision),
-                versions.known(connection, book.placed(connection, order_id).flow),
-            ),
+        return told(
+            response,
+            lambda connection: book.tell(connection, order_id, event, by=caller.name, revision=body.revision),
         )
-        return _outcome(response, *told)
 
     @routes.post(
         "/orders/{number:path}/approvals",
@@ -245,23 +256,37 @@ def router(database: Database, access: Access) -> APIRouter:
         """Approve or reject an order that waits for the role of the key. Of two at once, the second gets a conflict."""
         order_id = find(number)
         key = _plain(idempotency_key)
-        told = repeat(
-            database,
-            lambda connection, _: (
-                book.decide(
-                    connection,
-                    order_id,
-                    is_approved=body.decision == "approved",
-                    by=caller.name,
-                    reason=body.reason,
-                    role=caller.role,
-                    key=key,
-                    revision=body.revision,
-                ),
-                versions.known(connection, book.placed(connection, order_id).flow),
+        return told(
+            response,
+            lambda connection: book.decide(
+                connection, order_id, is_approved=body.decision == "approved", by=caller.name, reason=body.reason,
+                role=caller.role, key=key, revision=body.revision,
             ),
-        )
-        return _outcome(response, *told)
+        )  # fmt: skip
+
+    @routes.get(
+        "/flows/{flow}/diagram.svg",
+        dependencies=[Depends(access.look_up_or(*API_ROLES))],
+        response_class=Response,
+        responses={200: {"content": {"image/svg+xml": {}}}, **failures(404, 409)},
+    )
+    def diagram(
+        flow: Annotated[Name, Path(description="Name of the flow.", examples=["b2b"])],
+        version: Annotated[Name | None, Query(description="The one in force by default.")] = None,
+        order: Annotated[
+            Name | None,
+            Query(description="Any number of an order of the flow: draws its version, and where it is."),
+        ] = None,
+    ) -> Response:
+        """The flow as a picture: a lane for each state, a row for each transition."""
+        order_id = None if order is None else find(order)
+        with looking(database) as connection:
+            if order_id is None:
+                drawn = lanes.svg(versions.one(connection, flow, version))
+            else:
+                item = book.placed(connection, order_id, flow)
+                drawn = lanes.svg(versions.one(connection, flow, item.version), item.state)
+        return Response(drawn, media_type="image/svg+xml")
 
     @routes.post(
         "/flows",
@@ -288,14 +313,7 @@ def router(database: Database, access: Access) -> APIRouter:
 _PASSED = "It comes too late, or after somebody else; the type of the problem says which"
 
 
-def _outcome(response: Response, told: book.Told, flows: dict[str, Any]) -> EventOutcome:
-    if told.is_replayed:
-        response.headers["Idempotency-Replayed"] = "true"
-    position = _position(flows[told.placed.version], told.placed)
-    return EventOutcome(**position, steps=[_step(step) for step in told.steps], because=told.because)
-
-
-def _position(flow: Any, item: book.Placed) -> dict[str, Any]:
+def _position(flow: Flow, item: book.Placed) -> dict[str, Any]:
     state = flow.leaves[item.state]
     return {
         **{name: getattr(item, name) for name in Position.model_fields if hasattr(item, name)},

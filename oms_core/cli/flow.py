@@ -16,7 +16,7 @@ from rich.table import Table
 from sqlalchemy import Connection
 
 from oms_core.cli.terminal import AsJson, Home, Live, fail, instant, open_store, out, plain_errors, print_json
-from oms_core.flows import book, draw, versions
+from oms_core.flows import book, draw, lanes, versions
 from oms_core.flows.definition import Flow, load, schema
 from oms_core.flows.fold import Event
 from oms_core.flows.follow import follow as follow_release
@@ -107,27 +107,36 @@ def show_example(
     typer.echo(_text(name), nl=False)
 
 
-@app.command("draw", epilog="Example: `orderhub flow draw b2b > b2b.mmd`")
+@app.command("draw", epilog="Example: `orderhub flow draw b2b --svg b2b.svg`")
 @plain_errors
 def draw_flow(
     document: Document,
     order: Annotated[
         str | None, typer.Option(help="Highlight where this order is; draws its version.")
     ] = None,
+    svg: Annotated[
+        Path | None, typer.Option(help="Draw it as a picture into this file: a lane for each state.")
+    ] = None,
     home: Home = None,
 ) -> None:
-    """Draw a flow as a Mermaid state diagram."""
+    """Draw a flow: as a Mermaid state diagram, or as a picture."""
     if order is None:
-        typer.echo(draw.mermaid(_read(document)), nl=False)
+        _draw(_read(document), None, svg)
         return
     with open_store(Settings.from_environment(home)) as database:
         order_id = _find(database, order)
         with database.begin() as connection:
-            item = book.placed(connection, order_id)
-            flow = versions.known(connection, item.flow)[item.version]
-    if flow.flow != document:
-        fail(f"order {order} is in the flow {flow.flow}, not {document}", 2)
-    typer.echo(draw.mermaid(flow, item.state), nl=False)
+            item = book.placed(connection, order_id, document)
+            flow = versions.one(connection, item.flow, item.version)
+    _draw(flow, item.state, svg)
+
+
+def _draw(flow: Flow, at: str | None, into: Path | None) -> None:
+    if into is None:
+        typer.echo(draw.mermaid(flow, at), nl=False)
+    else:
+        into.write_text(lanes.svg(flow, at), "utf-8")
+        out.print(f"drawn: {into}", highlight=False, soft_wrap=True)
 
 
 @app.command(epilog='Example: `orderhub flow activate b2b.yaml --reason "limit raised"`')

@@ -63,15 +63,20 @@ class Told:
     is_replayed: bool
 
 
-def placed(connection: Connection, order_id: str) -> Placed:
+def placed(connection: Connection, order_id: str, flow: str | None = None) -> Placed:
     """Where an order is.
 
+    Args:
+        flow: the flow it should be in; None: whichever it is in.
+
     Raises:
-        UnknownError: it is in no flow.
+        UnknownError: it is in no flow, or in another one.
     """
     found = find(connection, [order_id], "")
     if not found:
         raise _in_no_flow(order_id)
+    if flow is not None and found[0].flow != flow:
+        raise UnknownError("no-flow", f"order {order_id} is in the flow {found[0].flow}, not {flow}")
     return found[0]
 
 

@@ -33,7 +33,7 @@ def _states(states: Mapping[str, State], indent: str) -> Iterator[str]:
         else:
             told = [state.title]
             if state.timeout is not None:
-                told.append(f"{state.timeout.event} after {_span(state.timeout.after.total_seconds())}")
+                told.append(f"{state.timeout.event} after {span(state.timeout.after.total_seconds())}")
             if state.approval is not None:
                 told.append(f"{state.approval.role} decides")
             yield f'{indent}state "{_text(", ".join(told))}" as {_id(name)}'
@@ -52,7 +52,8 @@ def _id(name: str) -> str:
     return f"s_{name}"  # a state may be called like a word of the language
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """A time in the largest unit that says it whole, such as 3 d."""
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds % size == 0:
             return f"{seconds / size:g} {unit}"

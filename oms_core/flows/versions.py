@@ -108,6 +108,24 @@ def known(connection: Connection, flow: str) -> dict[str, Flow]:
     return found
 
 
+def one(connection: Connection, flow: str, version: str | None = None) -> Flow:
+    """A version of a flow; without one named, the one in force.
+
+    Raises:
+        UnknownError: it was never activated.
+    """
+    if version is None:
+        found = active(connection).get(flow)
+        if found is not None:
+            return found.flow
+    flows = known(connection, flow)  # refuses a flow that never was
+    if version not in flows:
+        raise UnknownError(
+            "unknown-flow", f"flow {flow!r} has no version {version!r}: there are {', '.join(flows)}"
+        )
+    return flows[version]
+
+
 def standing(connection: Connection, flow: str, version: str) -> dict[str, int]:
     """How many orders of a version are in each state."""
     rows = connection.execute(

@@ -120,75 +120,44 @@ ROUTES: dict[str, Change | NoChange] = {
 @pytest.fixture
 def company(
     database: Database,
-    publish_small: Callable[..., Any],
+    release_company: Callable[..., None],
     serving: Callable[[FastAPI], httpx.Client],
     small_model: Model,
 ) -> Iterator[dict[str, httpx.Client]]:
     """Clients by role over a company in which every route has something to do."""
-    at = NOW.replace(tzinfo=None)
-    blank = (
-        "loyalty_tier", "customer_segment", "fx_rate", "fulfilment_location_ids", "gross_weight_kg", "logistics_cost_amount",
-        "transport_co2e_kg", "dispatched_at", "delivered_at", "promise_slip_hours", "needs_cold_chain", "is_cold_chain_intact",
-        "shipment_count", "customer_id",
-    )  # fmt: skip
-    order = {
-        **dict.fromkeys(blank), "order_id": "O1", "order_number": "1042", "order_type": "b2b", "channel": "web",
-        "order_status": "open", "ordered_at": at, "promised_at": at + timedelta(days=4), "ship_to_country": "DE",
-        "ship_to_city": "Berlin", "reporting_currency": "EUR", "is_test": False, "currency": "EUR",
-    }  # fmt: skip
     posting = {"order_id": "O1", "period": "2026-09", "entry_type": "sale", "currency": "EUR"}
-    publish_small(
-        database,
-        dim_locations=[
-            {"location_id": name, "location_code": name, "location_type": "warehouse", "country": "DE", "latitude": lat,
-             "longitude": 10.0, "timezone": None}
-            for name, lat in (("HAM", 53.6), ("MUC", 48.1))
-        ],
-        dim_skus=[
-            {"sku_id": "S1", "sku_code": "LIP", "gtin14": None, "weight_kg": Decimal(1), "needs_cold_chain": False,
-             "category_code": None}
-        ],
-        fct_orders=[order],
-        fct_order_lines=[
-            {"order_line_id": "l1", "order_id": "O1", "line_number": 1, "sku_id": "S1", "sku_code": "LIP", "qty": Decimal(2),
-             "uom": "C62", "is_return": False}
-        ],
-        order_numbers=[{"order_number": "#1042", "order_id": "O1", "record_id": "shopify:orders:1"}],
-        order_xref=[{"record_id": "shopify:orders:1", "order_id": "O1", "valid_from": at, "valid_to": None}],
-        fin_order_ledger=[
-            {**posting, "posting_id": side, "account": account, "debit_amount": Decimal(debit), "credit_amount": Decimal(1 - debit)}
-            for side, account, debit in (("d", "1100", 1), ("c", "4000", 0))
-        ],
-        fin_reconciliation=[
-            {"difference_id": "d1", "item_id": "i1", "period": "2026-09", "leg": "payment", "document": "payment",
-             "order_id": "O1", "order_number": "1042", "source_system": "shop", "status": "different", "cause": "timing",
-             "currency": "EUR", "left_amount": Decimal(1), "right_amount": Decimal(2), "difference_amount": Decimal(1),
-             "explained_amount": Decimal(1)}
-        ],
-        fin_reconciliation_totals=[
-            {"total_id": "t1", "period": "2026-09", "leg": "payment", "source_system": "shop", "currency": "EUR",
-             "item_count": "1", "left_amount": Decimal(1), "right_amount": Decimal(2),
-             "unexplained_absolute_amount": Decimal(0)}
-        ],
-        fin_settlements=[
-            {"settlement_line_id": "l1", "settlement_id": "po_1", "settlement_net_amount": Decimal(1), "currency": "EUR",
-             "settled_on": date(2026, 9, 20), "order_id": "O1"}
-        ],
-        fin_measures=[
-            {"measure_id": "m1", "period": "2026-09", "channel": "web", "currency": "EUR", "order_count": 1, "sold_count": 1,
-             "returned_count": 0, "gross_amount": Decimal(1), "net_amount": Decimal(1), "margin_amount": None,
-             "unconverted_net_amount": Decimal(0)}
-        ],
+    release_company(
+        stock={"HAM": 9, "MUC": 9},
+        order_type="b2b",
+        currency="EUR",
+        tables={
+            "fin_order_ledger": [
+                {**posting, "posting_id": side, "account": account, "debit_amount": Decimal(debit), "credit_amount": Decimal(1 - debit)}
+                for side, account, debit in (("d", "1100", 1), ("c", "4000", 0))
+            ],
+            "fin_reconciliation": [
+                {"difference_id": "d1", "item_id": "i1", "period": "2026-09", "leg": "payment", "document": "payment",
+                 "order_id": "O1", "order_number": "1042", "source_system": "shop", "status": "different", "cause": "timing",
+                 "currency": "EUR", "left_amount": Decimal(1), "right_amount": Decimal(2), "difference_amount": Decimal(1),
+                 "explained_amount": Decimal(1)}
+            ],
+            "fin_reconciliation_totals": [
+                {"total_id": "t1", "period": "2026-09", "leg": "payment", "source_system": "shop", "currency": "EUR",
+                 "item_count": "1", "left_amount": Decimal(1), "right_amount": Decimal(2),
+                 "unexplained_absolute_amount": Decimal(0)}
+            ],
+            "fin_settlements": [
+                {"settlement_line_id": "l1", "settlement_id": "po_1", "settlement_net_amount": Decimal(1), "currency": "EUR",
+                 "settled_on": date(2026, 9, 20), "order_id": "O1"}
+            ],
+            "fin_measures": [
+                {"measure_id": "m1", "period": "2026-09", "channel": "web", "currency": "EUR", "order_count": 1, "sold_count": 1,
+                 "returned_count": 0, "gross_amount": Decimal(1), "net_amount": Decimal(1), "margin_amount": None,
+                 "unconverted_net_amount": Decimal(0)}
+            ],
+        },
     )  # fmt: skip
     with database.begin() as connection:
-        for node in ("HAM", "MUC"):
-            for statement in (
-                "INSERT INTO orderhub.stock_nodes (location_id) VALUES (:node)",
-                "INSERT INTO orderhub.stock_pools (sku_id, location_id, uom, needs_expiry) VALUES ('S1', :node, 'C62', false)",
-                "INSERT INTO orderhub.stock_positions (sku_id, location_id, lot_number, on_hand_qty, base_qty) "
-                "VALUES ('S1', :node, '', 9, 9)",
-            ):
-                connection.execute(text(statement), {"node": node})
         suggestion = {"resolution": next(iter(RESOLUTIONS["no_stock"])), "because": "x", "details": {}}
         connection.execute(
             text(

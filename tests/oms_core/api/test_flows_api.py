@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from oms_core.api import keys, models
 from oms_core.api.app import create_app
-from oms_core.flows import book, definition, versions
+from oms_core.flows import book, definition, lanes, versions
 from oms_core.store.postgres import Database
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -91,6 +91,21 @@ def test_from_event_to_approval(callers: dict[str, httpx.Client]) -> None:
     assert [step["event"] for step in shown["steps"]] == ["created", "approved"]
     assert [change["to_state"] for change in shown["changes"]] == ["to_approve", "accepted"]
     assert shown["steps"][1]["told_by"] == "finance"
+
+
+def test_a_flow_is_drawn_with_where_an_order_is(callers: dict[str, httpx.Client]) -> None:
+    shop = callers[keys.OMS_SERVICE]
+    event(shop)
+    drawn = shop.get("/flows/b2b/diagram.svg")
+    assert (drawn.status_code, drawn.headers["content-type"]) == (200, "image/svg+xml")
+    assert shop.get("/flows/b2b/diagram.svg", params={"version": "1"}).text == drawn.text
+    flow = definition.load(
+        resources.files("oms_core.flows").joinpath("shipped", "b2b.yaml").read_text("utf-8")
+    )
+    assert shop.get("/flows/b2b/diagram.svg", params={"order": "1042"}).text == lanes.svg(flow, "to_approve")
+    problem(shop.get("/flows/b2c/diagram.svg"), 404, "unknown-flow")
+    problem(shop.get("/flows/b2b/diagram.svg", params={"version": "9"}), 404, "unknown-flow")
+    problem(shop.get("/flows/b2c/diagram.svg", params={"order": "1042"}), 404, "no-flow")
 
 
 def test_what_makes_no_sense_is_refused_by_code(callers: dict[str, httpx.Client]) -> None:

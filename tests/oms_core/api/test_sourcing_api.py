@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from typing import Any
+from datetime import UTC, datetime
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import text
 
 from oms_core.api import keys, models
 from oms_core.api.app import create_app
@@ -29,45 +26,11 @@ def problem(answer: httpx.Response, status: int, kind: str) -> None:
 
 @pytest.fixture
 def shop(
-    database: Database, publish_small: Callable[..., Any], serving: Callable[[FastAPI], httpx.Client]
+    database: Database, release_company: Callable[..., None], serving: Callable[[FastAPI], httpx.Client]
 ) -> httpx.Client:
     """A client with a service's key; one order of two pieces, four of them in Hamburg and one in Munich."""
-    order = {
-        "order_id": "O1", "order_number": "1042", "order_type": "b2c", "channel": "web", "order_status": "open",
-        "ordered_at": NOW, "promised_at": NOW + timedelta(days=4), "ship_to_country": "DE", "ship_to_city": "Berlin",
-        "loyalty_tier": None, "customer_segment": None, "reporting_currency": "EUR", "fx_rate": None,
-        "fulfilment_location_ids": None, "gross_weight_kg": None, "logistics_cost_amount": None, "transport_co2e_kg": None,
-        "dispatched_at": None, "delivered_at": None, "promise_slip_hours": None, "needs_cold_chain": None,
-        "is_cold_chain_intact": None, "shipment_count": None, "is_test": False, "customer_id": None,
-    }  # fmt: skip
-    publish_small(
-        database,
-        dim_locations=[
-            {"location_id": name, "location_code": name, "location_type": "warehouse", "country": "DE", "latitude": lat,
-             "longitude": 10.0, "timezone": None}
-            for name, lat in (("HAM", 53.6), ("MUC", 48.1))
-        ],
-        dim_skus=[
-            {"sku_id": "S1", "sku_code": "LIP", "gtin14": None, "weight_kg": Decimal(1), "needs_cold_chain": False,
-             "category_code": None}
-        ],
-        fct_orders=[order],
-        fct_order_lines=[
-            {"order_line_id": "l1", "order_id": "O1", "line_number": 1, "sku_id": "S1", "sku_code": "LIP", "qty": Decimal(2),
-             "uom": "C62", "is_return": False}
-        ],
-        order_numbers=[{"order_number": "#1042", "order_id": "O1", "record_id": "shopify:orders:1"}],
-        order_xref=[{"record_id": "shopify:orders:1", "order_id": "O1", "valid_from": NOW, "valid_to": None}],
-    )  # fmt: skip
+    release_company(stock={"HAM": 4, "MUC": 1}, order_type="b2c")
     with database.begin() as connection:
-        for node, qty in (("HAM", 4), ("MUC", 1)):
-            for statement in (
-                "INSERT INTO orderhub.stock_nodes (location_id) VALUES (:node)",
-                "INSERT INTO orderhub.stock_pools (sku_id, location_id, uom, needs_expiry) VALUES ('S1', :node, 'C62', false)",
-                "INSERT INTO orderhub.stock_positions (sku_id, location_id, lot_number, on_hand_qty, base_qty) "
-                "VALUES ('S1', :node, '', :qty, :qty)",
-            ):
-                connection.execute(text(statement), {"node": node, "qty": qty})
         key = keys.make(connection, "shop", role=keys.OMS_SERVICE, tenant="acme", by="root")
         finance = keys.make(connection, "anna", role=keys.FINANCE, tenant=None, by="root")
     client = serving(create_app(database))

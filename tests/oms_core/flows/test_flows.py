@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import jsonschema
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from oms_core.cli.main import app
-from oms_core.flows import definition, draw, guard, template
+from oms_core.flows import definition, draw, guard, lanes, template
 from oms_core.flows.definition import MIGRATED, Flow, Notification
 from oms_core.flows.errors import DocumentError
 from oms_core.flows.fold import Event, Folded, fold
@@ -276,6 +277,24 @@ def test_the_drawing_holds_every_state_and_transition() -> None:
         assert drawn.count(" --> ") >= sum(len(item.origins) for item in flow.transitions)
 
 
+def test_the_picture_has_a_lane_for_each_state_and_a_row_for_each_transition() -> None:
+    for flow in FLOWS.values():
+        at = list(flow.leaves)[-1]
+        picture = ElementTree.fromstring(lanes.svg(flow, at))
+        texts = [item for item in picture.iter("{http://www.w3.org/2000/svg}text") if item.get("font-weight")]
+        rows = [item.text for item in texts if item.get("x") == "16"][1:]
+        assert [name.partition(",")[0] for name in rows if name] == [
+            item.on or "at once" for item in flow.transitions
+        ]
+        assert {name for name in flow.leaves if len(name) <= 13} <= {item.text for item in texts}
+        arrows = list(picture.iter("{http://www.w3.org/2000/svg}path"))
+        assert len(arrows) >= len([item for item in flow.transitions if item.to is not None])
+        marked = [item for item in picture.iter() if item.get("fill") == "#ffd54d"]
+        assert len(marked) == 1
+    odd = ElementTree.fromstring(lanes.svg(small(title='a < b & \x7f "c"')))
+    assert odd[0].text == 'small 1: a < b &   "c"'
+
+
 def test_the_command_lints_and_draws(tmp_path: Path) -> None:
     good, trap = tmp_path / "good.yaml", tmp_path / "trap.yaml"
     good.write_text(json.dumps(SMALL))
@@ -287,6 +306,9 @@ def test_the_command_lints_and_draws(tmp_path: Path) -> None:
     assert refused.exit_code == 1
     assert "states.hole" in refused.output
     assert "stateDiagram-v2" in run_command(app, ["flow", "draw", str(good)]).output
+    drawn = tmp_path / "good.svg"
+    assert run_command(app, ["flow", "draw", str(good), "--svg", str(drawn)]).exit_code == 0
+    assert drawn.read_text("utf-8") == lanes.svg(definition.load(good.read_text()))
     assert run_command(app, ["flow", "draw", "nowhere"]).exit_code == 2
     assert definition.load(run_command(app, ["flow", "example", "presale"]).output) == FLOWS["presale"]
     assert json.loads(run_command(app, ["flow", "schema"]).output) == definition.schema()
