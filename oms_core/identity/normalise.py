@@ -142,8 +142,8 @@ def phone(value: str | None, country: str | None) -> str | None:
     text = plain(value)
     if text is None or len(text) < 6:
         return None
-    if country is None and text.startswith("00"):
-        text = "+" + text[2:]
+    if country is None and (abroad := _DIALLED_ABROAD.match(text)):
+        text = "+" + text[abroad.end() :]
     try:
         parsed = phonenumbers.parse(text, country)
     except phonenumbers.NumberParseException:
@@ -152,6 +152,11 @@ def phone(value: str | None, country: str | None) -> str | None:
         return None
     number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     return None if is_placeholder_phone(number) else number
+
+
+# What is dialled before a foreign number from most of the world, North America, Japan and Australia; of the longer ones only before
+# so many digits that it cannot be an area's code.
+_DIALLED_ABROAD = re.compile(r"00(?!11)|(?:0011|011|010)(?=(?:\D*\d){10})")
 
 
 def is_placeholder_phone(digits: str) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from oms_core.identity.scoring.engines import Engine
 from oms_core.identity.scoring.model import Model
@@ -116,46 +118,63 @@ def make_pairs(
     carried = (f", {SOURCE}" if sides else "") + (", is_new" if new else "")
     keys = "".join(f", {engine.key(rule)} as k{at}" for at, rule in enumerate(model.blocks))
     engine.run(f"create table keys_all as select {ROW}{carried}{keys} from nodes")
-    alike = _make_alike(engine, model, sides=sides, new=new)
-    if alike:
-        cut.append(alike)
-    kept = []
-    for at, (rule, most) in enumerate(_allowances(engine, model, records, cut)):
-        if most is None:
-            kept.append(f", k{at}")
-            continue
-        engine.run(
-            f"create table large{at} as select k{at} as k from keys_kept group by k{at} having count(*) > {most}"
-        )
-        kept.append(
-            f", case when k{at} in (select k from large{at} where k is not null) then null else k{at} end as k{at}"
-        )
-        del rule
-    engine.run(f"create table keys as select {ROW}{carried}{''.join(kept)} from keys_kept")
-    selects = ["select join_key_l, join_key_r, '0' as match_key from alike where join_key_l <> join_key_r"]
+    # A table is copied only where something is to be left out of it, which is seldom.
+    kept, selects = "keys_all", []
+    sizes = _sizes(engine, model, kept)
+    if _may_be_many_alike(engine, model, sizes):
+        alike = _make_alike(engine, model, sides=sides, new=new)
+        selects = ["select join_key_l, join_key_r from alike where join_key_l <> join_key_r"]
+        if alike is not None:
+            cut.append(alike)
+            kept, sizes = "keys_kept", _sizes(engine, model, "keys_kept")
+    allowed = _allowances(model, sizes, records, cut)
+    if any(most is not None for most in allowed):
+        columns = []
+        for at, most in enumerate(allowed):
+            if most is None:
+                columns.append(f", k{at}")
+                continue
+            engine.run(
+                f"create table large{at} as select k{at} as k from {kept} group by k{at} having count(*) > {most}"
+            )
+            columns.append(
+                f", case when k{at} in (select k from large{at} where k is not null) then null else k{at} end as k{at}"
+            )
+        engine.run(f"create table keys as select {ROW}{carried}{''.join(columns)} from {kept}")
+        kept = "keys"
     for at in range(len(model.blocks)):
-        before = "".join(f" and coalesce(l.k{earlier} <> r.k{earlier}, true)" for earlier in range(at))
         apart = f" and l.{SOURCE} <> r.{SOURCE}" if sides else ""
         sample = f" and l.{ROW} % {one_in} = 0" if one_in > 1 else ""
         if new:
             # Each pair once: a new record meets every known one, and the new ones after it.
             selects.append(
-                f"select least(l.{ROW}, r.{ROW}) as join_key_l, greatest(l.{ROW}, r.{ROW}) as join_key_r, '0' as match_key "
-                f"from (select * from keys where is_new = 1) l join keys r on l.k{at} = r.k{at} "
-                f"where (r.is_new = 0 or l.{ROW} < r.{ROW}){before}{apart}"
+                f"select least(l.{ROW}, r.{ROW}) as join_key_l, greatest(l.{ROW}, r.{ROW}) as join_key_r "
+                f"from (select * from {kept} where is_new = 1) l join {kept} r on l.k{at} = r.k{at} "
+                f"where (r.is_new = 0 or l.{ROW} < r.{ROW}){apart}"
             )
         else:
             selects.append(
-                f"select l.{ROW} as join_key_l, r.{ROW} as join_key_r, '0' as match_key from keys l join keys r "
-                f"on l.k{at} = r.k{at} and l.{ROW} < r.{ROW}{sample} where true{before}{apart}"
+                f"select l.{ROW} as join_key_l, r.{ROW} as join_key_r from {kept} l join {kept} r "
+                f"on l.k{at} = r.k{at} and l.{ROW} < r.{ROW}{sample}{apart}"
             )
-    engine.run("create table pairs as " + " union all ".join(selects))
+    # What several rules bring is told apart at the end: each rule then reads its own keys alone.
+    engine.run(
+        f"create table pairs as select distinct join_key_l, join_key_r, '0' as match_key from ({' union all '.join(selects)}) s"
+    )
     return cut
+
+
+def _may_be_many_alike(engine: Engine, model: Model, sizes: Sequence[Sizes]) -> bool:
+    """Whether so many records can be the same in all that is compared: they would share a block, or have no key at all."""
+    if any(size.max(initial=0) > model.most_in_block for size, _ in sizes):
+        return True
+    none = " and ".join(f"k{at} is null" for at in range(len(model.blocks))) or "1 = 1"
+    return number(engine, f"select count(*) from keys_all where {none}") > model.most_in_block
 
 
 def _make_alike(engine: Engine, model: Model, *, sides: bool, new: bool) -> str | None:
     """Table `alike`: pairs of records that are the same in all that is compared, where there are too many to pair each
-    with each; table `keys_kept`: the keys without all but one of them."""
+    with each; table `keys_kept`, if there are any: the keys without all but one of them."""
     everything = [
         f"coalesce({column if column not in number_columns(model) else f'cast({column} as {engine.text})'}, '')"
         for column in model.compared
@@ -174,7 +193,6 @@ def _make_alike(engine: Engine, model: Model, *, sides: bool, new: bool) -> str 
     )
     if not number(engine, "select count(*) from many"):
         engine.run("create table alike as select first as join_key_l, first as join_key_r from many")
-        engine.run("create table keys_kept as select * from keys_all")
         return None
     touched = " and (w.is_new = 1)" if new else ""
     if sides:
@@ -206,22 +224,24 @@ def number_columns(model: Model) -> set[str]:
     return {name for name, kind in model.kinds.items() if kind == "number"}
 
 
-def _allowances(
-    engine: Engine, model: Model, records: int, cut: list[str]
-) -> list[tuple[tuple[str, ...], int | None]]:
-    """The largest block that each rule may have; None where none is too large. Says in `cut` what goes."""
-    sizes = []
+# Distinct sizes of a rule's blocks, rising, and how many blocks have each.
+Sizes = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def _sizes(engine: Engine, model: Model, keys: str) -> list[Sizes]:
+    found = []
     for at in range(len(model.blocks)):
         table = engine.fetch(
-            f"select size, count(*) as blocks from (select count(*) as size from keys_kept where k{at} is not null "
+            f"select size, count(*) as blocks from (select count(*) as size from {keys} where k{at} is not null "
             f"group by k{at}) s group by size order by size"
         )
-        sizes.append(
-            (
-                np.asarray(table["size"].to_pylist(), dtype=float),
-                np.asarray(table["blocks"].to_pylist(), dtype=float),
-            )
-        )
+        size, blocks = (np.asarray(table[name].to_pylist(), dtype=float) for name in ("size", "blocks"))
+        found.append((size, blocks))
+    return found
+
+
+def _allowances(model: Model, sizes: Sequence[Sizes], records: int, cut: list[str]) -> list[int | None]:
+    """The largest block that each rule may have; None where none is too large. Says in `cut` what goes."""
     # Far above what a plan for this many records asks for: only what explodes is cut.
     left = 5 * pairs_budget(records)
     allowed: dict[int, int | None] = {}
@@ -240,4 +260,4 @@ def _allowances(
                 f"{int(size.max()):,} records would bring {int(cost[at] - running[fits].max(initial=0.0)):,} pairs and were cut; "
                 f"{int((size * blocks)[~fits].sum()):,} records are affected."
             )
-    return [(model.blocks[at], allowed[at]) for at in range(len(sizes))]
+    return [allowed[at] for at in range(len(sizes))]

@@ -45,6 +45,7 @@ def test_a_name_of_nothing_but_a_legal_form_stays_a_name() -> None:
         ("0049 160 99887766", None, "+4916099887766"), ("(0)7406 217316", "GB", "+447406217316"),
         ("13800000000", "CN", None), ("13800138000", "CN", None), ("+1 212 555 0123", "US", None),
         ("12345678", "SG", None), ("1111111111", "US", None), ("call me", "US", None), ("07406 217316", None, None),
+        ("010819066535680", None, "+819066535680"), ("011 44 7406 217316", None, "+447406217316"), ("010 6552 9988", None, None),
     ],
 )  # fmt: skip
 def test_phones_in_their_country_and_placeholders(
