@@ -22,7 +22,7 @@ from oms_core.identity.stewardship.activation import active_model
 from oms_core.identity.stewardship.compare import compare as compare_ids
 from oms_core.identity.stewardship.errors import ActivationRefusedError
 from oms_core.identity.stewardship.queue import links, pair_tasks
-from oms_core.identity.stewardship.worth import WORTH_SQL, Worth, worth_by_record
+from oms_core.identity.stewardship.worth import Worth, worth_by_record, worth_sql
 from oms_core.identity.vanished import with_vanished
 from oms_core.identity.weigh import SCORED_BY_MODEL, comparable_customers, weigh
 from oms_core.settings import Settings
@@ -61,6 +61,7 @@ def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
             former, "customer", tables["customer_xref"], set(_gone(warehouse))
         )
         believed = rules.effective(connection)
+        allocated = evidence.allocated_orders(connection)
     tables["survivorship_rules"] = rules.rule_table(believed)
     tables["order_orphans"] = state.orphan_table(outcome["order"].orphans)
     tables["order_shares"] = state.share_table(outcome["order"].shares)
@@ -69,7 +70,7 @@ def identify(warehouse: Warehouse, database: Database) -> dict[str, Resolved]:
     )
     warehouse.replace("identity", tables)
     # Only now does the warehouse know which documents are one order. A run that dies before this does it all again.
-    worth = worth_by_record(warehouse.read(WORTH_SQL).to_pylist())
+    worth = worth_by_record(warehouse.read(worth_sql(allocated)).to_pylist())
     contradictions = conflicts.find(warehouse, believed)
     with database.begin() as connection:
         state.lock(connection)
@@ -118,7 +119,7 @@ def preview(warehouse: Warehouse, connection: Connection, model: Model) -> Previ
         _resolve(warehouse, rows, known, models)[model.entity].assignment.members
         for models in (active, active | {model.entity: model})
     )
-    worth = worth_by_record(warehouse.read(WORTH_SQL).to_pylist())
+    worth = worth_by_record(warehouse.read(worth_sql(evidence.allocated_orders(connection))).to_pylist())
     return Preview(before, after, worth.get(model.entity, {}))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from sqlalchemy import text
 
 from oms_core import identification
 from oms_core.identity.scoring.model import Model
-from oms_core.identity.stewardship.worth import WORTH_SQL, Worth, worth_by_record
+from oms_core.identity.stewardship import evidence
+from oms_core.identity.stewardship.worth import Worth, worth_by_record, worth_sql
 from oms_core.store.postgres import Database
 from oms_core.warehouse import Warehouse, open_warehouse
 
@@ -107,11 +108,31 @@ def warehouse(tmp_path: Path) -> Warehouse:
 
 
 def test_worth_counts_each_order_once(warehouse: Warehouse) -> None:
-    worth = worth_by_record(warehouse.read(WORTH_SQL).to_pylist())
+    worth = worth_by_record(warehouse.read(worth_sql()).to_pylist())
     assert worth["customer"] == {"shop:customers:2": Worth(3, 2, {"EUR": (3, Decimal("15.9000"))})}
     assert worth["sku"] == {"shop:skus:1": Worth(1, 1, {"EUR": (1, Decimal("5.0000"))})}
     assert worth["location"] == {"shop:places:1": Worth(3, 2, {"EUR": (3, Decimal("15.9000"))})}
     assert sum(item.orders for item in worth["order"].values()) == 3
+
+
+def test_an_order_with_goods_set_aside_is_open_whatever_its_status(
+    warehouse: Warehouse, database: Database
+) -> None:
+    made = (
+        "INSERT INTO orderhub.reservations (reservation_id, tenant, key, body_sha256, channel, order_reference, state, made_at, "
+        "made_by, expires_at) VALUES (:state, 't', :state, '', 'web', :order, :state, now(), 'ann', :expires)"
+    )
+    with database.begin() as connection:
+        for state, order_id, expires in (
+            ("allocated", "ORD-3", None),
+            ("fulfilled", "ORD-2", None),
+            ("held", "ORD-1", datetime(2020, 1, 1, tzinfo=UTC)),
+        ):
+            connection.execute(text(made), {"state": state, "order": order_id, "expires": expires})
+        allocated = evidence.allocated_orders(connection)
+    assert allocated == ["ORD-3"]
+    worth = worth_by_record(warehouse.read(worth_sql([*allocated, "Ann's"])).to_pylist())
+    assert worth["customer"]["shop:customers:2"].open_orders == 3
 
 
 def test_a_model_is_tried_without_a_trace(

@@ -40,6 +40,7 @@ from oms_core.store.tables import (
     identity_members,
     identity_tasks,
     identity_values,
+    reservations,
 )
 
 _INSTANT = pa.timestamp("us", tz="UTC")
@@ -107,6 +108,16 @@ def keep_records(
         }
     )
     _sync(connection, "identity_values", entity, ("record_id",), table)
+
+
+def allocated_orders(connection: Connection) -> list[str]:
+    """Ids or numbers of orders that goods are set aside for now, as whoever reserved them named the order."""
+    query = select(reservations.c.order_reference).where(
+        reservations.c.order_reference.is_not(None),
+        (reservations.c.state == "allocated")
+        | ((reservations.c.state == "held") & (reservations.c.expires_at > func.now())),
+    )
+    return list(connection.execute(query.distinct()).scalars())
 
 
 def keep_links(connection: Connection, entity: str, links: Sequence[Link]) -> None:

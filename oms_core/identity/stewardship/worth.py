@@ -1,4 +1,4 @@
-"""What hangs on records: orders, open orders, revenue; and which of several tasks is therefore asked first."""
+"""What hangs on records: orders, open orders and allocations, revenue; and which of several tasks is therefore asked first."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from typing import Any
 # record of one of its documents: the first, those that state an amount before those that do not, by record id. Its lines
 # count for the SKU records of the first document that has lines. Places are those it was sold at, fulfilled or shipped from.
 # Read after the crosswalks of the run are in the warehouse; the same on DuckDB and PostgreSQL.
-WORTH_SQL = """
+_WORTH_SQL = """
 with documents as (
     select x.order_id, r.record_id, r.customer_key, r.currency, r.net_amount, r.order_status,
         r.store_location_key, r.fulfilment_location_key,
+        case when x.order_id in ({allocated}) or r.order_number in ({allocated}) then 1 else 0 end as is_allocated,
         row_number() over (
             partition by x.order_id order by case when r.net_amount is null then 1 else 0 end, r.record_id
         ) as place
@@ -26,9 +27,10 @@ with documents as (
 ),
 orders as (
     select order_id, max(case when place = 1 then currency end) as currency, max(case when place = 1 then net_amount end) as amount,
-        case when max(case when order_status in ('open', 'processing') then 1 else 0 end) = 1
+        case when max(is_allocated) = 1 or (
+            max(case when order_status in ('open', 'processing') then 1 else 0 end) = 1
             and max(case when order_status in ('shipped', 'delivered', 'cancelled', 'returned', 'closed') then 1 else 0 end) = 0
-            then 1 else 0 end as is_open
+        ) then 1 else 0 end as is_open
     from documents group by order_id
 ),
 buyers as (
@@ -68,16 +70,27 @@ from counted group by entity, record_id, currency
 """
 
 
+def worth_sql(allocated: Iterable[str] = ()) -> str:
+    """Statement that tells what hangs on each record: entity, record_id, currency, orders, open_orders, amount.
+
+    Args:
+        allocated: ids or numbers of orders that goods are set aside for; they are open, whatever a system's status says.
+    """
+    named = ", ".join("'" + name.replace("'", "''") + "'" for name in sorted(set(allocated)))
+    return _WORTH_SQL.replace("{allocated}", named or "''")
+
+
 @dataclass(frozen=True)
 class Worth:
-    """What hangs on records: orders, those of them still to be fulfilled, and per currency orders and net revenue."""
+    """What hangs on records: orders, those of them still to be fulfilled or with goods set aside, and per currency orders and
+    net revenue."""
 
     orders: int = 0
     open_orders: int = 0
     revenue: Mapping[str, tuple[int, Decimal]] = field(default_factory=dict)
 
     def __add__(self, other: Worth) -> Worth:
-        """Sum; exact where no order counts for two records, which `WORTH_SQL` sees to."""
+        """Sum; exact where no order counts for two records, which `worth_sql` sees to."""
         both: dict[str, tuple[int, Decimal]] = dict(self.revenue)
         for currency, (orders, amount) in other.revenue.items():
             had = both.get(currency, (0, Decimal(0)))
@@ -91,7 +104,7 @@ class Worth:
 
 
 def worth_by_record(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Worth]]:
-    """Answer of `WORTH_SQL` as entity -> record id -> worth. Amounts without a currency count as orders only."""
+    """Answer of `worth_sql` as entity -> record id -> worth. Amounts without a currency count as orders only."""
     found: dict[str, dict[str, Worth]] = defaultdict(dict)
     for row in rows:
         told = row["currency"] is not None and row["amount"] is not None
@@ -103,7 +116,7 @@ def worth_by_record(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Wo
 
 
 def points(worth: Worth, usual: Mapping[str, Decimal]) -> Decimal:
-    """Worth as one number, in orders: orders, plus open orders (still to be put right), plus revenue in usual orders.
+    """Worth as one number, in orders: orders, plus open orders (with their allocations still to be put right), plus revenue in usual orders.
 
     Args:
         worth: of the task.
