@@ -547,6 +547,7 @@ class Source(BaseModel):
         exports: for a source that reads files instead of answering requests, through column mappings.
         feeds: for one that reads files in forms of its own; it has one stream.
         webhook: the notifications it sends.
+        unheard: why none of them is taken in, where there is no webhook.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -566,6 +567,7 @@ class Source(BaseModel):
     exports: tuple[Export, ...] = ()
     feeds: tuple[Feed, ...] = ()
     webhook: Webhook | None = None
+    unheard: str = ""
     documentation: str = ""
 
     @model_validator(mode="after")

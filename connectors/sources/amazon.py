@@ -355,6 +355,7 @@ SOURCE = Source(
     title="Amazon",
     kind=Kind.MARKETPLACE,
     owner="marketplaces",
+    unheard="Notifications of the Selling Partner API go to a queue (SQS) or an event bus (EventBridge), not to an address.",
     base_url="https://sellingpartnerapi-eu.amazon.com",
     auth=OAuthRefresh(
         token_url="https://api.amazon.com/auth/o2/token",  # noqa: S106  an address, no secret

@@ -305,6 +305,7 @@ SOURCE = Source(
     title="Dealer rebates",
     kind=Kind.FILE,
     owner="sales",
+    unheard="Files are dropped; the inbox calls nobody.",
     documentation="https://x12.org/products/transaction-sets",
     streams=(
         Stream(

@@ -104,6 +104,7 @@ SOURCE = Source(
     title="European Central Bank",
     kind=Kind.RATES,
     owner="finance",
+    unheard="The ECB publishes once a day and calls nobody.",
     base_url="https://www.ecb.europa.eu",
     headers={"Accept": "application/zip"},
     decode=decode,

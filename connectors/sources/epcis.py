@@ -391,6 +391,7 @@ SOURCE = Source(
     title="EPCIS 2.0 repository",
     kind=Kind.TRACEABILITY,
     owner="supply-chain-team",
+    unheard="A subscription must be entered at the repository, of which this source only reads.",
     # No base URL: a repository is run by the company or its provider; ORDERHUB_EPCIS_URL says where.
     auth=Bearer(),
     headers={

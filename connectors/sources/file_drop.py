@@ -53,6 +53,7 @@ SOURCE = Source(
     title="File drop",
     kind=Kind.FILE,
     owner="data-platform",
+    unheard="Files are dropped; the inbox calls nobody.",
     streams=(
         Stream(
             name="order_lines",

@@ -387,6 +387,7 @@ SOURCE = Source(
     title="Odoo Inventory",
     kind=Kind.WMS,
     owner="warehouse-team",
+    unheard="An automation of Odoo may post to an address, but signs nothing; changes are pulled by their time.",
     # No base URL: every company's Odoo is at its own address, set in ORDERHUB_ODOO_URL.
     auth=KeyAndDatabase(),
     documentation="https://www.odoo.com/documentation/19.0/developer/reference/external_api.html",

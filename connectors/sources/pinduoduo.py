@@ -276,6 +276,7 @@ SOURCE = Source(
     title="Pinduoduo",
     kind=Kind.MARKETPLACE,
     owner="marketplaces",
+    unheard="Pinduoduo pushes over a WebSocket that its client opens (PMC), not to an address.",
     base_url="https://gw-api.pinduoduo.com/api/router",
     auth=Signed(secrets=("CLIENT_ID", "CLIENT_SECRET", "ACCESS_TOKEN"), sign=sign),
     limit=RateLimit(requests=40, seconds=1),

@@ -396,6 +396,7 @@ SOURCE = Source(
     title="SAP S/4HANA",
     kind=Kind.ERP,
     owner="finance-team",
+    unheard="SAP tells of business events through a queue (Event Mesh), not an address; delta links tell what changed.",
     # No base URL: every company has its own host.
     auth=ClientCredentials(token_url="/sap/bc/sec/oauth2/token", hint="sap_s4"),  # noqa: S106 - a path
     fault=fault,

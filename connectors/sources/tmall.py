@@ -308,6 +308,7 @@ SOURCE = Source(
     title="Tmall",
     kind=Kind.MARKETPLACE,
     owner="marketplaces",
+    unheard="Tmall pushes over a long connection of a protocol of its own (TMC), not to an address.",
     base_url="https://eco.taobao.com/router/rest",
     auth=Signed(secrets=("APP_KEY", "APP_SECRET", "SESSION"), sign=sign),
     limit=RateLimit(requests=40, seconds=1),

@@ -535,6 +535,7 @@ SOURCE = Source(
     title="Tryton",
     kind=Kind.ERP,
     owner="finance-team",
+    unheard="Tryton calls nobody; changes are pulled by their time.",
     # No base URL: every company runs its own; ORDERHUB_TRYTON_URL says where, database included.
     auth=Session(),
     decode=decode,

@@ -149,6 +149,11 @@ def test_every_source_that_sends_notifications_is_tried() -> None:
     assert sending == {case.source for case in CASES}
 
 
+def test_every_other_source_says_why_none_is_taken_in() -> None:
+    for source in registry.sources().values():
+        assert bool(source.unheard) != (source.webhook is not None), source.name
+
+
 @every
 def test_what_the_vendor_signed_passes(case: Case) -> None:
     assert set(case.signature.secrets) <= set(case.secrets)
