@@ -28,6 +28,7 @@ _MOST_IN_FULL = 12
 _MOST_FORMS = 24
 _MOST_NAMES_OF_ONE = 12
 _MOST_NAMES_AT_MAILBOX = 3
+_SHORTEST_HALF = 3  # signs of a mailbox's name by which such as differ by a slip are found
 # A register enters at most one customer in five twice; three signs that two namesakes are two people are enough.
 _MOST_ENTERED_TWICE = 0.2
 _TWO_PEOPLE = 3
@@ -118,6 +119,14 @@ def _own_identifiers(rows: Sequence[Row], people: _People) -> list[Edge]:
     edges += _accounts(rows, people)
     edges += _chain(both(mailbox, people.phone), "email+phone", 2)
     edges += _chain(both(mailbox, people.key), "email+name", 2)
+    slipped = _without_slips(
+        {record: box for record, box in mailbox.items() if box is not None}, letters=True
+    )
+    edges += _chain(
+        _group(rows, lambda row: (slipped.get(row["record_id"]), people.key[row["record_id"]])),
+        "similar email+name",
+        3,
+    )
     return edges + _one_mailbox(_group(rows, lambda row: mailbox[row["record_id"]]), people)
 
 
@@ -652,19 +661,28 @@ def customer_groups(
     )
 
 
-def _without_slips(mailboxes: Mapping[str, str]) -> dict[str, str]:
-    """Record -> mailbox, where such as differ by one slip of the fingers are one."""
-    near: dict[tuple[int, str], list[str]] = defaultdict(list)
+def _without_slips(mailboxes: Mapping[str, str], *, letters: bool = False) -> dict[str, str]:
+    """Record -> mailbox, where such as differ by one slip of the fingers are one; with `letters`, a slip in letters: by their
+    numbers mailboxes of namesakes are told apart."""
+
+    def digits(box: str) -> str:
+        return "".join(filter(str.isdigit, box)) if letters else ""
+
+    near: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for box in sorted(set(mailboxes.values())):
-        half = len(box) // 2
-        near[0, box[: half - 1]].append(box)
-        near[1, box[-(half - 1) :]].append(box)
+        name, _, domain = box.rpartition("@")
+        near["name", name, ""].add(box)
+        # One slip leaves one half of the name as it is; a sign too many or too few moves the middle.
+        for middle in {len(name) // 2 - 1, (len(name) + 1) // 2 - 1}:
+            if middle >= _SHORTEST_HALF:
+                near["head", name[:middle], domain].add(box)
+                near["tail", name[-middle:], domain].add(box)
     edges = [
         Edge(0, one, other, "slip")
         for boxes in near.values()
-        if len(boxes) <= _MOST_IN_FULL
-        for one, other in combinations(boxes, 2)
-        if OSA.distance(one, other, score_cutoff=1) <= 1
+        if 1 < len(boxes) <= _MOST_IN_FULL
+        for one, other in combinations(sorted(boxes), 2)
+        if digits(one) == digits(other) and OSA.distance(one, other, score_cutoff=1) <= 1
     ]
     root = _components(edges)
     return {record: root.get(box, box) for record, box in mailboxes.items()}

@@ -93,6 +93,19 @@ def test_one_person_in_two_spellings(other: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "one"),
+    [
+        ("felixvgel6187@inbox.example", True), ("felxivogel6187@inbox.example", True), ("felixvogell6187@inbox.example", True),
+        ("felixvogel6187@inbox.exmple", True), ("felixvogel6188@inbox.example", False), ("felixvogel618@inbox.example", False),
+    ],
+)  # fmt: skip
+def test_a_slip_in_the_letters_of_a_mailbox_is_one_namesakes_number_is_not(written: str, one: bool) -> None:
+    left = customer("a:c:1", full_name="Felix Vogel", email="felixvogel6187@inbox.example")
+    assert together("customer", left, customer("b:c:2", full_name="Vogel, Felix", email=written)) is one
+    assert not together("customer", left, customer("b:c:2", full_name="Paula Vogel", email=written))
+
+
+@pytest.mark.parametrize(
     ("left", "right"),
     [
         ("王小明", "Wang Xiaoming"), ("王小明", "Xiaoming Wang"), ("王小明", "Xiao Ming WANG"), ("王小明", "WANG Xiao-Ming"),
