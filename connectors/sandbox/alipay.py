@@ -229,7 +229,7 @@ class Twin:
             self._differences.plant("settlement", order, Cause.UNEXPLAINED, order.total_amount - trade.amount)
             return [trade]
         match self._cause("settlement", order):
-            case Cause.MISSING if self._differences.is_overdue(order):
+            case Cause.MISSING if self._differences.is_overdue("settlement", order):
                 self._differences.plant("settlement", order, Cause.MISSING, trade.amount)
                 return []
             case Cause.DUPLICATE:

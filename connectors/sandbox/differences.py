@@ -77,8 +77,10 @@ _ODDS: Mapping[str, tuple[float, Mapping[Cause, int]]] = {
     "credit_note": (0.6, {Cause.MISSING: 1, Cause.DUPLICATE: 1, Cause.TIMING: 1}),
     "receipt": (0.8, {Cause.PARTIAL_RETURN: 3, Cause.MISSING: 1}),
 }
-# A document is not missing before it is overdue; one that comes late does so after that.
-OVERDUE = timedelta(days=10)
+# A document is not missing before it is overdue; one that comes late does so after that. Marketplaces hold money back for two
+# weeks from the day the goods leave.
+_OVERDUE_DAYS = {"settlement": 21}
+_USUALLY_OVERDUE_DAYS = 10
 _LATE_DAYS = (16, 28)
 
 
@@ -131,13 +133,14 @@ class Differences:
             document, order, cause, amount: as in `Planted`.
             due_from: when the document could be expected first; when the order was placed by default.
         """
-        if cause is Cause.MISSING and not self.is_overdue(order, due_from):
+        if cause is Cause.MISSING and not self.is_overdue(document, order, due_from):
             return
         self.listed.append(Planted(order.order_id, self.dirt.system, document, cause, amount, order.currency))
 
-    def is_overdue(self, order: Order, due_from: datetime | None = None) -> bool:
+    def is_overdue(self, document: str, order: Order, due_from: datetime | None = None) -> bool:
         """Whether a document that is not there counts as missing by now; arguments as in `plant`."""
-        return (due_from or order.placed_at) + OVERDUE <= self.world.now
+        days = _OVERDUE_DAYS.get(document, _USUALLY_OVERDUE_DAYS)
+        return (due_from or order.placed_at) + timedelta(days=days) <= self.world.now
 
     def astray(self, document: str, record_id: str, order: Order, amount: Decimal) -> None:
         """Keep a document that reaches no order, since it names none or one that cannot be read: its order is missing.

@@ -168,7 +168,7 @@ class Twin:
         differences = Differences(self._world, self._dirt)
         cause = differences.draw("payment", order)
         # What a charge lacks is missing in the books of the balance; a charge nobody has is none of Stripe's.
-        return cause if cause is not Cause.MISSING or differences.is_overdue(order) else None
+        return cause if cause is not Cause.MISSING or differences.is_overdue("settlement", order) else None
 
     def _captured(self, order: Order) -> Decimal:
         """What was taken of the authorised amount."""

@@ -76,12 +76,13 @@ create table intermediate.int_billing_documents as
         (net * 1.2 - case when n % 100 = 50 then 1.37 else 0 end)::numeric(18,4) as total_amount, currency,
         2::bigint as line_count, net as billed_lines_amount, net as sold_lines_amount from billed;
 create table marts.fct_refunds as select seller || ':refunds:' || n as refund_id, 'ORD-' || n as order_id,
-    seller as source_system, net as amount, currency, placed_at + interval 9 day as refunded_at, true as is_counted
+    seller || ':orders:' || n as order_record_id, seller as source_system, net as amount, currency,
+    placed_at + interval 9 day as refunded_at, true as is_counted
     from numbers where is_returned;
 create table marts.fct_returns as
     select system || ':returns:' || n as return_id, 'ORD-' || n as order_id, system as source_system, 1::numeric(18,6) as qty,
         'C62' as uom, placed_at + interval 8 day as returned_at, null::numeric(18,4) as promised_amount,
-        null::varchar as currency
+        null::varchar as currency, 'SKU-' || n as sku_id
     from (select *, unnest([seller, 'odoo']) as system from numbers where is_returned);
 create table intermediate.int_fx_rates as select unnest(['EUR', 'USD', 'CNY', 'GBP']) as currency, d::date as valid_on,
     1::numeric(18,8) as eur_rate, d::date as rate_on, 'ecb_fx' as fx_source
