@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
 from itertools import compress, pairwise
+from operator import itemgetter
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args
 
@@ -269,7 +270,11 @@ def _read(objects: dict[tuple[str, ...], Sequence[Any]], path: tuple[str, ...]) 
     for depth in range(1, len(way) + 1):
         if (place := path[:depth]) not in objects:
             objects[place] = [found if type(found) is dict else {} for found in _read(objects, place)]
-    return [found.get(last, _ABSENT) for found in objects[tuple(way)]]
+    within = objects[tuple(way)]
+    try:
+        return list(map(itemgetter(last), within))
+    except KeyError:
+        return [found.get(last, _ABSENT) for found in within]
 
 
 def _straight(field: _Field, values: list[Any], kinds: set[type]) -> dict[str, pa.Array[Any]] | None:
@@ -281,12 +286,11 @@ def _straight(field: _Field, values: list[Any], kinds: set[type]) -> dict[str, p
             return None
         values = [None if value is _ABSENT else value for value in values]
         kinds = kinds - {_Absent}
-    if field.straight == "text" and int in kinds:
-        values = [str(value) if type(value) is int else value for value in values]
-        kinds = kinds - {int}
+    if field.straight == "text" and kinds == {int}:
+        values, kinds = list(map(str, values)), {str}
     if not kinds <= {str, NoneType}:
         return None
-    if field.shortest and any(value is not None and len(value) < field.shortest for value in values):
+    if field.shortest and any(len(value) < field.shortest for value in values if value is not None):
         return None
     try:
         texts = pa.array(values, pa.string())

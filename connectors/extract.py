@@ -599,7 +599,7 @@ def _land_by_column(
     extracted_at: datetime | None,
 ) -> tuple[NDArray[np.bool_], datetime | None]:
     """Land the rows that can be validated column by column; return which they are, and their latest cursor."""
-    hashes = [record_hash(row) for row in rows]
+    hashes = _record_hashes(rows)
     checked = check_rows(stream.record, batch.schemas[stream.name], rows, hashes)
     landed = np.flatnonzero(checked.fits)
     indices = pa.array(np.array(places, np.int64)[landed])
@@ -630,15 +630,16 @@ def _land_children_by_column(
     rows: list[Any] = []
     owners: list[int] = []
     positions: list[int] = []
+    is_nested = not child.path or "." in child.path
     for owner, (raw, _, _) in enumerate(parents):
-        items = _listed(dig(raw, child.path))
+        items = _listed(dig(raw, child.path) if is_nested else raw.get(child.path))
         rows += items
         owners += [owner] * len(items)
         positions += range(len(items))
     batch.count(child.name, len(rows))
     odd = list(range(len(rows)))
     if set(map(type, rows)) == {dict}:
-        hashes = [record_hash(row) for row in rows]
+        hashes = _record_hashes(rows)
         fitting = check_rows(child.record, batch.schemas[child.name], rows, hashes)
         owned = pa.array(np.array(owners)[fitting.fits])
         ties = {column: pc.take(checked.columns[field], owned) for column, field in child.parent.items()}
@@ -827,6 +828,16 @@ def explain_error(error: ValueError) -> str:
 def record_hash(raw: Any) -> str:
     """Hash of a raw row that does not depend on the order of its fields: 32 hex digits, BLAKE2b."""
     return hashlib.blake2b(_payload(raw), digest_size=16).hexdigest()
+
+
+def _record_hashes(rows: Sequence[dict[str, Any]]) -> list[str]:
+    try:
+        return [
+            hashlib.blake2b(orjson.dumps(row, str, orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
+            for row in rows
+        ]
+    except TypeError:
+        return [record_hash(row) for row in rows]
 
 
 def payload_text(raw: Any) -> str:
