@@ -151,6 +151,9 @@ class _Gate:
             self.counts[f"fault_{fault}"] += 1
             if not await self._misbehave(fault, scope, receive, send):
                 self.counts[f"fault_{fault}"] -= 1
+                if fault == "expired_token":
+                    # Whoever carries no token has none to lose: the next one does.
+                    self.faults.appendleft((fault, 1))
             return
         await self._behave(scope, receive, send)
 
