@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from connectors.sandbox.credentials import Credentials
+from connectors.sandbox.differences import Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
 from connectors.sandbox.marketplace import CARRIERS, REASONS, Shop, fen, seconds
@@ -34,6 +36,16 @@ Json = dict[str, Any]
 _CLOCK_TOLERANCE = timedelta(minutes=10)
 _PAY_TYPES = {"wechat_pay": 1, "alipay": 2, "douyin_pay": 9}
 _DIGITS = "0123456789"
+
+
+_SHANGHAI = ZoneInfo("Asia/Shanghai")
+_SETTLED_AFTER = timedelta(days=1)
+
+
+def _shown_from(at: datetime) -> datetime:
+    """From three in the afternoon of the next day."""
+    day = at.astimezone(_SHANGHAI).replace(hour=15, minute=0, second=0, microsecond=0)
+    return day + timedelta(days=1)
 
 
 class _CallError(Exception):
@@ -58,6 +70,7 @@ class Twin:
     def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
         self._shop = Shop(world, dirt, Channel.DOUYIN, states_tax=True, buyer_prefix="1@#", buyer_length=44)
         self._world, self._dirt, self._credentials = world, dirt, credentials
+        self._differences = Differences(world, dirt)
 
     def env(self, base_url: str) -> dict[str, str]:
         return {
@@ -77,6 +90,10 @@ class Twin:
 
     def truth(self) -> Iterable[Truth]:
         yield from self._shop.truth("orders", ("skus",))
+
+    def differences(self) -> Iterable[Planted]:
+        """What was settled of orders that cannot be read."""
+        return self._differences.listed if self._bills else []
 
     # --- what the shop shows ------------------------------------------------------------------------------------------
 
@@ -263,6 +280,71 @@ class Twin:
 
     # --- the protocol -------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def _bills(self) -> list[Json]:
+        """What was settled a day after it was sent, and taken back after that; oldest first. A bill is there the next day."""
+        rows: list[tuple[datetime, Json]] = []
+        for order in self._shop.orders:
+            if not order.shipments or order.paid_at is None or order.cancelled_at is not None:
+                continue
+            at = min(shipment.dispatched_at for shipment in order.shipments) + _SETTLED_AFTER
+            total, kept = fen(self._shop.total(order)), fen(order.channel_fee_amount)
+            rows.append((at, self._bill(order, "settled", 0, at, total, kept)))
+            if _shown_from(at) <= self._world.now and self._dirt.is_invalid(f"order/{order.order_id}"):
+                name = f"douyin:settle_bills:{rows[-1][1]['request_no']}/{rows[-1][1]['order_id']}/0"
+                self._differences.astray("settlement", name, order, self._shop.total(order))
+            rows += [
+                (
+                    taken.refunded_at,
+                    self._bill(order, taken.return_id, 1, taken.refunded_at, -fen(taken.refund_amount), 0),
+                )
+                for taken in order.returns
+            ]
+        shown = [row for row in rows if _shown_from(row[0]) <= self._world.now]
+        return [row for _, row in sorted(shown, key=lambda row: (row[0], str(row[1]["request_no"])))]
+
+    def _bill(self, order: Order, key: str, kind: int, at: datetime, income: int, kept: int) -> Json:
+        return {
+            "request_no": self._dirt.token(f"bill/{order.order_id}/{key}", 19, "123456789"),
+            "shop_order_id": order.number,
+            "order_id": f"{order.number}1",
+            "settle_time": _told(at),
+            "order_time": _told(order.placed_at),
+            "trade_type": kind,
+            "pay_type_desc": "聚合账户",
+            "flow_type_desc": "小店自卖",
+            "is_contains_refund_before_settle": 0,
+            "goods_count": sum(line.quantity for line in order.lines),
+            "real_pay_amount": income,
+            "total_amount": income,
+            "total_income": income,
+            "platform_service_fee": kept,
+            "commission": 0,
+            "total_outcome": kept,
+            "settle_amount": income - kept,
+            "remark": "",
+        }
+
+    def _list_bills(self, asked: Json) -> Json:
+        start, end, size = str(asked["start_time"]), str(asked["end_time"]), int(asked["size"])
+        if not 1 <= size <= 100:
+            raise ValueError("size from 1 to 100")
+        rows = [row for row in self._bills if start <= row["settle_time"] <= end]
+        index = asked.get("start_index")
+        if index is not None:
+            rows = [row for row in rows if (row["settle_time"], row["request_no"]) > (start, str(index))]
+        page, is_end = rows[:size], len(rows) <= size
+        last = page[-1] if page else {"request_no": "", "settle_time": start}
+        return {
+            "code": "100000",
+            "data": page,
+            "size": size,
+            "data_size": len(page),
+            "is_end": int(is_end),
+            "next_start_index": last["request_no"],
+            "next_start_time": last["settle_time"],
+        }
+
     async def _answer(self, request: Request) -> Response:
         method = request.path_params["place"].replace("/", ".")
         text = (await request.body()).decode()
@@ -324,6 +406,8 @@ class Twin:
                     if row["aftersale_info"]["aftersale_id"] == wanted:
                         return {"process_info": {"after_sale_info": row["granted"]}}
                 raise _CallError(50002, "业务处理失败", "isv.business-failed:50002", "售后单不存在")
+            case "order.getSettleBillDetailV3":
+                return self._list_bills(asked)
             case "product.listV2":
                 since = asked.get("update_start_time", 0)
                 rows = [self._product(product) for product in self._products.values()]
@@ -335,6 +419,10 @@ class Twin:
                     raise _CallError(50002, "业务处理失败", "isv.business-failed:50002", "商品不存在")
                 return self._product(product) | {"spec_prices": [self._sku(product)]}
         raise _CallError(70000, "接口服务已下线", "isp.api-service-off", "API不存在或API已下线")
+
+
+def _told(at: datetime) -> str:
+    return f"{at.astimezone(_SHANGHAI):%Y-%m-%d %H:%M:%S}"
 
 
 def _within(rows: Iterable[Json], low: int, high: int, at: Callable[[Json], int]) -> list[Json]:

@@ -13,7 +13,7 @@ import hmac
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -25,6 +25,7 @@ from starlette.routing import BaseRoute, Route
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.catalog import price_in
 from connectors.sandbox.credentials import Credentials
+from connectors.sandbox.differences import Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
 from connectors.sandbox.notify import Change
@@ -40,6 +41,8 @@ _MOST_OFFSET = 5000
 _MOST_ORDERS = 100
 _PRODUCT_COPIES = 0.02
 _SET_UP = timedelta(days=200)
+_BOOKED_AFTER = timedelta(days=1)
+_LONGEST_STATEMENTS = 180
 _REASONS = {
     "damaged": "Item is damaged",
     "wrong_item": "Wrong item received",
@@ -96,6 +99,7 @@ class Twin:
         self._world, self._dirt, self._credentials = world, dirt, credentials
         self._placed = [order for order in world.orders.values() if order.channel is Channel.LAZADA]
         self._by_number = {order.number: order for order in self._placed}
+        self._differences = Differences(world, dirt)
 
     def env(self, base_url: str) -> dict[str, str]:
         return {
@@ -113,6 +117,7 @@ class Twin:
             "/orders/items/get": self._list_items,
             "/products/get": self._list_products,
             "/reverse/getreverseordersforseller": self._list_reverse_orders,
+            "/finance/transaction/details/get": self._list_transactions,
         }
         return [
             Route("/rest/auth/token/refresh", self._refresh),
@@ -128,6 +133,10 @@ class Twin:
         for order in self._placed:
             yield Truth("order", f"lazada:orders:{order.number}", order.order_id)
             yield Truth("customer", f"lazada:orders:{order.number}", str(order.customer_id))
+
+    def differences(self) -> Iterable[Planted]:
+        """Entries of statements whose order cannot be read."""
+        return self._differences.listed if self._transactions else []
 
     # --- what the shop knows ------------------------------------------------------------------------------------------
 
@@ -314,6 +323,74 @@ class Twin:
                 )
         return rows
 
+    @cached_property
+    def _transactions(self) -> list[tuple[datetime, Json]]:
+        """Entries of statements by the time they were booked, oldest first."""
+        entries: list[tuple[datetime, Json]] = []
+        for order in self._placed:
+            if order.shipments and order.paid_at is not None and order.cancelled_at is None:
+                sent_at = min(shipment.dispatched_at for shipment in order.shipments)
+                entries += self._sale(order, sent_at + _BOOKED_AFTER)
+            for taken in order.returns:
+                number = f"reversal/{taken.return_id}"
+                line = order.lines[taken.line_number - 1]
+                item = next(unit for unit in self._units(order, line) if unit["status"] == "returned")
+                reversed_ = ("Refunds-Sales", "Reversal Item Price", -taken.refund_amount)
+                entries.append(
+                    (taken.refunded_at, self._entry(order, item, number, taken.refunded_at, *reversed_))
+                )
+        booked = [entry for entry in entries if entry[0] <= self._world.now]
+        return sorted(booked, key=lambda entry: (entry[0], str(entry[1]["transaction_number"])))
+
+    def _sale(self, order: Order, at: datetime) -> list[tuple[datetime, Json]]:
+        unit = Decimal(1).scaleb(-words.MINOR_UNIT_DIGITS[order.currency])
+        items = self._items(order)
+        commissions = _shares(order.channel_fee_amount, len(items), unit)
+        payments = _shares(order.payment_fee_amount, len(items), unit)
+        entries = []
+        for item, commission, payment in zip(items, commissions, payments, strict=True):
+            told = (
+                ("Orders-Sales", "Item Price Credit", Decimal(str(item["paid_price"]))),
+                ("Orders-Sales", "Shipping Fee (Paid By Customer)", Decimal(str(item["shipping_amount"]))),
+                ("Orders-Lazada Fees", "Commission", -commission),
+                ("Orders-Lazada Fees", "Payment Fee", -payment),
+            )
+            entries += [
+                (at, self._entry(order, item, f"{item['order_item_id']}/{name}", at, kind, name, amount))
+                for kind, name, amount in told
+                if amount
+            ]
+        if at <= self._world.now and self._dirt.is_invalid(f"order/{order.order_id}"):
+            name = f"lazada:transactions:{order.number}/{_statement(at)}/charge"
+            self._differences.astray("settlement", name, order, order.net_amount + order.tax_amount)
+        return entries
+
+    def _entry(
+        self, order: Order, item: Json, key: str, at: datetime, kind: str, name: str, amount: Decimal
+    ) -> Json:
+        statement = _statement(at)
+        is_paid = _week(at) + timedelta(days=7) <= self._world.now
+        return {
+            "transaction_number": self._dirt.token(f"transaction/{key}", 14),
+            "transaction_date": _statement_day(at),
+            "transaction_type": kind,
+            "fee_name": name,
+            "details": item["name"],
+            "amount": str(amount),
+            "VAT_in_amount": "0.00",
+            "WHT_amount": "0.00",
+            "WHT_included_in_amount": "No",
+            "statement": statement,
+            "paid_status": "Paid" if is_paid else "Not paid",
+            "order_no": order.number,
+            "orderItem_no": str(item["order_item_id"]),
+            "orderItem_status": item["status"],
+            "seller_sku": item["sku"],
+            "lazada_sku": item["shop_sku"],
+            "reference": str(item["order_item_id"]),
+            "comment": "",
+        }
+
     # --- the calls ----------------------------------------------------------------------------------------------------
 
     def _list_orders(self, asked: Mapping[str, str]) -> Json:
@@ -360,6 +437,17 @@ class Twin:
         rows = [row for row in self._products if _within(_from_milliseconds(row["updated_time"]), asked)]
         page, total = _page(rows, asked, most=50)
         return {"data": {"total_products": total, "products": page}}
+
+    def _list_transactions(self, asked: Mapping[str, str]) -> Json:
+        try:
+            first, last = (date.fromisoformat(asked[name]) for name in ("start_time", "end_time"))
+        except (KeyError, ValueError):
+            raise _CallError("36", "ISV", "start_time and end_time must be days: YYYY-MM-DD") from None
+        if (last - first).days > _LONGEST_STATEMENTS:
+            raise _CallError("36", "ISV", f"The range must be within {_LONGEST_STATEMENTS} days")
+        rows = [row for at, row in self._transactions if first <= at.astimezone(_SGT).date() <= last]
+        page, _ = _page(rows, asked, most=500)
+        return {"data": page}
 
     def _list_reverse_orders(self, asked: Mapping[str, str]) -> Json:
         number, size = int(asked.get("page_no", "1")), int(asked.get("page_size", "10"))
@@ -434,6 +522,20 @@ def _masked(name: str) -> str:
 
 def _from_milliseconds(text: str) -> datetime:
     return datetime.fromtimestamp(int(text) / 1000, _SGT)
+
+
+def _week(at: datetime) -> datetime:
+    """When the week of a statement begins, a Monday."""
+    day = at.astimezone(_SGT).replace(hour=0, minute=0, second=0, microsecond=0)
+    return day - timedelta(days=day.weekday())
+
+
+def _statement(at: datetime) -> str:
+    return f"{_statement_day(_week(at))} - {_statement_day(_week(at) + timedelta(days=6))}"
+
+
+def _statement_day(at: datetime) -> str:
+    return f"{at.astimezone(_SGT):%d %b %Y}"
 
 
 def _within(at: datetime, asked: Mapping[str, str]) -> bool:

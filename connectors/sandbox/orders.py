@@ -46,7 +46,7 @@ _CHANNELS = (
 _TERMS = {
     Channel.TMALL: ("0.05", ("alipay",), "0.006"),
     Channel.PINDUODUO: ("0.006", ("wechat_pay", "alipay"), "0"),
-    Channel.DOUYIN: ("0.05", ("douyin_pay", "alipay"), "0.006"),
+    Channel.DOUYIN: ("0.056", ("douyin_pay", "alipay"), "0"),
     Channel.XIAOHONGSHU: ("0.05", ("wechat_pay", "alipay"), "0.007"),
     Channel.WECHAT_SHOP: ("0.02", ("wechat_pay",), "0.006"),
     Channel.LAZADA: ("0.06", ("marketplace",), "0.0218"),

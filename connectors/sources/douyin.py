@@ -3,10 +3,11 @@
 Protocol: a POST per call, whose parameters are one JSON text with sorted keys; HMAC-SHA256 over the app's key, the
 method, that text, the time and the version, between two copies of the secret. Lists by change time hand out 50 pages at
 most: a window with more is halved. Pages are counted, then read backwards. Amounts are fen, times seconds. A call that
-fails is answered 200 with a `code` other than 10000. Names and telephones are masked beside their ciphertext.
+fails is answered 200 with a `code` other than 10000. What was settled is listed by day from the day after, a week at a time;
+an index and a time lead to the next page. Names and telephones are masked beside their ciphertext.
 
 Source: https://op.jinritemai.com/docs (guide 10/23, signature; order.searchList, afterSale.List, afterSale.Detail,
-product.listV2, product.detail)
+product.listV2, product.detail, order.getSettleBillDetailV3)
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict
 
 from connectors.declare import (
     BLANK_IS_NULL,
@@ -50,6 +54,7 @@ from connectors.declare import (
     Webhook,
     decode_json,
     dig,
+    local_instant,
     pair_text,
     read_messages,
 )
@@ -59,6 +64,9 @@ Text = Annotated[str | None, BLANK_IS_NULL]
 
 # Lists as Douyin nests them; what is asked for by its id counts as a list of one.
 _ROWS = ("shop_order_list", "shop_order_detail", "items", "data", "process_info.after_sale_info")
+_PAGING = ("is_end", "next_start_index", "next_start_time")
+_BILLS = timedelta(days=7)
+_SHANGHAI = ZoneInfo("Asia/Shanghai")
 _REFUSED_SUBS = ("isv.signature", "isv.app-", "isv.access-token", "isv.authorization", "dop.a")
 
 
@@ -179,6 +187,42 @@ class Sku(Record):
     quantity: Quantity | None = Field(None, validation_alias="stock_num")
 
 
+class SettleBill(Record):
+    """What was settled of one part of an order, or taken back after that; `income` less what was kept is `settled`."""
+
+    settlement_no: str = Field(validation_alias="request_no", min_length=1)
+    order_id: str = Field(validation_alias="shop_order_id", min_length=1)
+    line_id: str = Field(validation_alias="order_id", min_length=1)
+    trade_type: int = Field(description="0 settled; 1, 2, 3 refunded after that")
+    currency: Currency = "CNY"
+    paid_amount: CentAmount | None = Field(None, validation_alias="real_pay_amount")
+    income_amount: CentAmount = Field(validation_alias="total_income")
+    settled_amount: CentAmount = Field(validation_alias="settle_amount")
+    service_fee_amount: CentAmount | None = Field(None, validation_alias="platform_service_fee")
+    commission_amount: CentAmount | None = Field(None, validation_alias="commission")
+    account: str | None = Field(None, validation_alias="pay_type_desc")
+    settled_at: local_instant("Asia/Shanghai") = Field(  # type: ignore[valid-type]
+        validation_alias="settle_time"
+    )
+
+
+class SettlePages(BaseModel):
+    """The next page begins at an index and a time; the answer says whether it is the last."""
+
+    model_config = ConfigDict(frozen=True)
+    size: int = 100
+    ceiling: int | None = None
+
+    def first(self, ask: Ask) -> Ask:
+        return ask.put("json.size", self.size)
+
+    def after(self, ask: Ask, body: Any, row_count: int, headers: dict[str, str]) -> Ask | None:
+        if dig(body, "is_end") != 0:
+            return None
+        index, start = dig(body, "next_start_index"), dig(body, "next_start_time")
+        return ask.put("json.start_index", index).put("json.start_time", start)
+
+
 def _seconds(at: datetime | None) -> int:
     if at is None:
         raise ValueError("a window of Douyin has two ends")
@@ -205,6 +249,14 @@ def _ask_after_sale(bounds: Bounds) -> Ask:
 
 def _ask_products(bounds: Bounds) -> Ask:
     return Ask(json_body={} if bounds.since is None else {"update_start_time": _seconds(bounds.since)})
+
+
+def _ask_bills(bounds: Bounds) -> Ask:
+    if bounds.since is None:
+        raise ValueError("a window of Douyin has a start")
+    ends = {"start_time": bounds.since, "end_time": bounds.until or bounds.since + _BILLS}
+    window = {name: f"{at.astimezone(_SHANGHAI):%Y-%m-%d %H:%M:%S}" for name, at in ends.items()}
+    return Ask(json_body={**window, "time_type": "0"})
 
 
 def _ask_product(bounds: Bounds) -> Ask:
@@ -249,7 +301,8 @@ def decode(content: bytes) -> Any:
     rows: Any = next((found for path in _ROWS if (found := dig(data, path)) is not None), None)
     if rows is None:
         rows = data if "product_id" in data else []
-    return {"rows": rows if isinstance(rows, list) else [rows], "total": data.get("total")}
+    told = {name: data[name] for name in _PAGING if name in data}
+    return {"rows": rows if isinstance(rows, list) else [rows], "total": data.get("total"), **told}
 
 
 def fault(body: Any) -> ConnectorError | None:
@@ -399,6 +452,25 @@ SOURCE = Source(
             fan_out_changes=True,
             children=(Child(name="skus", path="spec_prices", record=Sku, parent={"item_id": "item_id"}),),
             description="Products with their SKUs.",
+        ),
+        Stream(
+            name="settle_bills",
+            kept="What was settled stays; what is taken back is a bill of its own.",
+            record=SettleBill,
+            key=("settlement_no", "line_id", "trade_type"),
+            path="/order/getSettleBillDetailV3",
+            method="POST",
+            ask=_ask_bills,
+            rows="rows",
+            pages=SettlePages(),
+            cursor="settled_at",
+            # A bill is there from the afternoon of the next day, and at times later.
+            lag=timedelta(days=3),
+            window=_BILLS,
+            history=timedelta(days=90),
+            control_totals=(ControlTotal(amount="settled_amount", currency="currency"),),
+            freshness=timedelta(days=3),
+            description="What was settled, with what the platform kept.",
         ),
     ),
 )

@@ -11,8 +11,11 @@ overlaps the one before, so that an order that changes meanwhile, and goes to th
 asked for order by order, of those orders that came since. One item is one unit. Amounts of orders are texts or numbers;
 those of returns are in cents. Times are local with their offset, or milliseconds.
 
+What Lazada keeps and pays back comes with the statement, a week at a time: a transaction for each price, fee and reversal of
+a unit, by day, in ranges of at most 180 days. It names no currency; an account is of one country.
+
 Source: https://open.lazada.com/apps/doc (signature, doc 108068 and 108069; seller authorisation, 108260; GetOrders, 121327;
-GetMultipleOrderItems; GetReverseOrdersForSeller; GetProducts)
+GetMultipleOrderItems; GetReverseOrdersForSeller; GetProducts; QueryTransactionDetails)
 """
 
 from __future__ import annotations
@@ -23,16 +26,18 @@ import re
 import threading
 import time
 from collections.abc import Generator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode, urlsplit
+from zoneinfo import ZoneInfo
 
 import httpx
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from connectors.declare import (
     BLANK_IS_NULL,
     AliasPath,
+    Amount,
     Ask,
     Bounds,
     BrokenAnswerError,
@@ -64,9 +69,13 @@ from connectors.declare import (
     UnixInstant,
     Webhook,
     decode_json,
+    local_instant,
     pair_text,
 )
 
+# A longer range is refused from 180 days.
+_STATEMENTS = timedelta(days=170)
+_SINGAPORE = ZoneInfo("Asia/Singapore")
 TOKEN_SERVICE = "https://auth.lazada.com/rest"  # noqa: S105 - an address
 _REFRESH = "/auth/token/refresh"
 _BAN = re.compile(r"ban will last for (\d+) ")
@@ -187,6 +196,17 @@ LocalInstant = Annotated[Instant, BeforeValidator(_spaced_offset)]
 MilliText = Annotated[MilliInstant, BeforeValidator(_digits)]
 
 
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+
+def _iso_day(text: Any) -> Any:
+    """Statements write "06 Dec 2026"; what is no such day is left for validation to refuse."""
+    parts = str(text).split()
+    if len(parts) != 3 or parts[1].lower() not in _MONTHS:
+        return text
+    return f"{parts[2]}-{_MONTHS.index(parts[1].lower()) + 1:02}-{parts[0].zfill(2)}"
+
+
 class Order(Record):
     """An order as lists show it; its items tell the money."""
 
@@ -291,6 +311,35 @@ class ProductSku(Record):
     weight_kg: Annotated[FloatQuantity | None, BLANK_IS_NULL] = Field(None, validation_alias="package_weight")
 
 
+class Transaction(Record):
+    """One entry of a statement: a price, a fee or a reversal of one unit. Signed from the seller's side."""
+
+    transaction_number: str = Field(min_length=1)
+    transaction_type: str | None = Field(None, description="Orders-Sales, Orders-Lazada Fees, Refunds-…")
+    fee_name: str = Field(min_length=1, description="Item Price Credit, Commission, Payment Fee, …")
+    order_number: str | None = Field(None, validation_alias="order_no")
+    item_id: str | None = Field(None, validation_alias="orderItem_no")
+    seller_sku: str | None = None
+    amount: Amount
+    tax_amount: Amount | None = Field(None, validation_alias="VAT_in_amount")
+    statement: str | None = Field(None, description="as it is named: 05 Oct 2026 - 11 Oct 2026")
+    statement_from: Annotated[date | None, BeforeValidator(_iso_day)] = None
+    statement_until: Annotated[date | None, BeforeValidator(_iso_day)] = None
+    paid_status: str | None = Field(None, description="Paid, Not paid")
+    booked_at: local_instant("Asia/Singapore") = Field(  # type: ignore[valid-type]
+        validation_alias="transaction_date", description="midnight of the day"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _days(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        first, _, last = str(data.get("statement") or "").partition(" - ")
+        told = {"statement_from": first or None, "statement_until": last or None}
+        return {**data, **told, "transaction_date": f"{_iso_day(data.get('transaction_date'))}T00:00:00"}
+
+
 def _iso(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="seconds")
 
@@ -324,6 +373,12 @@ def _ask_reverse_orders(bounds: Bounds) -> Ask:
             if at is not None
         }
     )
+
+
+def _ask_transactions(bounds: Bounds) -> Ask:
+    until = bounds.until or _since(bounds) + _STATEMENTS
+    days = {"start_time": _since(bounds), "end_time": until}
+    return Ask(params={name: f"{at.astimezone(_SINGAPORE):%Y-%m-%d}" for name, at in days.items()})
 
 
 def _ask_products(bounds: Bounds) -> Ask:
@@ -447,6 +502,22 @@ SOURCE = Source(
                       parent={"reverse_order_id": "reverse_order_id", "order_id": "order_id"}),
             ),
             description="Cancellations, refunds and returns, read whole.",
+        ),
+        Stream(
+            name="transactions",
+            kept="What was booked stays; what is undone is booked anew.",
+            record=Transaction,
+            key=("transaction_number",),
+            path="/finance/transaction/details/get",
+            ask=_ask_transactions,
+            rows="data",
+            pages=OffsetPages(offset="params.offset", limit="params.limit", size=500, overlap=100),
+            cursor="booked_at",
+            # A statement is paid in the week after it.
+            lag=timedelta(days=15),
+            window=_STATEMENTS,
+            freshness=timedelta(days=8),
+            description="Entries of the weekly statements: prices, fees and reversals of units.",
         ),
     ),
 )  # fmt: skip

@@ -15,7 +15,7 @@
   states_tax: where a marketplace does not say the tax in its prices, what they are without it is unknown: gross, discount,
   shipping and net stay null, and the ERP's hold.
 -#}
-{% macro marketplace_order_records(source, orders, refunds, states_tax) %}
+{% macro marketplace_order_records(source, orders, refunds, states_tax, keeps_payment_fee=false) %}
 with refunded as (
     select
         order_id,
@@ -60,6 +60,11 @@ booked as (
     'ship_to_country': "'CN'",
 } %}
 {% do columns.update(money) %}
+{% if keeps_payment_fee %}
+{% do columns.update({
+    'payment_fee_amount': 'case when fee_amount is not null then cast(0 as ' ~ column_type('amount') ~ ') end',
+}) %}
+{% endif %}
 {{ conform('order_records', 'booked', columns) }}
 {%- endmacro %}
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from connectors.conformance import Conformance, Service
-from connectors.declare import BrokenAnswerError, Outgoing, ProtocolError, RefusedError, ThrottledError
+from connectors.declare import Ask, BrokenAnswerError, Outgoing, ProtocolError, RefusedError, ThrottledError
 from connectors.extract import pull_source
 from connectors.sandbox.world import Channel
 from connectors.sources.douyin import SOURCE, decode, fault, parameters, sign, signature
@@ -131,3 +131,39 @@ def test_every_order_arrives_with_its_money(serve: Any, pull: Any, landed: Any) 
     refunds = [row["amount"] for row in landed("after_sale_details") if row["refund_status"] == 3]
     assert sum(refunds) == sum(taken.refund_amount for order in placed for taken in order.returns)
     assert len(refunds) == sum(len(order.returns) for order in placed)
+
+
+def test_bills_tell_what_the_platform_kept(serve: Any, pull: Any, landed: Any) -> None:
+    with serve("douyin", orders=300, level="none") as served:
+        world = served.sandbox.world
+        result = pull("douyin", served.env, streams=["settle_bills"])["settle_bills"]
+    assert result.error is None
+    kept = {
+        row["order_id"]: row["income_amount"] - row["settled_amount"]
+        for row in landed("settle_bills")
+        if row["trade_type"] == 0
+    }
+    placed = {order.number: order for order in world.orders.values() if order.channel is Channel.DOUYIN}
+    assert len(kept) > 3
+    for number, fee in kept.items():
+        assert fee == placed[number].channel_fee_amount
+    early = world.now - timedelta(days=3)
+    sent = {
+        number
+        for number, order in placed.items()
+        if order.cancelled_at is None
+        and order.paid_at is not None
+        and order.shipments
+        and min(one.dispatched_at for one in order.shipments) <= early
+    }
+    assert sent <= set(kept)
+
+
+def test_the_next_page_begins_where_the_answer_says() -> None:
+    pages = SOURCE.stream("settle_bills").pages
+    ask = pages.first(Ask(json_body={"start_time": "2026-10-01 00:00:00"}))
+    body = {"rows": [], "is_end": 0, "next_start_index": "7", "next_start_time": "2026-10-02 00:00:00"}
+    following = pages.after(ask, body, 0, {})
+    assert following is not None
+    assert following.json_body == {"start_time": "2026-10-02 00:00:00", "size": 100, "start_index": "7"}
+    assert pages.after(ask, {**body, "is_end": 1}, 0, {}) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -26,7 +26,7 @@ from connectors.declare import (
 from connectors.extract import PullResult, pull_source
 from connectors.landing import Landing
 from connectors.sandbox.world import Channel
-from connectors.sources.lazada import SOURCE, OrderItem, fault, sign
+from connectors.sources.lazada import SOURCE, OrderItem, Transaction, fault, sign
 
 BASE = "http://api.example/rest"
 VALUES = {
@@ -201,3 +201,45 @@ def test_every_order_lands_with_the_money_it_has(
 
 def _flow() -> httpx.Auth:
     return SOURCE.auth.open(Secrets("lazada", VALUES), BASE)
+
+
+def test_statements_tell_every_fee_of_what_was_sent(serve: Any, pull: Any, landed: Any) -> None:
+    with serve("lazada", orders=300, level="none") as served:
+        world = served.sandbox.world
+        results = pull("lazada", {**served.env, "ORDERHUB_LAZADA_SINCE": "2026-01-01T00:00:00Z"})
+    assert [result.error for result in results.values()] == [None] * len(results)
+    told: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    for row in landed("transactions"):
+        told[row["order_number"]][row["fee_name"]] += row["amount"]
+    # Booked a day after the first parcel left.
+    sent = {
+        order.number: order
+        for order in world.orders.values()
+        if order.channel is Channel.LAZADA
+        and order.paid_at is not None
+        and order.cancelled_at is None
+        and order.shipments
+        and min(one.dispatched_at for one in order.shipments) + timedelta(days=1) <= world.now
+    }
+    assert set(told) == set(sent)
+    for number, order in sent.items():
+        found = told[number]
+        taken = found["Item Price Credit"] + found["Shipping Fee (Paid By Customer)"]
+        assert taken == order.net_amount + order.tax_amount
+        assert -found["Commission"] == order.channel_fee_amount
+        assert -found["Payment Fee"] == order.payment_fee_amount
+        assert -found["Reversal Item Price"] == sum(item.refund_amount for item in order.returns)
+
+
+def test_a_statement_is_read_by_its_days() -> None:
+    entry = {
+        "transaction_number": "A1", "transaction_date": "06 Dec 2026", "fee_name": "Commission", "amount": "-15.2",
+        "statement": "30 Nov 2026 - 06 Dec 2026", "order_no": "123456",
+    }  # fmt: skip
+    read = Transaction.model_validate(entry)
+    assert (read.statement_from, read.statement_until) == (date(2026, 11, 30), date(2026, 12, 6))
+    assert read.booked_at.astimezone(UTC) == datetime(2026, 12, 5, 16, tzinfo=UTC)
+    for wrong in ("06 Dez 2026", "31 Feb 2026", "", None):
+        with pytest.raises(ValueError, match=r"booked_at|transaction_date"):
+            Transaction.model_validate({**entry, "transaction_date": wrong})
+    assert Transaction.model_validate({**entry, "statement": ""}).statement_from is None

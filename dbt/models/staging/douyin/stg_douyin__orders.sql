@@ -1,3 +1,11 @@
+with kept as (
+    select
+        order_id,
+        sum(income_amount - settled_amount) as fee_amount
+    from {{ ref('stg_douyin__settle_bills') }}
+    group by order_id
+)
+
 select
     orders.*,
     case when trade_type = 2 then 'presale' else 'b2c' end as order_type,
@@ -11,9 +19,10 @@ select
     end as order_status,
     case pay_type when 0 then 'cash_on_delivery' when 1 then 'wechat_pay' when 2 then 'alipay' else 'douyin_pay' end
         as payment_method,
-    cast(null as {{ column_type('amount') }}) as fee_amount,
+    kept.fee_amount,
     case when status = 4 then updated_at end as cancelled_at,
     case when status = 5 then finished_at end as closed_at
 from (
     {{ latest(source('landing', 'douyin__orders'), keys=['order_id'], order='updated_at') }}
 ) as orders
+left join kept on orders.order_id = kept.order_id

@@ -8,9 +8,20 @@ with granted as (
     group by reverse_lines.order_id
 ),
 
+kept as (
+    select
+        order_number,
+        sum(fee_amount - payment_fee_amount) as channel_fee_amount,
+        sum(payment_fee_amount) as payment_fee_amount
+    from {{ ref('stg_lazada__statement_lines') }}
+    group by order_number
+),
+
 orders as (
     select
         orders.*,
+        kept.channel_fee_amount,
+        kept.payment_fee_amount,
         sums.currency,
         sums.gross_amount,
         sums.discount_amount,
@@ -33,6 +44,8 @@ orders as (
         on orders.order_id = sums.order_id and sums.currency_count = 1
     left join granted
         on orders.order_id = granted.order_id
+    left join kept
+        on orders.order_id = kept.order_number
 )
 
 {{ conform('order_records', 'orders', {
@@ -53,6 +66,8 @@ orders as (
     'net_amount': 'net_amount',
     'paid_amount': 'paid_amount',
     'refunded_amount': 'refunded_amount',
+    'channel_fee_amount': 'channel_fee_amount',
+    'payment_fee_amount': 'payment_fee_amount',
     'ship_to_city': 'ship_to_city',
     'ship_to_postcode': 'ship_to_postcode',
     'ship_to_country': 'ship_to_country_iso2',

@@ -1,0 +1,15 @@
+{{ conform('settlement_lines', ref('stg_lazada__statement_lines'), {
+    'source_key': 'line_key',
+    'source_updated_at': 'booked_at',
+    'settlement_record_id': "'lazada:settlements:' || statement",
+    'line_key': 'line_key',
+    'line_kind': 'line_kind',
+    'order_record_id': record_id('lazada', 'orders', 'order_number'),
+    'order_reference': 'order_number',
+    'gross_amount': 'gross_amount',
+    'fee_amount': 'fee_amount',
+    'net_amount': 'net_amount',
+    'currency': 'currency',
+    'booked_at': 'first_booked_at',
+    'available_at': 'first_booked_at',
+}) }}

@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'lazada__transactions'), keys=['transaction_number'], order='booked_at') }}
