@@ -14,6 +14,7 @@
 
   states_tax: where a marketplace does not say the tax in its prices, what they are without it is unknown: gross, discount,
   shipping and net stay null, and the ERP's hold.
+  keeps_payment_fee: what the payment costs is in what the platform keeps.
 -#}
 {% macro marketplace_order_records(source, orders, refunds, states_tax, keeps_payment_fee=false) %}
 with refunded as (
