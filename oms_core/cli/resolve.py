@@ -86,7 +86,14 @@ def resolve(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find the records that mean one thing, in any CSV or Parquet files; no set-up, no state."""
+    """Find the records that mean one thing, in any CSV or Parquet files; no set-up, no state.
+
+    Columns are recognised by name, in a dozen languages, and by content; what nobody recognises is compared by content.
+    customer: given_name, surname, full_name, name, company_name, email, phone, tax_number, national_id, date_of_birth,
+    marketplace_buyer_id. location: company_name (the name of the place), gln, location_code, latitude, longitude, phone, email,
+    tax_number. Both: street, street_number, address_2, city, region, postcode, country. sku: title, brand, mpn, sku_code, gtin14,
+    description, price, size_qty, size_uom, pack_qty.
+    """
     from oms_core.identity.linking import files, recognise
     from oms_core.identity.linking.link import LinkError, link
     from oms_core.identity.linking.truth import TruthError

@@ -119,14 +119,15 @@ def _own_identifiers(rows: Sequence[Row], people: _People) -> list[Edge]:
     edges += _accounts(rows, people)
     edges += _chain(both(mailbox, people.phone), "email+phone", 2)
     edges += _chain(both(mailbox, people.key), "email+name", 2)
-    slipped = _without_slips(
-        {record: box for record, box in mailbox.items() if box is not None}, letters=True
-    )
-    edges += _chain(
-        _group(rows, lambda row: (slipped.get(row["record_id"]), people.key[row["record_id"]])),
-        "similar email+name",
-        3,
-    )
+    boxes = {record: box for record, box in mailbox.items() if box is not None}
+    slipped = _without_slips(boxes, letters=True)
+    mistyped = {slipped[record] for record, box in boxes.items() if slipped[record] != box}
+
+    def meant(row: Row) -> tuple[str | None, str | None]:
+        box = slipped.get(row["record_id"])
+        return box if box in mistyped else None, people.key[row["record_id"]]
+
+    edges += _chain(_group(rows, meant), "similar email+name", 3)
     return edges + _one_mailbox(_group(rows, lambda row: mailbox[row["record_id"]]), people)
 
 

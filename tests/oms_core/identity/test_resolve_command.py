@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from stdnum import ean
 from typer.testing import CliRunner
 
 from oms_core.cli.main import app
+from oms_core.identity.linking import recognise
 
 GIVEN = [
     "Anna",
@@ -335,6 +337,12 @@ def test_two_lists_of_warehouses_are_linked(tmp_path: Path) -> None:
     assert found["one_to_one"]
     assert found["accuracy"]["pairwise"]["precision"] == 1.0
     assert found["accuracy"]["pairwise"]["recall"] >= 0.95
+
+
+def test_the_help_names_every_column_that_is_recognised() -> None:
+    said = set(re.findall(r"[a-z_0-9]+", orderhub("--help").output))
+    for entity in recognise.ENTITIES:
+        assert set(recognise.known_names(entity)) <= said
 
 
 def test_declared_columns_and_threshold(crm: Path, tmp_path: Path) -> None:
