@@ -6,8 +6,9 @@ only. Money of an order is a list of categories whose sum is the grand total; di
 Amazon keeps and pays back comes from the transactions, days later.
 
 Who bought and where it goes needs a restricted role (Direct-to-Consumer Delivery, Tax Invoicing or Remittance), but no
-restricted data token: since the version 2026-01-01 of Orders the role alone decides. Without the role, orders are asked for
-without buyer and recipient; both stay unknown then, and the pull says so.
+restricted data token: since the version 2026-01-01 of Orders the role alone decides, and none of the calls made here asks for
+a token (docs/access-orders-pii). Without the role, orders are asked for without buyer and recipient; both stay unknown then,
+and the pull says so.
 
 Source: https://developer-docs.amazon.com/sp-api (Orders 2026-01-01, Finances 2024-06-19, FBA Inventory v1)
 """
