@@ -65,6 +65,10 @@ def test_a_changed_value_names_the_batch_that_brought_it(
     assert query(database, asked).rows == (told,)
     assert query_as_auditor(database, asked, actor="eve").rows == (told,)
     assert query(database, "select * from change_reasons(1, 2, row_key => 'order_b')").rows == ()
+    assert query(
+        database,
+        "select distinct change_kind, batch_id, record_id from change_reasons(0, 1, row_key => 'order_a') order by 2",
+    ).rows == (("added", "b1", "shopify:orders:5123"), ("added", "b2", "tryton:sales:SO:88"))
     with pytest.raises(QueryRefusedError, match="no released table 'orders'"):
         query(database, "select * from change_reasons(1, 2, 'orders')")
 

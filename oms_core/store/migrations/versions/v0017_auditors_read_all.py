@@ -95,9 +95,10 @@ BEGIN
         told_record := 'p.record_id';
     END IF;
     IF told_in IS NOT NULL AND to_regclass(told_in || '_versions') IS NOT NULL THEN
-        RETURN QUERY EXECUTE format('SELECT c.release_id, c.change_kind, c.%1$I::text, c.column_name, ''batch'', '
-            'b.source_system, b.stream, b.batch_id, %5$s, p.rule::text, NULL::text '
-            'FROM %2$I AS c JOIN %3$I AS p ON p.%4$I = c.%1$I AND p.attribute = c.column_name '
+        -- A row that is new names its batches once, whatever they told of it.
+        RETURN QUERY EXECUTE format('SELECT DISTINCT c.release_id, c.change_kind, c.%1$I::text, c.column_name, ''batch'', '
+            'b.source_system, b.stream, b.batch_id, %5$s, CASE WHEN c.column_name IS NOT NULL THEN p.rule::text END, NULL::text '
+            'FROM %2$I AS c JOIN %3$I AS p ON p.%4$I = c.%1$I AND coalesce(c.column_name, p.attribute) = p.attribute '
             'AND p.release_from <= c.release_id AND (p.release_to IS NULL OR p.release_to > c.release_id) '
             'JOIN release_batches AS b ON b.batch_id = p.batch_id AND b.release_id = c.release_id '
             'WHERE c.release_id > $1 AND c.release_id <= $2 AND ($3 IS NULL OR c.%1$I::text = $3)',
