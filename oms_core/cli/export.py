@@ -114,18 +114,27 @@ def event_log(
     ] = None,
     home: Home = None,
 ) -> None:
-    """Write the order events of a release as an object-centric event log (OCEL 2.0 JSON), without personal data."""
+    """Write the order events of a release as an object-centric event log (OCEL 2.0 JSON); customers go by golden id, and it is logged."""
     from oms_core.export.ocel import write
-    from oms_core.release.read import resolve
+    from oms_core.release.read import note_file, resolve
 
     wanted = release_or_instant(as_of)
-    with open_store(Settings.from_environment(home)) as database:
+    settings = Settings.from_environment(home)
+    with open_store(settings) as database:
         release_id = None if wanted is None else resolve(database, wanted).release_id
         to.parent.mkdir(parents=True, exist_ok=True)
         part = to.with_name(to.name + ".part")
         try:
             with part.open("w", encoding="utf-8") as file:
                 written = write(database, file, release_id)
+            note_file(
+                database,
+                part,
+                actor=settings.actor,
+                form="OCEL 2.0",
+                release_id=written.release_id,
+                counts=written.objects,
+            )
             part.replace(to)
         finally:
             part.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import json
 import re
@@ -10,6 +11,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import psycopg
@@ -225,6 +227,25 @@ def note_export(database: Database, *, actor: str, query: str, answer: Answer) -
     with database.begin() as connection:
         log.append(connection, [log.Happening("personal_data.exported", actor, "released", data)])
     return True
+
+
+def note_file(
+    database: Database, path: Path, *, actor: str, form: str, release_id: int, counts: Mapping[str, int]
+) -> None:
+    """Log that a file which tells of persons, if by golden id alone, was made of a release.
+
+    Args:
+        path: the file, whole.
+        form: format, such as "OCEL 2.0".
+        counts: what it tells of, by kind.
+    """
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    data = {"format": form, "sha256": digest, "counts": dict(counts)}
+    with database.begin() as connection:
+        log.append(
+            connection, [log.Happening("personal_data.exported", actor, f"release/{release_id}", data)]
+        )
 
 
 def _answer(connection: Connection, sql: str, limit: int, seconds: float) -> Answer:

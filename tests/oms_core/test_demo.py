@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -208,6 +209,14 @@ def test_lineage_leads_from_a_released_amount_to_what_landed(demo: Any, tmp_path
 def test_the_event_log_is_whole_and_names_nobody(demo: Any, tmp_path: Path) -> None:
     exported(demo, "events", "--out", str(tmp_path / "orders.jsonocel"))
     log = json.loads((tmp_path / "orders.jsonocel").read_text())
+    entries = CliRunner().invoke(
+        app,
+        ["query", "select entry from orderhub.audit_entries where entry like '%OCEL 2.0%'", "--as", "auditor", "--format", "json",
+         "--home", str(demo.settings.home)],
+    )  # fmt: skip
+    (entry,) = [json.loads(row["entry"]) for row in json.loads(entries.output)]
+    assert entry["kind"] == "personal_data.exported"
+    assert entry["data"]["sha256"] == hashlib.sha256((tmp_path / "orders.jsonocel").read_bytes()).hexdigest()
     ids = [item["id"] for item in log["objects"]]
     assert len(set(ids)) == len(ids)
     types = {
