@@ -26,6 +26,7 @@ from connectors.declare import (
     Child,
     ConnectorError,
     ControlTotal,
+    Count,
     Currency,
     EncryptedSignature,
     Field,
@@ -242,6 +243,7 @@ def decode(content: bytes) -> Any:
     return {
         "rows": rows,
         "has_more": body.get("has_more"),
+        "total_num": body.get("total_num"),
         "next_key": body.get("next_key") if rows else None,
     }
 
@@ -383,6 +385,7 @@ SOURCE = Source(
                 pages=TokenPages(read="next_key", write="json.next_key"),
                 key="product_id",
             ),
+            count=Count(ask=_ask_product_numbers(Bounds()), read=("total_num",)),
             description="Products of the shop.",
         ),
         Stream(

@@ -11,7 +11,7 @@ from connectors.landing import Landing
 from connectors.sandbox.generate import generate
 from connectors.sandbox.server import Sandbox, serving
 
-COUNTED = ("odoo", "tryton", "hubspot", "karrio", "sap_s4", "vendure", "shopify")
+COUNTED = ("odoo", "tryton", "hubspot", "karrio", "sap_s4", "vendure", "shopify", "wechat_shop")
 
 
 def test_every_count_of_a_dirty_company_is_what_landed_or_waits(tmp_path: Path) -> None:
