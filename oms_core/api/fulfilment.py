@@ -78,6 +78,7 @@ class InboundAnswer(BaseModel):
     kind: Literal["purchase", "transfer"]
     reference: str
     qty: Qty
+    reserved_qty: Qty
     expected_on: date
     lot_number: str | None
     expires_on: date | None
@@ -128,7 +129,7 @@ class NodeAvailability(BaseModel):
 
 
 class Availability(BaseModel):
-    """Available-to-promise of a SKU. Reservations take from what is there now; `days` also count what is expected."""
+    """Available-to-promise of a SKU. Reservations take from what is there now, and with `from_inbound` from what `days` also count: what is expected."""
 
     sku_id: str
     channel: str | None
@@ -174,6 +175,9 @@ class ReservationAsk(_Body):
         900, description="How long it holds unless allocated; more than 0, at most 30 days."
     )
     partial: bool = Field(False, description="Give what there is, line by line.")
+    from_inbound: bool = Field(
+        False, description="What does not lie there may be promised of goods that arrive by `promised_on`."
+    )
     order_reference: Name | None = None
 
 
@@ -188,12 +192,16 @@ class Extension(_Body):
 
 
 class HoldAnswer(BaseModel):
-    """What a line holds of one lot."""
+    """What a line holds of one lot, there or under way."""
 
     location_id: str
     lot_number: str | None
     expires_on: date | None
     qty: Qty
+    arrives_on: date | None = Field(
+        description="Of goods under way: when they are expected; later than `promised_on`, they come late."
+    )
+    inbound: str | None = Field(description="Of goods under way: system and reference of what they come with.")
 
 
 class LineAnswer(BaseModel):
@@ -422,6 +430,7 @@ def router(database: Database, access: Access) -> APIRouter:
                 lines=tuple(_line(line, names) for line in body.lines),
                 ttl=_seconds(body.ttl_seconds),
                 is_partial=body.partial,
+                from_inbound=body.from_inbound,
                 order_reference=body.order_reference,
             )
         )
@@ -549,8 +558,12 @@ def _seconds(ttl_seconds: int) -> timedelta:
 
 
 def _digest(body: BaseModel) -> bytes:
-    """Over what was said, however it was spelled: "2" and 2.0 are one quantity."""
-    said = json.dumps(body.model_dump(), sort_keys=True, default=_spelled, ensure_ascii=False)
+    """Over what was said, however it was spelled: "2" and 2.0 are one quantity.
+
+    A field that came later counts only where it is said, so that a request repeated over an upgrade is still the same.
+    """
+    later = {"from_inbound"} - body.model_fields_set
+    said = json.dumps(body.model_dump(exclude=later), sort_keys=True, default=_spelled, ensure_ascii=False)
     return hashlib.sha256(said.encode()).digest()
 
 
@@ -636,7 +649,9 @@ def _pool(pool: Pool, origins: dict[int, look.Origin]) -> PoolAnswer:
             for _, item in sorted(pool.allotments.items())
         ],
         inbound=[
-            InboundAnswer.model_validate({**vars(item), "lot_number": item.lot_number or None})
+            InboundAnswer.model_validate(
+                {**vars(item), "lot_number": item.lot_number or None, "reserved_qty": item.reserved}
+            )
             for item in pool.inbound
         ],
     )
@@ -681,6 +696,8 @@ def _reservation(answer: Answer) -> ReservationAnswer:
                             "lot_number": hold.lot.lot_number or None,
                             "expires_on": hold.lot.expires_on,
                             "qty": hold.qty,
+                            "arrives_on": hold.lot.arrives_on,
+                            "inbound": hold.lot.reference or None,
                         }
                         for hold in made.holds
                         if hold.line_number == line.line_number and answer.state != "expired"

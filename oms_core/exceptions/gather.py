@@ -47,7 +47,7 @@ held AS (
     FROM orderhub.stock_positions AS p
     JOIN orderhub.stock_pools AS pool ON pool.sku_id = p.sku_id AND pool.location_id = p.location_id
     JOIN orderhub.stock_nodes AS node ON node.location_id = p.location_id AND node.closed_at IS NULL
-    GROUP BY p.sku_id
+    WHERE p.inbound = '' GROUP BY p.sku_id
 ),
 short AS (
     SELECT n.order_id, n.sku_id, n.asked_qty, h.qty AS available_qty, h.uom, CAST(NULL AS text) AS decision_id

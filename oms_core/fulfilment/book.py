@@ -35,6 +35,12 @@ ADD_POSITIONS = """
 INSERT INTO orderhub.stock_positions (sku_id, location_id, lot_number, expires_on, on_hand_qty)
 SELECT *, 0 FROM unnest(%(skus)s::text[], %(nodes)s::text[], %(lots)s::text[], %(dates)s::date[]) AS v (sku, node, lot, day)
 ORDER BY sku, node, lot ON CONFLICT DO NOTHING"""
+_ADD_INBOUND = """
+INSERT INTO orderhub.stock_positions (sku_id, location_id, lot_number, expires_on, on_hand_qty, inbound, arrives_on)
+SELECT sku, node, lot, expires, 0, inbound, day FROM unnest(%(skus)s::text[], %(nodes)s::text[], %(lots)s::text[],
+    %(expires)s::date[], %(inbound)s::text[], %(days)s::date[]) AS v (sku, node, lot, expires, inbound, day)
+ORDER BY sku, node, lot, inbound ON CONFLICT DO NOTHING"""
+_SET_ARRIVAL = "UPDATE orderhub.stock_positions SET arrives_on = :day, expires_on = :expires WHERE id = :id"
 _SET_ON_HAND = """
 UPDATE orderhub.stock_positions AS p SET on_hand_qty = v.qty
 FROM unnest(%(ids)s::bigint[], %(qty)s::numeric[]) AS v (id, qty) WHERE p.id = v.id"""
@@ -68,10 +74,12 @@ VALUES (:source, :reference, :sku, :node, :lot, :kind, :qty, :day, :expires, :at
 ON CONFLICT (source_system, reference, sku_id, location_id, lot_number) DO UPDATE SET
     qty = CASE WHEN excluded.kind = 'transfer' THEN i.qty + excluded.qty ELSE excluded.qty END,
     expected_on = excluded.expected_on, expires_on = excluded.expires_on, recorded_at = excluded.recorded_at
-WHERE excluded.kind = 'transfer' OR excluded.recorded_at >= i.recorded_at"""
+WHERE excluded.kind = 'transfer' OR excluded.recorded_at >= i.recorded_at
+RETURNING greatest(qty - received_qty, 0) AS left_qty, expected_on, expires_on"""
 _ARRIVE = """
 UPDATE orderhub.stock_inbound SET received_qty = received_qty + :qty
-WHERE source_system = :source AND reference = :reference AND sku_id = :sku AND location_id = :node AND lot_number = :lot"""
+WHERE source_system = :source AND reference = :reference AND sku_id = :sku AND location_id = :node AND lot_number = :lot
+RETURNING greatest(qty - received_qty, 0) AS left_qty, expected_on, expires_on"""
 
 
 @dataclass(frozen=True)
@@ -142,6 +150,8 @@ def record(
     new: list[tuple[Movement, bool]] = []
     issued: dict[str, Reservation] = {}
     on_hand: dict[int, Decimal] = {}
+    arrived: dict[int, Decimal] = {}
+    delayed: set[int] = set()
     ahead = 1 + max((step.seq for found in steps.values() for step in found), default=0)
     for place, item in enumerate(movements):
         known = told.get((item.source_system, item.movement_id))
@@ -184,14 +194,16 @@ def record(
                 steps[lot.position_id].append(step)
             else:
                 on_hand[lot.position_id] = step.on(on_hand.get(lot.position_id, lot.on_hand))
-        _expect(connection, item)
+        _expect(connection, item, stock, on_hand, arrived, delayed)
         new.append((item, is_counted))
         outcomes.append(COUNTED if is_counted else APPLIED)
     for key in late:
         on_hand[key] = movement.fold(base[key].base_qty, base[key].base_counted_at, steps[key])
     if new:
         together(connection, [(_ADD, _rows(new, by)), (_APPLIED, _marks(new, lots))])
-    changed = settle(connection, stock, on_hand, made, issued.values(), by=by)
+    changed = settle(
+        connection, stock, on_hand, made, issued.values(), by=by, arrived=arrived, delayed=delayed
+    )
     log.append(
         connection,
         [
@@ -222,6 +234,8 @@ def settle(
     issued: Collection[Reservation],
     *,
     by: str,
+    arrived: Mapping[int, Decimal] | None = None,
+    delayed: Collection[int] = (),
 ) -> list[log.Happening]:
     """Write what is on hand now, and make what is promised true again where less is there than was.
 
@@ -229,6 +243,8 @@ def settle(
         on_hand: position id -> quantity, of locked pools.
         made: reservations read already, by id; they share the stock's lots.
         issued: those of them that changed.
+        arrived: position of goods under way -> what came of them, which goes to those it was promised to.
+        delayed: positions of goods under way that are expected later than before.
 
     Returns:
         Entries for the audit log.
@@ -236,25 +252,42 @@ def settle(
     before = {key: stock.lots[key].on_hand for key in on_hand}
     for key, qty in on_hand.items():
         stock.lots[key].on_hand = qty
-    over = [lot.position_id for lot in stock.lots.values() if lot.reserved > max(lot.on_hand, ZERO)]
+    over = {lot.position_id for lot in stock.lots.values() if lot.reserved > max(lot.on_hand, ZERO)}
+    over |= {key for key in arrived or () if stock.lots[key].reserved}
     lost: list[Reservation] = []
-    if over:
-        (rows,) = together(connection, [(_HOLDERS, {"ids": over})])
+    late: list[log.Happening] = []
+    if over or delayed:
+        (rows,) = together(connection, [(_HOLDERS, {"ids": sorted(over | set(delayed))})])
         missing = [row.reservation_id for row in rows.rows if row.reservation_id not in made]
         holders = {**made, **ledger.read_reservations(connection, missing, stock)}
         require_locked(holders.values(), stock)
         for pool in stock.pools.values():
-            if any(lot.position_id in over for lot in pool.lots):
-                lost += movement.cover(pool, list(holders.values()), stock.now)
+            coming = [item.lot for item in pool.inbound if item.lot is not None]
+            if any(lot.position_id in over for lot in [*pool.lots, *coming]):
+                lost += movement.cover(pool, list(holders.values()), stock.now, arrived)
+        late = [
+            happening("reservation.delayed", by, item, log.request_id.get())
+            for item in holders.values()
+            if delayed and movement.is_late(item)
+        ]
     changed = {item.reservation_id: item for item in [*issued, *lost]}
     # In this order no statement leaves a position with more reserved than there is.
     _put(connection, {key: qty for key, qty in on_hand.items() if qty > before[key]})
     ledger.write(connection, stock, (), list(changed.values()))
     _put(connection, {key: qty for key, qty in on_hand.items() if qty < before[key]})
-    return [happening("reservation.issued", by, item, log.request_id.get()) for item in issued] + [
-        happening("reservation.lost", by, item, log.request_id.get())
-        for item in {item.reservation_id: item for item in lost}.values()
-    ]
+    return (
+        [happening("reservation.issued", by, item, log.request_id.get()) for item in issued]
+        + [
+            happening(
+                "reservation.lost" if any(line.lost for line in item.lines) else "reservation.moved",
+                by,
+                item,
+                log.request_id.get(),
+            )
+            for item in {item.reservation_id: item for item in lost}.values()
+        ]
+        + late
+    )
 
 
 def make_places(
@@ -302,6 +335,7 @@ def make_places(
                     "dates": list(lots.values()),
                 },
             ),
+            (_ADD_INBOUND, _announced(movements)),
         ],
     )
 
@@ -334,19 +368,40 @@ def _put(connection: Connection, on_hand: Mapping[int, Decimal]) -> None:
         together(connection, [(_SET_ON_HAND, {"ids": list(on_hand), "qty": list(on_hand.values())})])
 
 
-def _expect(connection: Connection, item: Movement) -> None:
-    """Goods under way: announced, shipped, or arrived."""
+def _announced(movements: Sequence[Movement]) -> dict[str, Any]:
+    told = [item for item in movements if item.expected_on is not None]
+    return {
+        "skus": [item.sku_id for item in told],
+        "nodes": [item.to_location_id or item.location_id for item in told],
+        "lots": [item.lot_number for item in told],
+        "expires": [item.expires_on for item in told],
+        "inbound": [f"{item.source_system}/{item.reference}" for item in told],
+        "days": [item.expected_on for item in told],
+    }
+
+
+def _expect(
+    connection: Connection,
+    item: Movement,
+    stock: Stock,
+    on_hand: dict[int, Decimal],
+    arrived: dict[int, Decimal],
+    delayed: set[int],
+) -> None:
+    """Goods under way: announced, shipped, or arrived. What is left of them is what can be promised of them."""
     if item.reference is None:
         return
     values = {
         "source": item.source_system, "reference": item.reference, "sku": item.sku_id, "node": item.location_id,
         "lot": item.lot_number, "qty": item.qty,
     }  # fmt: skip
+    node = item.location_id
     if item.kind in (movement.RECEIPT, movement.TRANSFER_RECEIVED):
-        connection.execute(text(_ARRIVE), values)
+        row = connection.execute(text(_ARRIVE), values).one_or_none()
     elif item.kind in (movement.ANNOUNCEMENT, movement.TRANSFER_SHIPPED):
         is_transfer = item.kind == movement.TRANSFER_SHIPPED
-        connection.execute(
+        node = item.to_location_id or node
+        row = connection.execute(
             text(_EXPECT),
             {
                 **values,
@@ -356,6 +411,21 @@ def _expect(connection: Connection, item: Movement) -> None:
                 "expires": item.expires_on,
                 "at": item.recorded_at,
             },
+        ).one_or_none()
+    else:
+        return
+    if row is None:  # never announced, or a newer announcement holds
+        return
+    lot = stock.coming[item.sku_id, node, f"{item.source_system}/{item.reference}", item.lot_number]
+    on_hand[lot.position_id] = row.left_qty
+    if node == item.location_id and item.expected_on is None:
+        arrived[lot.position_id] = arrived.get(lot.position_id, ZERO) + item.qty
+    if lot.arrives_on != row.expected_on or lot.expires_on != row.expires_on:
+        if lot.arrives_on is not None and row.expected_on > lot.arrives_on:
+            delayed.add(lot.position_id)
+        lot.arrives_on, lot.expires_on = row.expected_on, row.expires_on
+        connection.execute(
+            text(_SET_ARRIVAL), {"id": lot.position_id, "day": lot.arrives_on, "expires": lot.expires_on}
         )
 
 

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -27,41 +27,51 @@ from oms_core.store.postgres import Database
 MOST_TOGETHER = 64
 GATHER_SECONDS = 0.003
 T = TypeVar("T")
+Asked = TypeVar("Asked")
+Given = TypeVar("Given")
 _ATTEMPTS = 5
 # Deadlock, lock time-out, serialisation, a row somebody else made: nothing was done, and another try may do it.
 _PASSING = ("40P01", "55P03", "40001", "23505")
 
 
 @dataclass
-class _Waiting:
-    command: Command
+class _Waiting(Generic[Asked, Given]):
+    command: Asked
     request_id: str | None = field(default_factory=log.request_id.get)
-    outcome: Answer | Exception | None = None
+    outcome: Given | Exception | None = None
     woken: threading.Event = field(default_factory=threading.Event)
 
 
-class Desk:
+class GroupCommit(Generic[Asked, Given]):
     """Carries commands out for the threads of one process; any number of processes may each have one.
 
     There is no thread of its own: whoever finds nobody at work works for all who wait, once, and hands on.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._queue: deque[_Waiting] = deque()
+    def __init__(
+        self, carry_out: Callable[[Sequence[Asked], Sequence[str | None]], Sequence[Given | Exception]]
+    ) -> None:
+        """Make one.
+
+        Args:
+            carry_out: does what is asked in one transaction, which it commits; told the request each came with. What is
+                refused is in the place of its answer.
+        """
+        self._carry_out = carry_out
+        self._queue: deque[_Waiting[Asked, Given]] = deque()
         self._is_staffed = False
         self._last = 1  # how many were served together last
         self._mutex = threading.Lock()
 
-    def ask(self, command: Command) -> Answer:
+    def ask(self, command: Asked) -> Given:
         """Carry a command out; when this returns, it is committed.
 
         Raises:
-            FulfilmentError: it was refused; nothing changed.
+            Exception: it was refused, as `carry_out` says; nothing changed.
             DatabaseUnavailableError: the database does not answer. Whether the command was carried out is not known:
                 asked again with the same idempotency key, it is carried out once.
         """
-        waiting = _Waiting(command)
+        waiting = _Waiting[Asked, Given](command)
         with self._mutex:
             self._queue.append(waiting)
             is_at_work, self._is_staffed = not self._is_staffed, True
@@ -88,11 +98,9 @@ class Desk:
         while len(self._queue) < self._last and time.monotonic() < until:
             time.sleep(GATHER_SECONDS / 10)
 
-    def _work(self, batch: Sequence[_Waiting]) -> None:
+    def _work(self, batch: Sequence[_Waiting[Asked, Given]]) -> None:
         try:
-            outcomes: Sequence[Answer | Exception] = apply(
-                self._database, [item.command for item in batch], [item.request_id for item in batch]
-            )
+            outcomes = self._carry_out([item.command for item in batch], [item.request_id for item in batch])
         except DatabaseUnavailableError as error:
             outcomes = [error] * len(batch)
         except Exception as error:
@@ -110,6 +118,13 @@ class Desk:
         for item, outcome in zip(batch, outcomes, strict=True):
             item.outcome = outcome
             item.woken.set()
+
+
+class Desk(GroupCommit[Command, Answer]):
+    """Where reservations are asked for, extended, allocated and released; it refuses with a `FulfilmentError`."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(lambda commands, requests: apply(database, commands, requests))
 
 
 def apply(

@@ -43,7 +43,7 @@ _ENDED = f"WHERE {_CHOSEN} AND expires_at <= statement_timestamp()"
 _FREE_LAPSED = f"DELETE FROM orderhub.reservation_holds {_ENDED} RETURNING sku_id, location_id, position_id, channel, qty"
 _LAPSED = f"SELECT sku_id, location_id, position_id, channel, qty FROM orderhub.reservation_holds {_ENDED}"
 _POSITIONS = f"""
-SELECT id, sku_id, location_id, lot_number, expires_on, on_hand_qty, reserved_qty, committed_qty
+SELECT id, sku_id, location_id, lot_number, expires_on, on_hand_qty, reserved_qty, committed_qty, inbound, arrives_on
 FROM orderhub.stock_positions WHERE {_CHOSEN}"""
 _ALLOTMENTS = f"""
 SELECT sku_id, location_id, channel, kind, qty, used_qty FROM orderhub.channel_allotments WHERE {_CHOSEN}"""
@@ -51,7 +51,8 @@ _NODES = (
     "SELECT location_id, closed_reason FROM orderhub.stock_nodes WHERE location_id = ANY(%(named)s::text[])"
 )
 _INBOUND = f"""
-SELECT sku_id, location_id, kind, reference, qty - received_qty AS left_qty, expected_on, lot_number, expires_on
+SELECT sku_id, location_id, kind, reference, qty - received_qty AS left_qty, expected_on, lot_number, expires_on,
+    source_system || '/' || reference AS inbound
 FROM orderhub.stock_inbound WHERE {_CHOSEN} AND qty > received_qty ORDER BY expected_on, reference"""
 _BY_KEY = """
 SELECT r.reservation_id FROM unnest(%(tenants)s::text[], %(keys)s::text[]) AS v (tenant, key)
@@ -63,7 +64,7 @@ FROM orderhub.reservations WHERE reservation_id = ANY(%(ids)s::text[])"""
 _LINES = """
 SELECT * FROM orderhub.reservation_lines WHERE reservation_id = ANY(%(ids)s::text[]) ORDER BY reservation_id, line_number"""
 _HOLDS = """
-SELECT h.*, p.lot_number, p.expires_on AS best_before FROM orderhub.reservation_holds AS h
+SELECT h.*, p.lot_number, p.expires_on AS best_before, p.arrives_on, p.inbound FROM orderhub.reservation_holds AS h
 JOIN orderhub.stock_positions AS p ON p.id = h.position_id WHERE h.reservation_id = ANY(%(ids)s::text[])
 ORDER BY h.reservation_id, h.line_number, h.position_id"""
 # Conditional once more, and the table's own constraint behind it.
@@ -132,13 +133,15 @@ class Stock:
     Attributes:
         now: instant at which they were read, by the database's clock (aware UTC).
         nodes: location_id -> why it is closed, None while it is open; the nodes of the pools and those asked for.
-        lots: position id -> lot, of all pools.
+        lots: position id -> lot, of all pools, goods under way among them.
+        coming: (SKU, node, delivery or transfer as its system names it, lot number) -> position of goods under way.
     """
 
     now: datetime
     pools: dict[PoolKey, Pool]
     nodes: dict[str, str | None]
     lots: dict[int, Lot] = field(default_factory=dict)
+    coming: dict[tuple[str, str, str, str], Lot] = field(default_factory=dict)
     _reserved: dict[int, Decimal] = field(default_factory=dict)
     _used: dict[tuple[PoolKey, str], Decimal] = field(default_factory=dict)
 
@@ -293,8 +296,9 @@ def read_reservations(
         )
     for row in holds.rows:
         lot = stock.lots.get(row.position_id) or Lot(
-            row.position_id, row.lot_number, row.best_before, Decimal(0)
-        )
+            row.position_id, row.lot_number, row.best_before, Decimal(0), arrives_on=row.arrives_on,
+            reference=row.inbound,
+        )  # fmt: skip
         found[row.reservation_id].holds.append(
             Hold(row.line_number, row.sku_id, row.location_id, lot, row.qty)
         )
@@ -361,7 +365,7 @@ def happening(kind: str, by: str, item: Reservation, request_id: str | None) -> 
             "state": item.state,
             "expires_at": None if item.expires_at is None else item.expires_at.isoformat(),
             "holds": [
-                [hold.sku_id, hold.location_id, hold.lot.lot_number, plain_quantity(hold.qty)]
+                [hold.sku_id, hold.location_id, hold.lot.name, plain_quantity(hold.qty)]
                 for hold in item.holds
             ],
         },
@@ -540,9 +544,13 @@ def _read(
     stock = Stock(now.rows[0].now, pools, closed | {row.location_id: row.closed_reason for row in named.rows})
     for row in positions.rows:
         lot = Lot(
-            row.id, row.lot_number, row.expires_on, row.on_hand_qty, row.reserved_qty, row.committed_qty
-        )
-        pools[row.sku_id, row.location_id].lots.append(lot)
+            row.id, row.lot_number, row.expires_on, row.on_hand_qty, row.reserved_qty, row.committed_qty,
+            row.arrives_on, row.inbound,
+        )  # fmt: skip
+        if row.inbound:
+            stock.coming[row.sku_id, row.location_id, row.inbound, row.lot_number] = lot
+        else:
+            pools[row.sku_id, row.location_id].lots.append(lot)
         stock.lots[row.id] = lot
         stock._reserved[row.id] = row.reserved_qty
     for row in allotments.rows:
@@ -553,7 +561,16 @@ def _read(
         stock.lots[row.position_id].reserved -= row.qty
         pools[row.sku_id, row.location_id].use(row.channel, -row.qty)
     for row in inbound.rows:
+        under_way = stock.coming.get((row.sku_id, row.location_id, row.inbound, row.lot_number))
         pools[row.sku_id, row.location_id].inbound.append(
-            Inbound(row.kind, row.reference, row.left_qty, row.expected_on, row.lot_number, row.expires_on)
+            Inbound(
+                row.kind,
+                row.reference,
+                row.left_qty,
+                row.expected_on,
+                row.lot_number,
+                row.expires_on,
+                under_way,
+            )
         )
     return stock, results[7:]

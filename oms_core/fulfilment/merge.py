@@ -21,18 +21,19 @@ SELECT DISTINCT p.{column} FROM orderhub.stock_pools AS p
 JOIN released.golden_id_redirects AS r ON r.entity = :entity AND r.golden_id = p.{column} WHERE r.redirect_to IS NOT NULL"""
 _OLD = "{0}.sku_id = :sku AND {0}.location_id = :node"
 _NEW = "{0}.sku_id = :new_sku AND {0}.location_id = :new_node"
-_PAIR = f"{_OLD.format('o')} AND {_NEW.format('t')} AND t.lot_number = o.lot_number"
+_PAIR = f"{_OLD.format('o')} AND {_NEW.format('t')} AND t.lot_number = o.lot_number AND t.inbound = o.inbound"
 _STEPS = (
     "INSERT INTO orderhub.stock_nodes (location_id) VALUES (:new_node) ON CONFLICT DO NOTHING",
     "INSERT INTO orderhub.stock_pools (sku_id, location_id, uom, needs_expiry, safety_qty, min_shelf_life_days) "
     "SELECT :new_sku, :new_node, o.uom, o.needs_expiry, o.safety_qty, o.min_shelf_life_days FROM orderhub.stock_pools AS o "
     f"WHERE {_OLD.format('o')} ON CONFLICT DO NOTHING",
-    "INSERT INTO orderhub.stock_positions (sku_id, location_id, lot_number, expires_on, on_hand_qty) "
-    "SELECT :new_sku, :new_node, o.lot_number, o.expires_on, 0 FROM orderhub.stock_positions AS o "
+    "INSERT INTO orderhub.stock_positions (sku_id, location_id, lot_number, expires_on, on_hand_qty, inbound, "
+    "arrives_on) SELECT :new_sku, :new_node, o.lot_number, o.expires_on, 0, o.inbound, o.arrives_on FROM orderhub.stock_positions AS o "
     f"WHERE {_OLD.format('o')} ON CONFLICT DO NOTHING",
     # The next count settles the quantities: until then nothing that was there is missing, and no base is believed.
     "UPDATE orderhub.stock_positions AS t SET on_hand_qty = greatest(t.on_hand_qty, 0) + greatest(o.on_hand_qty, 0), "
-    "reserved_qty = t.reserved_qty + o.reserved_qty, base_source = coalesce(t.base_source, o.base_source, ''), "
+    "reserved_qty = t.reserved_qty + o.reserved_qty, "
+    "base_source = CASE WHEN o.inbound = '' THEN coalesce(t.base_source, o.base_source, '') END, "
     f"base_position_ids = '{{}}' FROM orderhub.stock_positions AS o WHERE {_PAIR}",
     "UPDATE orderhub.reservation_holds AS h SET qty = h.qty + x.qty FROM orderhub.reservation_holds AS x, "
     "orderhub.stock_positions AS o, orderhub.stock_positions AS t "

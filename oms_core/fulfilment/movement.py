@@ -134,7 +134,7 @@ def issue_for(made: Reservation, movement: Movement) -> None:
     Raises:
         RequestError: it does not hold so much there; nothing changed.
     """
-    held = [hold for hold in made.holds if hold.key == movement.key]
+    held = [hold for hold in made.holds if hold.key == movement.key and hold.lot.arrives_on is None]
     held.sort(
         key=lambda hold: (hold.lot.lot_number != movement.lot_number, hold.lot.lot_number, hold.line_number)
     )
@@ -157,11 +157,26 @@ def issue_for(made: Reservation, movement: Movement) -> None:
         made.expires_at = None
 
 
-def cover(pool: Pool, holders: Sequence[Reservation], now: datetime) -> list[Reservation]:
-    """Make what is promised of a pool true again, after less turned out to be there.
+def is_late(made: Reservation) -> bool:
+    """Whether it holds goods under way that arrive after the date for which they are promised."""
+    days = {line.line_number: line.promised_on for line in made.lines}
+    return any(
+        hold.lot.arrives_on is not None and hold.lot.arrives_on > days[hold.line_number]
+        for hold in made.holds
+    )
 
-    Each lot that holds more than there is loses holds, the latest reservation first and allocations last. A lost hold moves
-    to another good lot of the pool if one has it free; what no lot has is lost to its line, which says so.
+
+def cover(
+    pool: Pool, holders: Sequence[Reservation], now: datetime, arrived: Mapping[int, Decimal] | None = None
+) -> list[Reservation]:
+    """Make what is promised of a pool true again, after goods arrived or less turned out to be there or to come.
+
+    What arrived goes to those who were promised it, allocations first and then the earliest reservation. Each lot that holds
+    more than there is loses holds, the latest reservation first and allocations last. A lost hold moves to another good lot
+    of the pool, or to goods that arrive by its date, if one has it free; what none has is lost to its line, which says so.
+
+    Args:
+        arrived: position of goods under way -> what came of them.
 
     Returns:
         The reservations that changed.
@@ -170,7 +185,18 @@ def cover(pool: Pool, holders: Sequence[Reservation], now: datetime) -> list[Res
     order = sorted(
         holders, key=lambda item: (item.state == ALLOCATED, -item.made_at.timestamp(), item.reservation_id)
     )
-    for lot in pool.lots:
+    coming = [item.lot for item in pool.inbound if item.lot is not None]
+    for lot in coming:
+        left = max((arrived or {}).get(lot.position_id, ZERO), lot.reserved - max(lot.on_hand, ZERO))
+        for made in reversed(order):
+            for hold in [item for item in made.holds if item.lot is lot]:
+                moved = _refill(pool, made, hold, min(left, hold.qty), now)
+                hold.qty -= moved
+                lot.reserved -= moved
+                left -= moved
+                if moved:
+                    changed[made.reservation_id] = made
+    for lot in [*pool.lots, *coming]:
         over = lot.reserved - max(lot.on_hand, ZERO)
         for made in order:
             for hold in [item for item in made.holds if item.lot is lot]:
@@ -197,12 +223,24 @@ def cover(pool: Pool, holders: Sequence[Reservation], now: datetime) -> list[Res
 
 def _move(pool: Pool, made: Reservation, hold: Hold, part: Decimal, now: datetime) -> None:
     line = next(item for item in made.lines if item.line_number == hold.line_number)
+    part -= _refill(pool, made, hold, part, now)
     until = pool.good_until(max(line.promised_on, now.date()), line.min_shelf_life_days)
+    for lot, qty in pool.take_coming(part, until, now.date(), line.promised_on):
+        made.holds.append(Hold(hold.line_number, *pool.key, lot, qty))
+        part -= qty
+    line.lost += part
+    pool.use(made.channel, -part)
+
+
+def _refill(pool: Pool, made: Reservation, hold: Hold, part: Decimal, now: datetime) -> Decimal:
+    """Hold up to a quantity of good lots that lie there instead; how much it was."""
+    line = next(item for item in made.lines if item.line_number == hold.line_number)
+    until = pool.good_until(max(line.promised_on, now.date()), line.min_shelf_life_days)
+    left = part
     for lot in pool.good_lots(until):
-        moved = min(lot.free(pool.uom), part)
+        moved = min(lot.free(pool.uom), left)
         if moved > 0:
             lot.reserved += moved
             made.holds.append(Hold(hold.line_number, *pool.key, lot, moved))
-            part -= moved
-    line.lost += part
-    pool.use(made.channel, -part)
+            left -= moved
+    return part - left

@@ -38,11 +38,11 @@ FROM fct_inventory_positions AS p LEFT JOIN dim_skus AS s ON s.sku_id = p.sku_id
 # Positions with a base, and those without one whose movements the release has read by now.
 _STANDING = """
 SELECT p.sku_id, p.location_id, p.lot_number, p.expires_on, p.committed_qty, p.base_qty, p.base_counted_at, p.base_source,
-    p.base_position_ids FROM orderhub.stock_positions AS p WHERE p.base_source IS NOT NULL OR EXISTS (
+    p.base_position_ids FROM orderhub.stock_positions AS p WHERE p.inbound = '' AND (p.base_source IS NOT NULL OR EXISTS (
         SELECT FROM orderhub.stock_movements AS m
         JOIN unnest(%(systems)s::text[], %(read)s::timestamptz[]) AS r (system, at)
         ON m.source_system = r.system AND m.recorded_at <= r.at
-        WHERE m.sku_id = p.sku_id AND m.location_id = p.location_id AND m.lot_number = p.lot_number AND NOT m.is_absorbed)"""
+        WHERE m.sku_id = p.sku_id AND m.location_id = p.location_id AND m.lot_number = p.lot_number AND NOT m.is_absorbed))"""
 _ABSORB = """
 UPDATE orderhub.stock_movements AS m SET is_absorbed = m.recorded_at <= v.at
 FROM unnest(%(skus)s::text[], %(nodes)s::text[], %(lots)s::text[], %(at)s::timestamptz[]) AS v (sku, node, lot, at)
@@ -63,7 +63,7 @@ UPDATE orderhub.stock_positions AS p SET base_qty = v.qty, committed_qty = v.com
 FROM unnest(%(skus)s::text[], %(nodes)s::text[], %(lots)s::text[], %(qty)s::numeric[], %(committed)s::numeric[],
     %(at)s::timestamptz[], %(sources)s::text[], %(releases)s::bigint[], %(ids)s::text[], %(expires)s::date[])
     AS v (sku, node, lot, qty, committed, at, source, release, ids, expires)
-WHERE p.sku_id = v.sku AND p.location_id = v.node AND p.lot_number = v.lot"""
+WHERE p.sku_id = v.sku AND p.location_id = v.node AND p.lot_number = v.lot AND p.inbound = ''"""
 
 _SET_UNIT = "UPDATE orderhub.stock_pools SET uom = :uom WHERE sku_id = :sku AND location_id = :node"
 

@@ -50,6 +50,7 @@ class Ask:
         key: the tenant's own name for the request; the same key with another body is refused.
         body_sha256: of what was asked, in canonical form.
         is_partial: give what there is; otherwise everything or nothing.
+        from_inbound: what does not lie there may be promised of what arrives by the promised date.
     """
 
     tenant: str
@@ -61,11 +62,12 @@ class Ask:
     ttl: timedelta
     is_partial: bool = False
     order_reference: str | None = None
+    from_inbound: bool = False
 
 
 @dataclass
 class Hold:
-    """A quantity of one lot that a line of a reservation holds."""
+    """A quantity of one lot, there or under way, that a line of a reservation holds."""
 
     line_number: int
     sku_id: str
@@ -188,6 +190,14 @@ def reserve(
                 left -= part
             if not left:
                 break
+        for pool in open_pools if ask.from_inbound and left else ():
+            until = pool.good_until(promised_on, days)
+            part = min(left, pool.available(ask.channel, until, today, coming_by=promised_on))
+            taken = pool.take_coming(part, until, today, promised_on)
+            for lot, qty in taken:
+                pool.use(ask.channel, qty)
+                holds.append(Hold(number, pool.sku_id, pool.location_id, lot, qty))
+                left -= qty
         lines.append(
             ReservedLine(number, line.sku_id, found[0].uom, line.qty, line.qty - left, promised_on, days)
         )
@@ -286,6 +296,8 @@ def extend(made: Reservation, ttl: timedelta, now: datetime, seen: datetime | No
 def allocate(made: Reservation, pools: Mapping[PoolKey, Pool], now: datetime) -> bool:
     """Turn a reservation into an allocation: lots are chosen anew, first expired first, and it no longer expires.
 
+    What it holds of goods under way it goes on holding; when they arrive it holds the lots that came.
+
     Returns:
         Whether anything changed; an allocation is one already.
 
@@ -297,12 +309,14 @@ def allocate(made: Reservation, pools: Mapping[PoolKey, Pool], now: datetime) ->
         return False
     lines = {line.line_number: line for line in made.lines}
     wanted: dict[tuple[int, PoolKey], Decimal] = {}
-    for hold in made.holds:
+    coming = [hold for hold in made.holds if hold.lot.arrives_on is not None]
+    there = [hold for hold in made.holds if hold.lot.arrives_on is None]
+    for hold in there:
         wanted[hold.line_number, hold.key] = wanted.get((hold.line_number, hold.key), ZERO) + hold.qty
     for _number, key in wanted:
         if pools[key].closed_reason is not None:
             raise _closed(key[1], pools[key].closed_reason)
-    for hold in made.holds:
+    for hold in there:
         hold.lot.reserved -= hold.qty
     chosen: list[Hold] = []
     # The most demanding first: what must last longest has fewest lots to choose from.
@@ -314,14 +328,14 @@ def allocate(made: Reservation, pools: Mapping[PoolKey, Pool], now: datetime) ->
     except ValueError as error:
         for hold in chosen:
             hold.lot.reserved -= hold.qty
-        for hold in made.holds:
+        for hold in there:
             hold.lot.reserved += hold.qty
         raise RefusedError(
             "insufficient-stock",
             f"{made.reservation_id} holds a lot that is no longer good, and no other is free: {error}. "
             "Release it and reserve anew.",
         ) from error
-    made.holds = chosen
+    made.holds = [*chosen, *coming]
     made.state = ALLOCATED
     made.expires_at = None
     return True

@@ -26,9 +26,12 @@ class Lot:
     """A position: one lot of a SKU at a node; "" is the lot of goods without one.
 
     Attributes:
-        on_hand: what lies there, by the last release and the movements since; negative where books are wrong.
+        on_hand: what lies there, by the last release and the movements since; negative where books are wrong. Of goods under
+            way: what is still to arrive.
         reserved: promised by reservations and allocations; never above what is on hand.
         committed: what the counting system says it has promised itself.
+        arrives_on: of goods under way, when they are expected; None: they lie there.
+        reference: of the delivery or transfer under way.
     """
 
     position_id: int
@@ -37,6 +40,13 @@ class Lot:
     on_hand: Decimal
     reserved: Decimal = ZERO
     committed: Decimal = ZERO
+    arrives_on: date | None = None
+    reference: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its number, and of goods under way what they come with."""
+        return self.lot_number if self.arrives_on is None else f"{self.reference} {self.lot_number}".rstrip()
 
     def free(self, uom: str) -> Decimal:
         """What of the lot nobody was promised."""
@@ -65,7 +75,11 @@ class Allotment:
 
 @dataclass(frozen=True)
 class Inbound:
-    """Goods on their way to a pool: ordered from a supplier, or in transit from another node."""
+    """Goods on their way to a pool: ordered from a supplier, or in transit from another node.
+
+    Attributes:
+        lot: what is promised of them.
+    """
 
     kind: str
     reference: str
@@ -73,6 +87,17 @@ class Inbound:
     expected_on: date
     lot_number: str
     expires_on: date | None
+    lot: Lot | None = None
+
+    @property
+    def reserved(self) -> Decimal:
+        """What of them is promised."""
+        return ZERO if self.lot is None else self.lot.reserved
+
+    @property
+    def due(self) -> date:
+        """When they are expected, as last told."""
+        return self.expected_on if self.lot is None or self.lot.arrives_on is None else self.lot.arrives_on
 
 
 @dataclass
@@ -139,20 +164,37 @@ class Pool:
         Returns:
             Quantity in the pool's unit, zero where there is none.
         """
-        coming = [
-            item
-            for item in self.inbound
-            if coming_by is not None and coming_by > today and today <= item.expected_on <= coming_by
-        ]
+        coming = [] if coming_by is None else self.coming(today, coming_by)
         fit = sum((lot.free(self.uom) for lot in self.good_lots(until)), ZERO)
-        fit += sum((item.qty for item in coming if self.is_good(item.expires_on, until)), ZERO)
+        fit += sum(
+            (item.qty - item.reserved for item in coming if self.is_good(item.expires_on, until)), ZERO
+        )
         whole = sum((lot.free(self.uom) for lot in self.good_lots(today)), ZERO)
-        whole += sum((item.qty for item in coming if self.is_good(item.expires_on, today)), ZERO)
+        whole += sum(
+            (item.qty - item.reserved for item in coming if self.is_good(item.expires_on, today)), ZERO
+        )
         free = min(fit, whole - self.set_aside(channel))
         own = self.allotments.get(channel) if channel is not None else None
         if own is not None and own.kind == CAP:
             free = min(free, own.left)
         return usable(free, self.uom)
+
+    def coming(self, today: date, by: date) -> list[Inbound]:
+        """What is expected from today to a later day, first expected first; what is overdue counts nowhere."""
+        found = [item for item in self.inbound if by > today and today <= item.due <= by]
+        return sorted(found, key=lambda item: (item.due, item.reference, item.lot_number))
+
+    def take_coming(self, qty: Decimal, until: date, today: date, by: date) -> list[tuple[Lot, Decimal]]:
+        """Reserve up to a quantity of what arrives by a day and is good until another, first expected first."""
+        taken: list[tuple[Lot, Decimal]] = []
+        for item in self.coming(today, by):
+            if item.lot is not None and self.is_good(item.expires_on, until):
+                part = min(item.lot.free(self.uom), qty)
+                if part > 0:
+                    item.lot.reserved += part
+                    taken.append((item.lot, part))
+                    qty -= part
+        return taken
 
     def take(self, qty: Decimal, until: date) -> list[tuple[Lot, Decimal]]:
         """Reserve a quantity that is available, first expired first.

@@ -538,13 +538,22 @@ stock_positions = Table(
     Column("base_release_id", BigInteger, comment="release in which that count began"),
     Column("base_position_ids", ARRAY(Text), comment="released positions it is the sum of"),
     Column("last_recorded_at", _INSTANT, comment="of the newest movement on top"),
+    Column(
+        "inbound",
+        Text,
+        nullable=False,
+        server_default=text("''"),
+        comment="system/reference of the delivery or transfer that is under way; empty: the goods lie there",
+    ),
+    Column("arrives_on", Date, comment="of goods under way; on_hand_qty is what is still to arrive of them"),
     # The last line of defence: no fault above can promise more than there is.
     CheckConstraint(
         "reserved_qty >= 0 AND reserved_qty <= greatest(on_hand_qty, 0)", name="reserved_is_on_hand"
     ),
     CheckConstraint("committed_qty >= 0", name="committed_is_not_negative"),
     ForeignKeyConstraint(["sku_id", "location_id"], [stock_pools.c.sku_id, stock_pools.c.location_id]),
-    Index("stock_positions_of_lot", "sku_id", "location_id", "lot_number", unique=True),
+    CheckConstraint("(inbound = '') = (arrives_on IS NULL)", name="inbound_arrives"),
+    Index("stock_positions_of_lot", "sku_id", "location_id", "lot_number", "inbound", unique=True),
 )
 
 channel_allotments = Table(

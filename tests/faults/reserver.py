@@ -12,7 +12,7 @@ import random
 import sys
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from sqlalchemy import make_url
@@ -45,8 +45,9 @@ def _serve(desk: Desk, name: str, seed: int, skus: list[str], told: int) -> None
         sku, qty = dice.choice(wanted), dice.randint(1, 3)
         key = f"{name}/{seed}/{number}"
         ask = Ask(
-            "acme", key, hashlib.sha256(key.encode()).digest(), name, "web", (Line(sku, Decimal(qty)),), timedelta(hours=1),
-            is_partial=True,
+            "acme", key, hashlib.sha256(key.encode()).digest(), name, "web",
+            (Line(sku, Decimal(qty), promised_on=datetime.now(UTC).date() + timedelta(days=5)),), timedelta(hours=1),
+            is_partial=True, from_inbound=True,
         )  # fmt: skip
         try:
             made = _persist(desk, ask).reservation

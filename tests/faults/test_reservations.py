@@ -38,15 +38,18 @@ def home(make_home: Callable[[str], Path]) -> Iterator[Path]:
             connection.execute(text("INSERT INTO orderhub.stock_nodes (location_id) VALUES ('N1'), ('N2')"))
             for sku in SKUS:
                 for node, qty in (("N1", STOCK // 4), ("N2", STOCK - STOCK // 4)):
-                    _place(connection, sku, node, qty)
+                    _place(connection, sku, node, qty, is_coming=(sku, node) == (SKUS[-1], "N2"))
         yield folder
 
 
-def _place(connection: Connection, sku: str, node: str, qty: int) -> None:
-    values = {"sku": sku, "node": node, "qty": qty}
+def _place(connection: Connection, sku: str, node: str, qty: int, *, is_coming: bool) -> None:
+    values = {"sku": sku, "node": node, "qty": qty, "inbound": "wms/PO-1" if is_coming else ""}
     for statement in (
         "INSERT INTO orderhub.stock_pools (sku_id, location_id, uom, needs_expiry) VALUES (:sku, :node, 'C62', false)",
-        "INSERT INTO orderhub.stock_positions (sku_id, location_id, lot_number, on_hand_qty) VALUES (:sku, :node, '', :qty)",
+        "INSERT INTO orderhub.stock_positions (sku_id, location_id, lot_number, on_hand_qty, inbound, arrives_on) "
+        "VALUES (:sku, :node, '', :qty, :inbound, CASE WHEN :inbound <> '' THEN current_date + 3 END)",
+        "INSERT INTO orderhub.stock_inbound (source_system, reference, sku_id, location_id, lot_number, kind, qty, expected_on, "
+        "recorded_at) SELECT 'wms', 'PO-1', :sku, :node, '', 'purchase', :qty, current_date + 3, now() WHERE :inbound <> ''",
     ):
         connection.execute(text(statement), values)
 

@@ -71,6 +71,8 @@ def gather(
     held: dict[tuple[str, str], Decimal] = {}
     for made in own:
         for hold in made.holds:
+            if hold.lot.arrives_on is not None:
+                continue
             held[hold.key] = held.get(hold.key, ZERO) + hold.qty
     nodes = _nodes(connection, company, wanted.order.order_id, [made.reservation_id for made in own])
     places = {node.node_id for node in nodes}

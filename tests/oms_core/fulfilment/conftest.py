@@ -58,7 +58,7 @@ def asking() -> Callable[..., Ask]:
     def run(*lines: tuple[Any, ...], **given: Any) -> Ask:
         values: dict[str, Any] = {
             "tenant": "acme", "by": "shop", "channel": "web", "key": f"k{next(_numbers)}", "ttl": 900,
-            "is_partial": False, "promised_on": None, "days": None, "uom": None, **given,
+            "is_partial": False, "promised_on": None, "days": None, "uom": None, "from_inbound": False, **given,
         }  # fmt: skip
         made = tuple(
             Line(
@@ -76,7 +76,7 @@ def asking() -> Callable[..., Ask]:
         ).digest()
         return Ask(
             values["tenant"], values["key"], body, values["by"], values["channel"], made, timedelta(seconds=values["ttl"]),
-            values["is_partial"],
+            values["is_partial"], from_inbound=values["from_inbound"],
         )  # fmt: skip
 
     return run
