@@ -1,8 +1,9 @@
 """Retention: what of the landing goes once it is older than a rule allows. What the facts are made from stays.
 
-Three parts have an age: `pages`, the bytes as received (they go whole; typed rows stay); `versions`, rows that a newer version of
+Three parts of the landing have an age: `pages`, the bytes as received (they go whole; typed rows stay); `versions`, rows that a newer version of
 their record has replaced (the texts that tell of a person go, from the rows and from their pages); `quarantine`, rows
-that wait or waited there (the same). The newest version of every record is never touched, so no fact and no amount changes.
+that wait or waited there (the same). The newest version of every record is never touched, so no fact and no amount changes. A
+fourth, `released`, is said by the same rules and let go by whoever keeps the releases: what past releases tell of persons.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from connectors.erasure import (
 from connectors.errors import FatalError
 from connectors.landing import BATCHES, ERASED_PAGES, PAGES, QUARANTINE, Landing
 
-Part = Literal["pages", "versions", "quarantine"]
+Part = Literal["pages", "versions", "quarantine", "released"]
 _ANY = "*"
 
 
@@ -90,6 +91,10 @@ def read_rules(path: Path, sources: Mapping[str, Source]) -> list[Rule]:
             fault = error.errors(include_url=False)[0]
             where = ".".join(map(str, fault["loc"]))
             raise RetentionError(f"{path.name} line {number}: {where}: {fault['msg']}") from error
+        if rule.part == "released" and (rule.source_system, rule.stream) != (_ANY, _ANY):
+            raise RetentionError(
+                f"{path.name} line {number}: a release is made of all sources: give * and * with the part released"
+            )
         if rule.source_system != _ANY and rule.source_system not in sources:
             raise RetentionError(f"{path.name} line {number}: there is no source {rule.source_system}")
         if rule.stream != _ANY and (

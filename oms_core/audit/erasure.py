@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -205,8 +206,9 @@ def erase_released(connection: Connection, person_ids: Sequence[str]) -> dict[st
     """
     changed = {}
     for table in RELEASED_TABLES.values():
-        if table.personal and existing_columns(connection, table.name):
-            count = _erase_table(connection, table, person_ids)
+        if _columns(connection, table):
+            mine = f"{person_sql(table, 't.')} = ANY(:ids)"
+            count = _erase_table(connection, table, mine, {"ids": list(person_ids)})
             if count:
                 changed[table.name] = count
     connection.execute(
@@ -215,13 +217,45 @@ def erase_released(connection: Connection, person_ids: Sequence[str]) -> dict[st
     return changed
 
 
-def _erase_table(connection: Connection, table: ReleasedTable, person_ids: Sequence[str]) -> int:
-    name = history_table(table.name)
-    columns = [column for column in table.personal if column in existing_columns(connection, table.name)]
-    known = (f"{quoted(column)} IS NOT NULL AND {quoted(column)} NOT LIKE '{ERASED}%'" for column in columns)
-    mine = f"{person_sql(table, 't.')} = ANY(:ids) AND ({' OR '.join(f'({each})' for each in known)})"
-    values = {"ids": list(person_ids)}
-    sealed = {
+def erase_superseded(connection: Connection, before: datetime, *, dry_run: bool = False) -> dict[str, int]:
+    """Put commitments in place of personal values in rows that no release has shown since an instant.
+
+    Persons keep their keys, since what is shown of them now is sealed by them, too. Rows that were sealed before seals held
+    commitments stay as they are.
+
+    Args:
+        before: aware; rows count that a release published before it replaced.
+        dry_run: count, and touch nothing.
+
+    Returns:
+        Row versions changed, by table.
+    """
+    changed = {}
+    for table in RELEASED_TABLES.values():
+        if not _columns(connection, table):
+            continue
+        old = (
+            f"t.release_to IN (SELECT id FROM {STATE_SCHEMA}.releases WHERE published_at < :before) "
+            "AND t.release_from = ANY(:sealed)"
+        )
+        values = {"before": before, "sealed": sorted(_sealed(connection, table))}
+        if dry_run:
+            count: int = connection.execute(
+                text(
+                    f"SELECT count(*) FROM {history_table(table.name)} AS t WHERE {old} AND {_holds(connection, table)}"
+                ),
+                values,
+            ).scalar_one()
+        else:
+            count = _erase_table(connection, table, old, values)
+        if count:
+            changed[table.name] = count
+    return changed
+
+
+def _sealed(connection: Connection, table: ReleasedTable) -> set[int]:
+    """Releases that sealed the table's personal values as commitments."""
+    return {
         row.release_id
         for row in connection.execute(
             select(release_tables.c.release_id, release_tables.c.columns).where(
@@ -230,6 +264,29 @@ def _erase_table(connection: Connection, table: ReleasedTable, person_ids: Seque
         )
         if any(kind == COMMITTED for _, kind in row.columns)
     }
+
+
+def _columns(connection: Connection, table: ReleasedTable) -> list[str]:
+    """The table's personal columns that a release brought."""
+    existing = existing_columns(connection, table.name)
+    return [column for column in table.personal if column in existing]
+
+
+def _holds(connection: Connection, table: ReleasedTable) -> str:
+    """SQL for a row that still has a personal value."""
+    each = (
+        f"({quoted(column)} IS NOT NULL AND {quoted(column)} NOT LIKE '{ERASED}%')"
+        for column in _columns(connection, table)
+    )
+    return f"({' OR '.join(each)})"
+
+
+def _erase_table(connection: Connection, table: ReleasedTable, which: str, values: Mapping[str, Any]) -> int:
+    """Put commitments into the rows `t` for which the condition `which` is true."""
+    name = history_table(table.name)
+    columns = _columns(connection, table)
+    mine = f"{which} AND {_holds(connection, table)}"
+    sealed = _sealed(connection, table)
     since = _column(connection, f"SELECT DISTINCT release_from FROM {name} AS t WHERE {mine}", values)
     if set(since) - sealed:
         raise ErasureRefusedError(

@@ -24,6 +24,7 @@ from connectors.landing import BATCHES, Landing
 from connectors.retention import Rule, retain
 from oms_core.audit import checkpoint, log, merkle
 from oms_core.audit.checkpoint import Checkpoint, Signer, Verifier
+from oms_core.audit.erasure import erase_superseded
 from oms_core.audit.log import AuditError, Happening
 from oms_core.audit.row_proof import prove_row
 from oms_core.audit.verify import LandingCheck, Verdict, take_checkpoint, verify
@@ -295,6 +296,25 @@ def test_what_retention_let_go_is_no_forgery_once_the_log_says_so(company: Compa
             connection, [Happening(log.RETENTION_APPLIED, "ann", "landing", {"batches": [], "pages": pages})]
         )
     assert company.verify().holds
+
+
+def test_what_past_releases_said_of_a_person_goes_and_the_seals_hold(
+    company: Company, publish_small: Callable[..., Publication]
+) -> None:
+    renamed = [{"customer_id": "customer_w", "full_name": "李小红", "preference_tags": "[]"}]
+    published = publish_small(company.database, dim_customers=renamed)
+    with company.database.begin() as connection:
+        assert erase_superseded(connection, published.published_at) == {}
+        later = published.published_at + timedelta(seconds=1)
+        assert erase_superseded(connection, later, dry_run=True) == {"dim_customers": 1}
+        assert erase_superseded(connection, later) == {"dim_customers": 1}
+        assert erase_superseded(connection, later) == {}
+        names = connection.execute(
+            text("SELECT full_name FROM release_history.dim_customers ORDER BY release_from")
+        ).scalars()
+        first, now = names.all()
+    assert first.startswith("erased:") and now == "李小红"
+    assert company.verify().faults == []
 
 
 def test_an_edited_or_missing_landed_file_is_noticed(company: Company, tmp_path: Path) -> None:
