@@ -7,13 +7,12 @@ flow names.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
-from sqlalchemy import Connection
 
 from oms_core.api import keys
 from oms_core.api.access import Access, looking
@@ -23,7 +22,7 @@ from oms_core.flows import book, lanes, versions
 from oms_core.flows.definition import Flow, load
 from oms_core.flows.errors import EventError
 from oms_core.flows.fold import Event, Step
-from oms_core.fulfilment.desk import repeat
+from oms_core.fulfilment.desk import GroupCommit, repeat
 from oms_core.store.postgres import Database
 from oms_core.store.released import ORDER, Released
 from oms_core.store.tables import API_ROLES
@@ -177,23 +176,24 @@ def router(database: Database, access: Access) -> APIRouter:
     service = access.of_role(keys.OMS_SERVICE)
     engineer = access.of_role(keys.DATA_ENGINEER)
     anybody = access.of_role(*API_ROLES)
+    desk = GroupCommit[book.News, book.Told](
+        lambda news, _: repeat(database, lambda connection, _: book.tell_all(connection, news))
+    )
 
     def find(number: str) -> str:
         with database.read() as connection:
             return Released(connection).find(ORDER, number).golden_id
 
-    def told(response: Response, telling: Callable[[Connection], book.Told]) -> EventOutcome:
-        """What came of an event, told in a transaction of its own."""
+    @cache  # a version never changes
+    def version_of(flow: str, version: str) -> Flow:
+        with looking(database) as connection:
+            return versions.one(connection, flow, version)
 
-        def tell(connection: Connection, _: object) -> tuple[book.Told, Flow]:
-            done = telling(connection)
-            return done, versions.one(connection, done.placed.flow, done.placed.version)
-
-        done, flow = repeat(database, tell)
-        if done.is_replayed:
+    def outcome(response: Response, told: book.Told) -> EventOutcome:
+        if told.is_replayed:
             response.headers["Idempotency-Replayed"] = "true"
-        steps = [_step(step) for step in done.steps]
-        return EventOutcome(**_position(flow, done.placed), steps=steps, because=done.because)
+        position = _position(version_of(told.placed.flow, told.placed.version), told.placed)
+        return EventOutcome(**position, steps=[_step(step) for step in told.steps], because=told.because)
 
     @routes.get(
         "/orders/{number:path}/flow",
@@ -205,9 +205,9 @@ def router(database: Database, access: Access) -> APIRouter:
         order_id = find(number)
         with looking(database) as connection:
             item = book.placed(connection, order_id)
-            position = _position(versions.one(connection, item.flow, item.version), item)
             folded = book.history(connection, item)
             changes = book.changes(connection, order_id)
+        position = _position(version_of(item.flow, item.version), item)
         return OrderFlow(
             **position,
             steps=[_step(step) for step in folded.steps],
@@ -236,10 +236,7 @@ def router(database: Database, access: Access) -> APIRouter:
             f"{caller.tenant}:{_plain(idempotency_key)}", body.event, body.occurred_at, body.source_system,
             caller.name, body.reason, data=body.data,
         )  # fmt: skip
-        return told(
-            response,
-            lambda connection: book.tell(connection, order_id, event, by=caller.name, revision=body.revision),
-        )
+        return outcome(response, desk.ask(book.News(order_id, event, caller.name, body.revision)))
 
     @routes.post(
         "/orders/{number:path}/approvals",
@@ -256,13 +253,14 @@ def router(database: Database, access: Access) -> APIRouter:
         """Approve or reject an order that waits for the role of the key. Of two at once, the second gets a conflict."""
         order_id = find(number)
         key = _plain(idempotency_key)
-        return told(
-            response,
-            lambda connection: book.decide(
+        decided = repeat(
+            database,
+            lambda connection, _: book.decide(
                 connection, order_id, is_approved=body.decision == "approved", by=caller.name, reason=body.reason,
                 role=caller.role, key=key, revision=body.revision,
             ),
         )  # fmt: skip
+        return outcome(response, decided)
 
     @routes.get(
         "/flows/{flow}/diagram.svg",

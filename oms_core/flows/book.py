@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from sqlalchemy import Connection, text
 from oms_core.audit import log
 from oms_core.flows import template, versions
 from oms_core.flows.definition import EventKind, Flow
-from oms_core.flows.errors import ConflictError, EventError, RoleError, UnknownError
+from oms_core.flows.errors import ConflictError, EventError, FlowError, RoleError, UnknownError
 from oms_core.flows.fold import Event, Folded, Step, fold, stays
 from oms_core.store import outbox
 from oms_core.store.outbox import Telling
@@ -63,6 +63,24 @@ class Told:
     is_replayed: bool
 
 
+@dataclass(frozen=True)
+class News:
+    """An event of an order, as somebody tells it.
+
+    Attributes:
+        event: its id is the teller's own; told again with the same content, it changes nothing.
+        by: who tells it.
+        revision: what the teller saw; None: whatever there is.
+        request_id: of the request it came with.
+    """
+
+    order_id: str
+    event: Event
+    by: str
+    revision: int | None = None
+    request_id: str | None = field(default_factory=log.request_id.get)
+
+
 def placed(connection: Connection, order_id: str, flow: str | None = None) -> Placed:
     """Where an order is.
 
@@ -105,9 +123,7 @@ def tell(
 
     Args:
         connection: a writing transaction.
-        event: its id is the caller's own; told again with the same content, it changes nothing.
-        by: who tells it.
-        revision: what the caller saw; None: whatever there is.
+        event, by, revision: see `News`.
 
     Raises:
         UnknownError: the order is in no flow.
@@ -115,16 +131,75 @@ def tell(
         RoleError: only an approval tells it, or a timeout.
         ConflictError: the id is another event's, or the order changed since.
     """
-    item, flow = _locked(connection, order_id)
+    (outcome,) = tell_all(connection, [News(order_id, event, by, revision)])
+    if isinstance(outcome, FlowError):
+        raise outcome
+    return outcome
+
+
+def tell_all(connection: Connection, news: Sequence[News]) -> list[Told | FlowError]:
+    """Tell events in their order, in as many statements as for one.
+
+    Args:
+        connection: a writing transaction.
+
+    Returns:
+        For each what became of it, or why it was refused, as `tell` raises it; the others are kept all the same.
+    """
+    outcomes: dict[int, Told | FlowError] = {}
+    while len(outcomes) < len(news):
+        # Of each order one event at a time: the next one sees what this one did.
+        first = {
+            item.order_id: place for place, item in reversed(list(enumerate(news))) if place not in outcomes
+        }
+        places = sorted(first.values())
+        outcomes |= zip(places, _tell_each(connection, [news[place] for place in places]), strict=True)
+    return [outcomes[place] for place in range(len(news))]
+
+
+def _tell_each(connection: Connection, news: Sequence[News]) -> list[Told | FlowError]:
+    """Tell one event of each of these orders."""
+    items = {item.order_id: item for item in locked(connection, [each.order_id for each in news])}
+    known = versions.of(connection, (item.flow for item in items.values()))
+    kept = _digests(connection, news)
+    now = clock(connection)
+    outcomes: dict[str, Told | FlowError] = {}
+    fresh: dict[tuple[str, str], list[News]] = {}
+    for each in news:
+        outcome: Told | FlowError | None
+        try:
+            item = items.get(each.order_id)
+            if item is None:
+                raise _in_no_flow(each.order_id)
+            outcome = _heard(item, known[item.flow][item.version], each, kept, now)
+        except FlowError as refusal:
+            outcome = refusal
+        if outcome is None:
+            fresh.setdefault((each.by, f"told by {each.event.source}"), []).append(each)
+        else:
+            outcomes[each.order_id] = outcome
+    for (by, reason), some in fresh.items():
+        outcomes |= _keep(connection, items, some, by, reason)
+    return [outcomes[each.order_id] for each in news]
+
+
+def _heard(
+    item: Placed, flow: Flow, news: News, kept: Mapping[tuple[str, str], bytes | None], now: datetime
+) -> Told | None:
+    """What became of an event when it was told before; None: it is new, and makes sense."""
+    event = news.event
     if not 1990 <= event.occurred_at.year < 2200:
         raise EventError(
             "bad-instant", f"{event.occurred_at.isoformat()} is no time at which an order could be"
         )
-    replayed = _replayed(connection, item, event)
-    if replayed is not None:
-        return replayed
-    _unchanged(item, revision)
-    _sensible(connection, flow, event)
+    if (item.order_id, event.event_id) in kept:
+        if kept[item.order_id, event.event_id] != _digest(event):
+            raise ConflictError(
+                "key-reused", f"{event.event_id!r} is the id of another event of order {item.order_id}"
+            )
+        return Told(item, (), None, True)
+    _unchanged(item, news.revision)
+    _sensible(flow, event, now)
     if event.kind in flow.deciders:
         raise RoleError(
             "approval-needed", f"{event.kind!r} is decided, not told: `orderhub flow approve` or `reject`"
@@ -133,7 +208,7 @@ def tell(
         raise RoleError(
             "timeout-only", f"{event.kind!r} happens when time is up: `orderhub flow sweep` tells it"
         )
-    return _keep(connection, item, event, by, f"told by {event.source}")
+    return None
 
 
 def decide(
@@ -192,7 +267,7 @@ def decide(
         at = max(at, item.entered_at + timedelta(microseconds=1))
     kind = approval.approve if is_approved else approval.reject
     event = Event(event_id, kind, at, "orderhub", by, reason)
-    return _keep(connection, item, event, by, reason)
+    return _keep(connection, {order_id: item}, [News(order_id, event, by)], by, reason)[order_id]
 
 
 def refold(
@@ -207,12 +282,12 @@ def refold(
     Returns:
         Where each is, and its way.
     """
-    known: dict[str, dict[str, Flow]] = {}
+    known = versions.of(connection, (item.flow for item in items))
     now = clock(connection)
     events = _events(connection, [item.order_id for item in items])
     found, updates, changed, tellings = {}, [], [], []
     for item in items:
-        flows = known.setdefault(item.flow, versions.known(connection, item.flow))
+        flows = known[item.flow]
         told = events.get(item.order_id, [])
         folded = fold(flows, item.first_version, item.facts, told)
         flow = flows[folded.version]
@@ -355,7 +430,7 @@ def _in_no_flow(order_id: str) -> UnknownError:
     )
 
 
-def _sensible(connection: Connection, flow: Flow, event: Event) -> None:
+def _sensible(flow: Flow, event: Event, now: datetime) -> None:
     declared = flow.events.get(event.kind)
     if declared is None:
         raise EventError(
@@ -363,7 +438,6 @@ def _sensible(connection: Connection, flow: Flow, event: Event) -> None:
             f"flow {flow.flow} {flow.version} knows no event {event.kind!r}: there are {', '.join(flow.events)}",
         )
     _data_fits(event, declared)
-    now = clock(connection)
     if event.occurred_at > now + MOST_AHEAD:
         raise EventError(
             "event-from-the-future",
@@ -387,40 +461,43 @@ def _data_fits(event: Event, declared: EventKind) -> None:
             raise EventError("bad-data", f"{event.kind} carries {name} = {value!r}: it may carry {known}")
 
 
-def _replayed(connection: Connection, item: Placed, event: Event) -> Told | None:
-    kept = connection.execute(
-        text("SELECT body_sha256 FROM orderhub.flow_events WHERE order_id = :order AND event_id = :event"),
-        {"order": item.order_id, "event": event.event_id},
-    ).one_or_none()
-    if kept is None:
-        return None
-    if kept.body_sha256 is None or bytes(kept.body_sha256) != _digest(event):
-        raise ConflictError(
-            "key-reused", f"{event.event_id!r} is the id of another event of order {item.order_id}"
-        )
-    return Told(item, (), None, True)
+def _digests(connection: Connection, news: Sequence[News]) -> dict[tuple[str, str], bytes | None]:
+    """Of the events that are kept already: (order, event) -> hash of what it said; None: a release told it."""
+    rows = connection.execute(
+        text(
+            "SELECT e.order_id, e.event_id, e.body_sha256 FROM unnest(CAST(:orders AS text[]), CAST(:events AS text[])) "
+            "AS asked (order_id, event_id) JOIN orderhub.flow_events AS e USING (order_id, event_id)"
+        ),
+        {"orders": [each.order_id for each in news], "events": [each.event.event_id for each in news]},
+    )
+    return {
+        (row.order_id, row.event_id): None if row.body_sha256 is None else bytes(row.body_sha256)
+        for row in rows
+    }
 
 
-def _keep(connection: Connection, item: Placed, event: Event, by: str, reason: str) -> Told:
-    add(connection, {item.order_id: event}, is_released=False)
-    after, folded = refold(connection, [item], by=by, reason=reason)[item.order_id]
-    log.append(
-        connection,
-        [
-            log.Happening(
-                "flow.event",
-                by,
-                f"order/{item.order_id}",
-                {
-                    "event": event.kind, "event_id": event.event_id, "occurred_at": event.occurred_at.isoformat(),
-                    "from": item.state, "to": after.state, "reason": event.reason,
-                },
-            )
-        ],
-    )  # fmt: skip
-    steps = tuple(step for step in folded.steps if step.event.event_id == event.event_id)
-    because = next((each.because for each in folded.idle if each.event.event_id == event.event_id), None)
-    return Told(after, steps, because, False)
+def _keep(
+    connection: Connection, items: Mapping[str, Placed], news: Sequence[News], by: str, reason: str
+) -> dict[str, Told]:
+    """Keep one event of each of these orders, and put them where they are now."""
+    events = {each.order_id: each.event for each in news}
+    add(connection, events, is_released=False)
+    found = refold(connection, [items[order_id] for order_id in events], by=by, reason=reason)
+    told = {}
+    happenings = []
+    for each in news:
+        event, before = each.event, items[each.order_id]
+        after, folded = found[each.order_id]
+        steps = tuple(step for step in folded.steps if step.event.event_id == event.event_id)
+        because = next((idle.because for idle in folded.idle if idle.event.event_id == event.event_id), None)
+        told[each.order_id] = Told(after, steps, because, False)
+        said = {
+            "event": event.kind, "event_id": event.event_id, "occurred_at": event.occurred_at.isoformat(),
+            "from": before.state, "to": after.state, "reason": event.reason,
+        }  # fmt: skip
+        happenings.append(log.Happening("flow.event", by, f"order/{each.order_id}", said, each.request_id))
+    log.append(connection, happenings)
+    return told
 
 
 def add(connection: Connection, events: Mapping[str, Event], *, is_released: bool) -> None:

@@ -7,7 +7,6 @@ from sqlalchemy import Connection
 from oms_core.audit import log
 from oms_core.flows import versions
 from oms_core.flows.book import add, find, refold
-from oms_core.flows.definition import Flow
 from oms_core.flows.fold import Event
 
 
@@ -27,10 +26,10 @@ def sweep(connection: Connection, *, by: str, limit: int = 500) -> list[str]:
         "merged_into IS NULL AND due_at <= clock_timestamp() ORDER BY due_at, order_id LIMIT "
         f"{int(limit)} FOR UPDATE SKIP LOCKED",
     )
-    known: dict[str, dict[str, Flow]] = {}
+    known = versions.of(connection, (item.flow for item in due))
     events = {}
     for item in due:
-        flow = known.setdefault(item.flow, versions.known(connection, item.flow))[item.version]
+        flow = known[item.flow][item.version]
         timeout = flow.leaves[item.state].timeout
         assert timeout is not None
         assert item.due_at is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -106,6 +107,11 @@ def known(connection: Connection, flow: str) -> dict[str, Flow]:
             "unknown-flow", f"no flow {flow!r} was ever activated: `orderhub flow list` says which"
         )
     return found
+
+
+def of(connection: Connection, flows: Iterable[str]) -> dict[str, dict[str, Flow]]:
+    """Every version of several flows, by flow and version; see `known`."""
+    return {flow: known(connection, flow) for flow in sorted(set(flows))}
 
 
 def one(connection: Connection, flow: str, version: str | None = None) -> Flow:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from oms_core.audit import log
 from oms_core.flows import book, definition, versions
 from oms_core.flows.errors import ConflictError, DocumentError, EventError, FlowError, RoleError, UnknownError
 from oms_core.flows.fold import Event
@@ -161,6 +162,27 @@ def test_an_event_that_makes_no_sense_changes_nothing(
         assert book.placed(connection, "A").revision == 1
         with pytest.raises(UnknownError):
             book.placed(connection, "Z")
+
+
+def test_events_told_together_are_told_as_one_by_one(orders: Database) -> None:
+    def news(order: str, kind: str, hours: float, event_id: str, **given: Any) -> book.News:
+        return book.News(order, Event(event_id, kind, NOW - timedelta(hours=hours), "wms"), "anna", **given)
+
+    told_of = [
+        news("A", "payment_verified", 2, "1"), news("B", "approved", 2, "2"), news("X", "picked", 2, "3"),
+        news("A", "picked", 1, "4"), news("A", "payment_verified", 2, "1"), news("A", "packed", 1, "4"),
+        news("A", "packed", 0.5, "5", revision=1), news("B", "cancelled", 1, "6"),
+    ]  # fmt: skip
+    with orders.begin() as connection:
+        outcomes = book.tell_all(connection, told_of)
+        entries = [entry.said for entry in log.read(connection, limit=1000)]
+    assert [item.code if isinstance(item, FlowError) else item.placed.state for item in outcomes] == [
+        "paid", "approval-needed", "no-flow", "picked", "picked", "key-reused", "revision-past", "cancelled",
+    ]  # fmt: skip
+    again = outcomes[4]
+    assert isinstance(again, book.Told) and again.is_replayed
+    assert sum(entry["kind"] == "flow.event" for entry in entries) == 3
+    assert [state(orders, order) for order in "AB"] == ["picked", "cancelled"]
 
 
 def test_an_approval_is_one_persons_and_the_first_decides(orders: Database) -> None:
