@@ -221,6 +221,16 @@ from {{ relation }}
 {%- endmacro %}
 
 
+{#- Whether a source still holds a record, as far as is known: a line that was struck from an order tells no one itself. -#}
+{% macro is_held(source, stream, key) -%}
+not exists (
+        select 1
+        from {{ ref('stg_' ~ source ~ '__tombstones') }} as gone
+        where gone.stream = '{{ stream }}' and gone.record_key = cast({{ key }} as {{ column_type('text') }}) and gone.is_deleted
+    )
+{%- endmacro %}
+
+
 {#- record_id of a record named by another: null when the key is null. -#}
 {% macro record_id(source, stream, key) -%}
     '{{ source }}:{{ stream }}:' || cast({{ key }} as {{ column_type('text') }})

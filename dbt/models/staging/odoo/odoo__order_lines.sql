@@ -22,7 +22,10 @@ with lines as (
         on moves.picking_id = deliveries.id and deliveries.picking_type_code = 'outgoing'
     left join {{ ref('stg_odoo__move_lines') }} as parts
         on moves.id = parts.move_id
-    where moves.state <> 'cancel'
+    where
+        moves.state <> 'cancel'
+        and {{ is_held('odoo', 'moves', 'moves.id') }}
+        and (parts.id is null or {{ is_held('odoo', 'move_lines', 'parts.id') }})
 )
 
 {{ conform('order_lines', 'lines', {

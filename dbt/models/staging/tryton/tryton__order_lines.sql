@@ -26,7 +26,9 @@ lines as (
         on lines.id = moved.sale_line_id
     left join {{ ref('stg_tryton__companies') }} as companies
         on moved.company_id = companies.id
-    where lines.type = 'line' and lines.shipment_cost is null
+    where
+        lines.type = 'line' and lines.shipment_cost is null
+        and {{ is_held('tryton', 'sale_lines', 'lines.id') }}
 )
 
 {{ conform('order_lines', 'lines', {
