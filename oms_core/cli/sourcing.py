@@ -21,6 +21,7 @@ from oms_core.fulfilment.assignment import record, rules
 from oms_core.fulfilment.assignment.assign import Request, Sourcing
 from oms_core.fulfilment.assignment.past import past_day, varied
 from oms_core.fulfilment.assignment.record import Stored
+from oms_core.fulfilment.assignment.together import source_together
 from oms_core.fulfilment.errors import FulfilmentError
 from oms_core.fulfilment.sourcing import document, facts, policy
 from oms_core.fulfilment.sourcing.decide import source_order
@@ -176,6 +177,66 @@ def review(
     if looked.fresh is not None:
         out.print(f"{looked.fresh.decision_id} takes its place", highlight=False)
     _show(looked.proposed.document())
+
+
+@app.command(
+    epilog="Example: `orderhub sourcing batch --day 2026-10-26`, or `orderhub sourcing batch --released --commit`"
+)
+@plain_errors
+def batch(
+    day: Annotated[
+        datetime | None, typer.Option(help="Open orders placed on that day, UTC.", formats=["%Y-%m-%d"])
+    ] = None,
+    released: Annotated[bool, typer.Option("--released", help="All open orders of the release.")] = False,
+    seconds: Annotated[float, typer.Option(help="Time limit of the optimisation.")] = 60.0,
+    commit: Annotated[
+        bool, typer.Option("--commit", help="Keep the decisions, reserve and allocate what they take.")
+    ] = False,
+    tenant: Annotated[str, typer.Option(help="Whose the reservations are.")] = "orderhub",
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Source open orders together, with a bound. Dry, unless it is to be committed; each is looked at again before that."""
+    if (day is None) != released:
+        fail("give a day (--day) or all open orders (--released), and not both", 2)
+    settings = Settings.from_environment(home)
+    with _plainly(), open_store(settings) as database:
+        done = source_together(
+            database, None if day is None else day.date(), by=settings.actor,
+            tenant=tenant if commit else None, seconds=seconds, say=lambda line: typer.echo(line, err=True),
+        )  # fmt: skip
+    filled = [item for item in done.batch.decisions if item.is_filled]
+    said = {
+        "orders": len(done.batch.decisions),
+        "filled": len(filled),
+        "split": sum(len(item.parcels) > 1 for item in filled),
+        "score": done.batch.score,
+        "bound": done.batch.bound,
+        "gap": done.batch.gap,
+        "seconds": done.batch.seconds,
+        "decisions": {order_id: stored.decision_id for order_id, stored in done.kept.items()},
+        "changed": done.changed,
+        "refused": dict(done.refused),
+        "left_out": dict(done.left_out),
+    }
+    if as_json:
+        print_json(said)
+        return
+    for name in ("orders", "filled", "split"):
+        out.print(f"{name}: {said[name]}", highlight=False)
+    out.print(
+        f"score {done.batch.score:.4f}, bound {done.batch.bound:.4f}, gap {done.batch.gap:.2%}",
+        highlight=False,
+    )
+    out.print(
+        f"{len(done.kept)} decisions kept" if commit else "a dry run: nothing is kept or reserved",
+        highlight=False,
+    )
+    for what, orders in (("left out", done.left_out), ("refused", done.refused)):
+        for order_id, why in sorted(orders.items()):
+            out.print(f"{what} {escape(order_id)}: {escape(why)}", highlight=False, soft_wrap=True)
+    for order_id in done.changed:
+        out.print(f"{escape(order_id)} could no longer be sent as planned", highlight=False)
 
 
 @app.command(epilog="Example: `orderhub sourcing day 2026-10-26 > day.json`")

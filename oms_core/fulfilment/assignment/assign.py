@@ -22,11 +22,11 @@ from oms_core.fulfilment.reservation import ALLOCATED, Ask, Line, Reservation
 from oms_core.fulfilment.sourcing.decide import Decision, Review, review, source_order
 from oms_core.fulfilment.sourcing.facts import Facts
 from oms_core.fulfilment.sourcing.policy import Policy
-from oms_core.fulfilment.stock import PoolKey
+from oms_core.fulfilment.stock import ZERO, PoolKey
 from oms_core.store.postgres import Database
 from oms_core.store.released import Released
 
-_DONE = ("shipped", "delivered", "closed", "returned", "cancelled")
+DONE = ("shipped", "delivered", "closed", "returned", "cancelled")
 _HOLD = timedelta(minutes=5)  # between reserving and allocating, which are one transaction
 
 
@@ -69,7 +69,13 @@ class Sourcing:
         self._company: Company | None = None
 
     def source(
-        self, number: str, *, by: str, request: Request | None = None, policy: Policy | None = None
+        self,
+        number: str,
+        *,
+        by: str,
+        request: Request | None = None,
+        policy: Policy | None = None,
+        planned: Decision | None = None,
     ) -> Stored:
         """Decide about an order and keep the decision.
 
@@ -78,6 +84,7 @@ class Sourcing:
             request: carry it out: what the plan takes is reserved and allocated with the decision, all or nothing; None:
                 a dry run, which reserves nothing.
             policy: to try in a dry run; None: the one in force.
+            planned: what a batch decided about the order; it is carried out while it can be sent.
 
         Returns:
             The decision; unfilled, and without a reservation, where the order cannot be sent whole.
@@ -98,7 +105,7 @@ class Sourcing:
             return earlier
         chosen = policy or known
         company, wanted = self._read(number, facts, chosen)
-        if request is not None and wanted.status in _DONE:
+        if request is not None and wanted.status in DONE:
             raise RefusedError(
                 "order-state", f"order {wanted.order.order_id} is {wanted.status}: nothing is left to send"
             )
@@ -118,6 +125,8 @@ class Sourcing:
                         {"decision_id": standing.decision_id, "reservation_id": standing.reservation_id},
                     )
             inputs = gather(connection, company, _at(wanted, stock.now), stock)
+            if planned is not None:
+                inputs = _as_planned(planned, inputs, chosen)
             decided = source_order(inputs.day.orders[0], inputs.day.network(), chosen)
             return self._keep(
                 connection, decided, inputs, chosen, company, stock, wanted, by=by, request=request
@@ -273,6 +282,38 @@ class Sourcing:
             kind = "order.sourced" if decided.is_filled else "order.unfilled"
             log.append(connection, [log.Happening(kind, by, f"order/{decided.order.order_id}", said)])
         return stored
+
+
+def _as_planned(planned: Decision, inputs: Inputs, policy: Policy) -> Inputs:
+    """Inputs from which the plan of a batch follows: of the other nodes the goods are kept for other orders.
+
+    Where the plan can no longer be sent the inputs stay as they are.
+    """
+    day = inputs.day
+    if planned.plan is None or review(planned, day.orders[0], day.network(), policy).score is None:
+        return inputs
+    takes = {
+        (sku_id, parcel.node_id): qty for parcel in planned.parcels for sku_id, qty in parcel.takes.items()
+    }
+    sends = {parcel.node_id for parcel in planned.parcels}
+    return replace(
+        inputs,
+        day=replace(
+            day,
+            nodes=tuple(
+                node
+                if node.node_id in sends
+                else replace(node, closed_reason=node.closed_reason or "kept for other orders of the batch")
+                for node in day.nodes
+            ),
+            shelves=tuple(
+                replace(shelf, free_qty=min(shelf.free_qty, takes.get((shelf.sku_id, shelf.node_id), ZERO)))
+                if len(sends) > 1 and shelf.node_id in sends
+                else shelf
+                for shelf in day.shelves
+            ),
+        ),
+    )
 
 
 def _at(wanted: Wanted, now: datetime) -> Wanted:

@@ -64,3 +64,9 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(tmp_path: Path) -> None:
     day.write_text(json.dumps(broken), "utf-8")
     shown = cli.invoke(app, ["sourcing", "order", "SO-1001", "--day", str(day)])
     assert shown.exit_code == 2 and "closed_reson" in shown.output
+
+
+def test_a_batch_is_of_a_day_or_of_all_open_orders() -> None:
+    for wrong in ([], ["--day", "2026-10-26", "--released"]):
+        shown = cli.invoke(app, ["sourcing", "batch", *wrong])
+        assert shown.exit_code == 2 and "--released" in shown.output

@@ -16,9 +16,11 @@ from oms_core.fulfilment import policy as stock_policy
 from oms_core.fulfilment.assignment import record, rules
 from oms_core.fulfilment.assignment.assign import Request, Sourcing
 from oms_core.fulfilment.assignment.past import past_day, varied
+from oms_core.fulfilment.assignment.together import source_together
 from oms_core.fulfilment.desk import Desk
 from oms_core.fulfilment.errors import FulfilmentError
 from oms_core.fulfilment.sourcing import facts, policy
+from oms_core.fulfilment.sourcing.decide import source_order
 from oms_core.fulfilment.sourcing.replay import replay
 from oms_core.store.postgres import Database
 
@@ -305,3 +307,49 @@ def test_facts_hold_by_node_by_kind_and_for_all() -> None:
     assert known.of_node(None, None).handling_hours == 2
     assert facts.load(known.model_dump_json(exclude_unset=True)).sha256 == known.sha256
     assert facts.load(facts.example()).goods["COS-FACE"].hs_code == "330499"
+
+
+def test_a_batch_of_open_orders_is_dry_until_it_is_carried_out_and_each_is_looked_at_again(
+    hub: Sourcing, database: Database, asking: Callable[..., Any], check_books: Callable[[Database], None]
+) -> None:
+    said: list[str] = []
+    dry = source_together(database, None, by="ops", seconds=2, say=said.append)
+    filled = {item.order.order_id for item in dry.batch.decisions if item.is_filled}
+    assert filled == {"O1", "O2"}
+    assert set(dry.left_out) == {"LOST"}
+    assert (dry.kept, dry.refused) == ({}, {})
+    assert said[0].startswith("5 open orders, 0 of them")
+    with database.begin() as connection:
+        assert record.of_order(connection, "O1") == []
+
+    def say(line: str) -> None:
+        if line.startswith("score"):  # somebody buys what the batch has given to O1
+            Desk(database).ask(asking(("S1", 1, "MUC")))
+
+    done = source_together(database, None, by="ops", tenant="acme", seconds=2, say=say)
+    assert {key for key, stored in done.kept.items() if stored.reservation_id is not None} == filled
+    assert done.changed == ("O1",)
+    assert {parcel["node_id"] for parcel in done.kept["O1"].decision["parcels"]} == {"HAM", "MUC"}
+    assert all(stored.is_same(stored.replay()) for stored in done.kept.values())
+    check_books(database)
+    again = source_together(database, None, by="ops", tenant="acme", seconds=2)
+    assert filled.isdisjoint(item.order.order_id for item in again.batch.decisions)
+    with pytest.raises(FulfilmentError) as error:
+        source_together(database, date(2020, 1, 1), by="ops")
+    assert code_of(error) == "no-orders"
+
+
+def test_a_plan_of_a_batch_is_carried_out_though_the_order_alone_would_be_sent_otherwise(
+    hub: Sourcing,
+) -> None:
+    (alone,) = hub.source("O2", by="shop").decision["parcels"]
+    (inputs,), _ = hub.inputs(["O2"])
+    planned = source_order(
+        inputs.day.orders[0], varied(inputs.day, without=[alone["node_id"]]).network(), policy.default()
+    )
+    made = hub.source("O2", by="ops", request=request(), planned=planned)
+    (parcel,) = made.decision["parcels"]
+    assert parcel["node_id"] == planned.parcels[0].node_id != alone["node_id"]
+    reasons = {item["node_id"]: item["because"] for item in made.decision["counterfactuals"]}
+    assert "kept for other orders of the batch" in reasons[alone["node_id"]]
+    assert made.is_same(made.replay())
