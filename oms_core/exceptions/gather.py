@@ -52,12 +52,36 @@ held AS (
 short AS (
     SELECT n.order_id, n.sku_id, n.asked_qty, h.qty AS available_qty, h.uom, CAST(NULL AS text) AS decision_id
     FROM needed AS n JOIN held AS h ON h.sku_id = n.sku_id AND h.uom = n.uom WHERE h.qty < n.asked_qty
-)
+),
+-- What was promised and is not there after all, will not come, or comes after the promised date; the newest reservation counts.
+promised AS (
+    SELECT DISTINCT ON (order_reference) order_reference AS order_id, reservation_id FROM orderhub.reservations
+    WHERE order_reference IN (SELECT order_id FROM open_orders) ORDER BY order_reference, made_at DESC, reservation_id DESC
+),
+late AS (
+    SELECT h.reservation_id, h.line_number, sum(h.qty) AS qty FROM orderhub.reservation_holds AS h
+    JOIN orderhub.stock_positions AS p ON p.id = h.position_id
+    JOIN orderhub.reservation_lines AS l ON l.reservation_id = h.reservation_id AND l.line_number = h.line_number
+    WHERE p.inbound <> '' AND (p.arrives_on > l.promised_on OR p.arrives_on < current_date)
+    AND h.reservation_id IN (SELECT reservation_id FROM promised) GROUP BY h.reservation_id, h.line_number
+),
+broken AS (
+    SELECT r.order_id, l.sku_id, sum(l.granted_qty) AS asked_qty,
+        sum(l.granted_qty - l.lost_qty - coalesce(late.qty, 0)) AS available_qty, min(l.uom) AS uom,
+        CAST(NULL AS text) AS decision_id
+    FROM promised AS r JOIN orderhub.reservation_lines AS l ON l.reservation_id = r.reservation_id
+    LEFT JOIN late ON late.reservation_id = l.reservation_id AND late.line_number = l.line_number
+    GROUP BY r.order_id, l.sku_id HAVING sum(l.lost_qty + coalesce(late.qty, 0)) > 0
+),
+missing AS (SELECT * FROM unsourced UNION ALL SELECT * FROM short)
 SELECT s.*, (
     SELECT min(i.expected_on) FROM orderhub.stock_inbound AS i
     WHERE i.sku_id = s.sku_id AND i.received_qty < i.qty AND i.expected_on >= current_date
 ) AS expected_on
-FROM (SELECT * FROM unsourced UNION ALL SELECT * FROM short) AS s
+FROM (
+    SELECT * FROM missing UNION ALL SELECT * FROM broken AS b
+    WHERE NOT EXISTS (SELECT FROM missing AS m WHERE m.order_id = b.order_id AND m.sku_id IS NOT DISTINCT FROM b.sku_id)
+) AS s
 """
 _ADDRESSES = f"""
 SELECT o.order_id, o.ship_to_country AS country, o.ship_to_region AS region, o.ship_to_city AS city,

@@ -109,6 +109,37 @@ def test_goods_are_short_where_stock_or_sourcing_says_so(
     assert release().closed == 1
 
 
+def test_promised_goods_that_come_late_or_not_at_all_need_a_person(
+    database: Database, release: Callable[..., queue.Detected]
+) -> None:
+    with database.begin() as connection:
+        for statement in (
+            "INSERT INTO orderhub.stock_nodes (location_id) VALUES ('N1')",
+            "INSERT INTO orderhub.stock_pools (sku_id, location_id, uom, needs_expiry) VALUES ('sku_l', 'N1', 'C62', false)",
+            "INSERT INTO orderhub.stock_positions (sku_id, location_id, lot_number, on_hand_qty, reserved_qty, inbound, arrives_on) "
+            "VALUES ('sku_l', 'N1', '', 3, 0, '', NULL), ('sku_l', 'N1', '', 2, 2, 'erp/PO1', current_date + 3)",
+            "INSERT INTO orderhub.reservations (reservation_id, tenant, key, body_sha256, channel, order_reference, state, made_at, "
+            "made_by) VALUES ('r', 't', 'k', '', 'web', 'order_a', 'allocated', now(), 'x')",
+            "INSERT INTO orderhub.reservation_lines (reservation_id, line_number, sku_id, uom, asked_qty, granted_qty, promised_on) "
+            "VALUES ('r', 1, 'sku_l', 'C62', 3, 3, current_date + 3)",
+            "INSERT INTO orderhub.reservation_holds (reservation_id, line_number, position_id, sku_id, location_id, channel, qty) "
+            "SELECT 'r', 1, id, 'sku_l', 'N1', 'web', 2 FROM orderhub.stock_positions WHERE inbound <> ''",
+        ):
+            connection.execute(text(statement))
+    assert "no_stock" not in release().found  # in time
+    for change, available in (
+        ("UPDATE orderhub.stock_positions SET arrives_on = current_date + 5 WHERE inbound <> ''", "1"),
+        ("UPDATE orderhub.reservation_lines SET lost_qty = 1", "0"),
+        ("UPDATE orderhub.stock_positions SET arrives_on = current_date - 1 WHERE inbound <> ''", "0"),
+    ):
+        with database.begin() as connection:
+            connection.execute(text(change))
+        assert release().found["no_stock"] == 1
+        with database.begin() as connection:
+            (item,) = queue.look(connection, kind="no_stock")
+        assert (item.evidence["asked_qty"], item.evidence["available_qty"]) == ("3", available)
+
+
 def open_ids(database: Database) -> dict[str, str]:
     with database.begin() as connection:
         return {item.kind: item.exception_id for item in queue.look(connection)}
