@@ -59,7 +59,7 @@ def ask(client: httpx.Client, key: str = "k1", qty: Any = "2", **given: Any) -> 
     line = {
         "sku": "LIP-07",
         "qty": qty,
-        **{name: given.pop(name) for name in ("uom", "locations") if name in given},
+        **{name: given.pop(name) for name in ("uom", "locations", "promised_on") if name in given},
     }
     return client.post(
         "/reservations", json={"channel": "web", "lines": [line], **given}, headers={"Idempotency-Key": key}
@@ -75,7 +75,7 @@ def test_from_receipt_to_issue(shop: httpx.Client, database: Database) -> None:
     assert made.status_code == 201, made.text
     body = made.json()
     assert (body["state"], body["lines"][0]["holds"]) == (
-        "held", [{"location_id": "location_x", "lot_number": None, "expires_on": None, "qty": "2"}],
+        "held", [{"location_id": "location_x", "lot_number": None, "expires_on": None, "qty": "2", "arrives_on": None, "inbound": None}],
     )  # fmt: skip
     again = ask(shop, qty=2.0)
     assert (again.status_code, again.headers["idempotency-replayed"]) == (201, "true")
@@ -173,6 +173,31 @@ def test_policies_channels_closures_and_what_is_on_its_way(shop: httpx.Client) -
     nodes = shop.get("/inventory/LIP-07").json()["nodes"]
     assert [node["on_hand_qty"] for node in nodes] == ["7", "3"]
     assert nodes[1]["in_transit_qty"] == "0"
+
+
+def test_goods_under_way_are_reserved_for_the_day_they_arrive_by(shop: httpx.Client) -> None:
+    arrives, later = str(TODAY + timedelta(days=3)), str(TODAY + timedelta(days=9))
+    moved(shop, qty="1")
+    moved(shop, movement_id="m2", kind="announcement", qty="5", reference="PO-1", expected_on=arrives)
+    problem(ask(shop, qty=4, promised_on=arrives), 409, "insufficient-stock")
+    problem(ask(shop, qty=4, from_inbound=True), 409, "insufficient-stock")
+    made = ask(shop, qty=4, promised_on=arrives, from_inbound=True)
+    assert made.status_code == 201, made.text
+    assert [(hold["qty"], hold["arrives_on"], hold["inbound"]) for hold in made.json()["lines"][0]["holds"]] == [
+        ("1", None, None), ("3", arrives, "wms/PO-1"),
+    ]  # fmt: skip
+    problem(ask(shop, "k2", qty=3, promised_on=arrives, from_inbound=True), 409, "insufficient-stock")
+    pool = shop.get("/inventory/LIP-07").json()["nodes"][0]
+    assert [(item["qty"], item["reserved_qty"]) for item in pool["inbound"]] == [("5", "3")]
+    found = shop.get("/availability", params={"sku": "LIP-07", "on": arrives}).json()
+    assert found["available_qty"] == "2"
+    at = (NOW + timedelta(seconds=1)).isoformat()
+    told = {"movement_id": "m3", "kind": "announcement", "qty": "2", "reference": "PO-1", "recorded_at": at}
+    assert moved(shop, **told, expected_on=later).status_code == 200
+    (line,) = shop.get(made.headers["location"]).json()["lines"]
+    assert (line["lost_qty"], [(hold["qty"], hold["arrives_on"]) for hold in line["holds"]]) == (
+        "1", [("1", None), ("2", later)],
+    )  # fmt: skip
 
 
 def test_only_a_services_key_changes_stock_and_only_its_tenants(
