@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -43,6 +44,7 @@ pc: Any = pyarrow.compute  # the stubs know fewer argument types than these func
 
 MAX_PAGES = 100_000
 _ROWS_LOOKED_INTO = 5  # of each page, for the names within objects
+FEWEST_BY_COLUMN = 50  # rows of a page; fewer are validated sooner one by one
 MAX_REPEATS = 3  # pages in a row that bring the same rows
 # Fields by which services say in an answer 200 that something went wrong.
 _COMPLAINTS = ("error", "errors", "message", "detail", "fault", "exception")
@@ -347,7 +349,7 @@ def _read_run(
     telling = stream.pages if isinstance(stream.pages, NumberedPages | OffsetPages) else None
     told: int | None = None
     distinct: set[str] = set()
-    seen: datetime | None = None
+    landings: list[Future[datetime | None]] = []
     rows_read = 0
     ask = stream.pages.first(stream.ask(bounds))
     if stream.delta is not None and delta_link is not None:
@@ -364,7 +366,7 @@ def _read_run(
         asked.add(mark)
         answer, ask = _permitted(source, stream, client, batch, ask)
         if numbered is not None and numbered.overflows(answer.body):
-            return seen, "overflow", None
+            return _latest(landings), "overflow", None
         if telling is not None and len(asked) == 1:
             told = telling.told(answer.body)
         if numbered is not None and numbered.only_counts(ask, answer.body):
@@ -391,10 +393,9 @@ def _read_run(
             rows = [{**row, **asked_by} if isinstance(row, dict) else row for row in rows]
         batch.count(stream.name, len(rows))
         has_nul = b"\\u0000" in answer.content or b"\x00" in answer.content
-        latest = land_rows(batch, stream, rows, digest, has_nul=has_nul)
+        landings.append(batch.defer(land_rows, batch, stream, rows, digest, has_nul=has_nul))
         if told is not None:
             distinct.update(map(record_hash, rows))
-        seen = max(filter(None, (seen, latest)), default=None)
         rows_read += len(rows)
         if progress is not None:
             progress(source.name, stream.name, rows_read)
@@ -402,11 +403,16 @@ def _read_run(
         if following is None:
             if stream.delta is not None and isinstance(answer.body, dict):
                 batch.delta_link = answer.body.get(stream.delta.link)
-            return seen, "end", None if told is None else (told, len(distinct))
+            return _latest(landings), "end", None if told is None else (told, len(distinct))
         if numbered is None and stream.pages.ceiling is not None and rows_read >= stream.pages.ceiling:
-            return seen, "cut", None
+            return _latest(landings), "cut", None
         ask = following
     raise ProtocolError(f"{source.name}.{stream.name}: more than {MAX_PAGES} pages; paging does not end")
+
+
+def _latest(landings: Sequence[Future[datetime | None]]) -> datetime | None:
+    """The latest cursor of pages, once they have landed."""
+    return max(filter(None, (landing.result() for landing in landings)), default=None)
 
 
 def _permitted(source: Source, stream: Stream, client: Client, batch: Batch, ask: Ask) -> tuple[Answer, Ask]:
@@ -578,7 +584,12 @@ def land_rows(
         Latest cursor value among the rows that landed, aware UTC, or None.
     """
     places = range(len(rows)) if indices is None else indices
-    if has_nul or not all(map(can_check, stream.tables.values())) or set(map(type, rows)) != {dict}:
+    if (
+        has_nul
+        or len(rows) < FEWEST_BY_COLUMN
+        or not all(map(can_check, stream.tables.values()))
+        or set(map(type, rows)) != {dict}
+    ):
         return _land_one_by_one(batch, stream, rows, page_sha256, has_nul, places, extracted_at)
     fits, latest = _land_by_column(batch, stream, rows, page_sha256, places, extracted_at)
     if fits.all():

@@ -26,7 +26,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -38,10 +38,11 @@ from connectors.declare import Record, Stream, stream_schemas
 from connectors.errors import FatalError
 
 _FLUSH_ROWS = 20_000
-_MOST_UNWRITTEN = 8  # pages and row groups on their way to the disk
+_MOST_UNFINISHED = 4  # parts of pages that wait while the next is asked for: an archiving and a landing each
 
 _log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
 _metadata = sa.MetaData()
 
 BATCHES = sa.Table(
@@ -655,27 +656,32 @@ class Batch:
         self._buffers: dict[str, list[pa.RecordBatch]] = {name: [] for name in stream.tables}
         self._buffered = dict.fromkeys(stream.tables, 0)
         self._writers: dict[str, pq.ParquetWriter] = {}
-        # Compressing and the disk need no interpreter: they go on while the next page is asked for and read.
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="landing")
-        self._unwritten: deque[Future[None]] = deque()
+        # One thread, so that pages land in the order they came.
+        self._behind = ThreadPoolExecutor(1, thread_name_prefix="landing")
+        self._unfinished: deque[Future[Any]] = deque()
         self._seen_fields: dict[str, set[str]] = {name: set() for name in stream.tables}
         self._totals: dict[str, dict[str, Decimal]] = {total.amount: {} for total in stream.control_totals}
 
     def archive(self, content: bytes, origin: str) -> str:
         """Archive a page before it is parsed; return its SHA-256. It is on disk before the batch is visible."""
         digest = hashlib.sha256(content).hexdigest()
-        self._write(self._landing._keep_page, digest, content)
+        self.defer(self._landing._keep_page, digest, content)
         self.pages.append((digest, len(content), origin))
         return digest
 
-    def _write(self, write: Callable[..., None], *arguments: object) -> None:
-        """Write behind, in order. What went wrong with a write is raised by one that follows, or by `commit`."""
-        self._unwritten.append(self._disk.submit(write, *arguments))
-        self._await_writes(_MOST_UNWRITTEN)
+    def defer(self, work: Callable[..., _T], *arguments: Any, **options: Any) -> Future[_T]:
+        """Do a page's part while the next page is asked for: in order, and before `commit`.
 
-    def _await_writes(self, most: int = 0) -> None:
-        while len(self._unwritten) > most:
-            self._unwritten.popleft().result()
+        What goes wrong in it is raised by its future, by a later call or by `commit`. It must not call this itself.
+        """
+        future = self._behind.submit(work, *arguments, **options)
+        self._unfinished.append(future)
+        self._finish(_MOST_UNFINISHED)
+        return future
+
+    def _finish(self, most: int = 0) -> None:
+        while len(self._unfinished) > most:
+            self._unfinished.popleft().result()
 
     def count(self, name: str, rows: int) -> None:
         """Count rows as a page is decoded, before anything is done with them: the law holds what becomes of them to it."""
@@ -773,11 +779,15 @@ class Batch:
 
     def abandon(self) -> None:
         """Forget the rows. Archived pages stay."""
-        self._disk.shutdown()
-        for written in self._unwritten:
-            if (error := written.exception()) is not None:
+        self._behind.shutdown()
+        for work in self._unfinished:
+            if (error := work.exception()) is not None:
                 _log.error(
-                    "%s.%s: cannot write to %s: %s", self.source, self.stream.name, self._landing.root, error
+                    "%s.%s: what was put off for %s failed, too: %s",
+                    self.source,
+                    self.stream.name,
+                    self._landing.root,
+                    error,
                 )
         for name, writer in self._writers.items():
             writer.close()
@@ -802,10 +812,10 @@ class Batch:
         Raises:
             FatalError: another replay landed the rows meanwhile; nothing of this batch is visible.
         """
+        self._finish()
+        self._behind.shutdown()
         for name in self._buffers:
             self._flush(name)
-        self._await_writes()
-        self._disk.shutdown()
         paths: dict[str, Path] = {}
         for name, writer in self._writers.items():
             writer.close()
@@ -1026,7 +1036,7 @@ class Batch:
         table = pa.Table.from_batches(self._buffers[name], schema=self.schemas[name])
         if name == self.stream.name:
             self._sum(table)
-        self._write(self._writers[name].write_table, table)
+        self._writers[name].write_table(table)
         self._buffers[name], self._buffered[name] = [], 0
 
     def _final(self, name: str) -> Path:
