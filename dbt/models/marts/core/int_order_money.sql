@@ -126,6 +126,8 @@ amounts as (
         case
             when payments.fee_summed_count > 0 and payments.fee_summed_count = payments.paid_count then payments.fee_amount
             when survived.payment_fee_currency = survived.currency then survived.record_payment_fee_amount
+            -- Whoever buys on account, and through no payment provider, leaves no fee with one.
+            when survived.channel = 'direct' and survived.order_type = 'b2b' and coalesce(payments.payment_count, 0) = 0 then 0
         end as payment_fee_amount,
         rebates.rebate_amount as dealer_rebate_amount,
         coalesce(
