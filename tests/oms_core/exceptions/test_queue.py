@@ -152,6 +152,30 @@ def decide(database: Database, exception_id: str, decision: Any = "accept", **gi
         )
 
 
+def test_a_question_about_who_is_who_holds_the_orders_that_rest_on_it(
+    database: Database, release: Callable[..., queue.Detected]
+) -> None:
+    with database.begin() as connection:
+        for statement in (
+            "INSERT INTO orderhub.identity_members (entity, record_id, golden_id, match_rule, valid_from) "
+            "VALUES ('customer', 'shop:customers:1', 'customer_w', 'x', now())",
+            "INSERT INTO orderhub.identity_tasks (entity, kind, left_record_id, right_record_id, golden_id, probability, evidence, "
+            "fingerprint, orders, open_orders, revenue, opened_at) VALUES "
+            "('customer', 'pair', 'crm:contacts:2', 'shop:customers:1', NULL, 0.8, '{}', 'f', 1, 1, '{}', now()), "
+            "('sku', 'contradiction', NULL, NULL, 'sku_l', NULL, '{}', 'g', 1, 1, '{}', now()), "
+            "('sku', 'contradiction', NULL, NULL, 'sku_other', NULL, '{}', 'h', 0, 0, '{}', now())",
+        ):
+            connection.execute(text(statement))
+    assert release().found["identity_in_doubt"] == 2
+    with database.begin() as connection:
+        found = queue.look(connection, kind="identity_in_doubt")
+        assert {(item.order_id, item.evidence["entity"], item.suggestion["resolution"]) for item in found} == {
+            ("order_a", "customer", "decide_same"), ("order_a", "sku", "hold_order"),
+        }  # fmt: skip
+        connection.execute(text("UPDATE orderhub.identity_tasks SET closed_at = now(), outcome = 'same'"))
+    assert release().closed == 2
+
+
 def test_found_again_it_is_the_same_and_gone_it_is_closed(
     database: Database, release: Callable[..., queue.Detected]
 ) -> None:
