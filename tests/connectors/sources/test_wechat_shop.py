@@ -83,7 +83,12 @@ def test_faults_ask_for_what_helps() -> None:
 
 def test_ids_become_records_and_an_empty_page_ends_a_list() -> None:
     page = decode(b'{"errcode":0,"order_id_list":["1","2"],"next_key":"k","has_more":true}')
-    assert page == {"rows": [{"order_id": "1"}, {"order_id": "2"}], "has_more": True, "next_key": "k"}
+    assert page == {
+        "rows": [{"order_id": "1"}, {"order_id": "2"}],
+        "has_more": True,
+        "total_num": None,
+        "next_key": "k",
+    }
     assert decode(b'{"errcode":0,"product_ids":[],"next_key":"k"}')["next_key"] is None
     assert decode(b'{"errcode":0,"order":{"order_id":"1"}}')["rows"] == [{"order_id": "1"}]
 
