@@ -656,7 +656,8 @@ class Batch:
         self._buffers: dict[str, list[pa.RecordBatch]] = {name: [] for name in stream.tables}
         self._buffered = dict.fromkeys(stream.tables, 0)
         self._writers: dict[str, pq.ParquetWriter] = {}
-        # One thread, so that pages land in the order they came.
+        # Pages reach the disk in any order, and land, in a thread of their own, in the order they came.
+        self._disk = ThreadPoolExecutor(2, thread_name_prefix="archive")
         self._behind = ThreadPoolExecutor(1, thread_name_prefix="landing")
         self._unfinished: deque[Future[Any]] = deque()
         self._seen_fields: dict[str, set[str]] = {name: set() for name in stream.tables}
@@ -665,19 +666,22 @@ class Batch:
     def archive(self, content: bytes, origin: str) -> str:
         """Archive a page before it is parsed; return its SHA-256. It is on disk before the batch is visible."""
         digest = hashlib.sha256(content).hexdigest()
-        self.defer(self._landing._keep_page, digest, content)
+        self._note(self._disk.submit(self._landing._keep_page, digest, content))
         self.pages.append((digest, len(content), origin))
         return digest
 
     def defer(self, work: Callable[..., _T], *arguments: Any, **options: Any) -> Future[_T]:
-        """Do a page's part while the next page is asked for: in order, and before `commit`.
+        """Do a page's part while the next page is asked for: one after another, and before `commit`.
 
         What goes wrong in it is raised by its future, by a later call or by `commit`. It must not call this itself.
         """
         future = self._behind.submit(work, *arguments, **options)
+        self._note(future)
+        return future
+
+    def _note(self, future: Future[Any]) -> None:
         self._unfinished.append(future)
         self._finish(_MOST_UNFINISHED)
-        return future
 
     def _finish(self, most: int = 0) -> None:
         while len(self._unfinished) > most:
@@ -779,6 +783,7 @@ class Batch:
 
     def abandon(self) -> None:
         """Forget the rows. Archived pages stay."""
+        self._disk.shutdown()
         self._behind.shutdown()
         for work in self._unfinished:
             if (error := work.exception()) is not None:
@@ -813,6 +818,7 @@ class Batch:
             FatalError: another replay landed the rows meanwhile; nothing of this batch is visible.
         """
         self._finish()
+        self._disk.shutdown()
         self._behind.shutdown()
         for name in self._buffers:
             self._flush(name)
