@@ -1,4 +1,8 @@
-"""A flow as a statechart of the library that carries it out: which transition an event takes, outer states included."""
+"""A flow as a statechart of the library that carries it out: which transition an event takes, outer states included.
+
+What the library decides follows from the state, the event and what the guards answer, so it is asked once for each of these
+and its decision is kept. Guards are asked anew every time.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +32,21 @@ class _Order:
     scope: Mapping[str, Any] = field(default_factory=dict)
     is_settling: bool = False
     taken: list[int] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
+    asked: list[tuple[int, bool]] = field(default_factory=list)
+
+
+Reached = tuple[tuple[int, str], ...]
+# By flow, state, event and what its guards answered so far: the guard that is asked next, or what was decided.
+_DECIDED: dict[tuple[str, str, str, tuple[bool, ...]], int | Reached] = {}
 
 
 def take(
-    flow: Flow, state: str, event: str, scope: Mapping[str, Any]
-) -> tuple[list[tuple[int, str]], list[str]]:
+    flow: Flow, state: str, event: str, scope: Callable[[], Mapping[str, Any]]
+) -> tuple[Reached, list[str]]:
     """Tell an order that is in a state an event.
+
+    Args:
+        scope: what guards are asked of; called when one is asked.
 
     Returns:
         The transitions taken, in order, as places in `transitions` and the leaf each led to; and what guards asked and
@@ -43,9 +55,26 @@ def take(
     Raises:
         DocumentError: a guard cannot be compiled; `lint` says so of each.
     """
+    answers: tuple[bool, ...] = ()
+    unknown: list[str] = []
+    while isinstance(known := _DECIDED.get((flow.sha256, state, event, answers)), int):
+        asked = _made(flow)[1][known]
+        assert asked is not None
+        verdict = asked.ask(scope())
+        answers += (verdict.holds,)
+        if verdict.unknown is not None:
+            unknown.append(f"{asked.source}: {verdict.unknown}")
+    if known is None:
+        _decide(flow, state, event, scope())
+        return take(flow, state, event, scope)
+    return known, unknown
+
+
+def _decide(flow: Flow, state: str, event: str, scope: Mapping[str, Any]) -> None:
+    """Let the library decide, and keep what it asked and what it took."""
     machine, order = _machine(flow)
     try:
-        order.state, order.scope, order.taken, order.unknown = state, scope, [], []
+        order.state, order.scope, order.taken, order.asked = state, scope, [], []
         machine.send(_EVENT + event)
         reached = [(index, _leaf(machine)) for index in order.taken]
         if any(item.on is None for item in flow.transitions):
@@ -56,7 +85,10 @@ def take(
     except BaseException:
         _MINE.machines.clear()  # half way through an event it is of no use to the next order
         raise
-    return reached, order.unknown
+    answers = tuple(holds for _, holds in order.asked)
+    for place, (index, _) in enumerate(order.asked):
+        _DECIDED[flow.sha256, state, event, answers[:place]] = index
+    _DECIDED[flow.sha256, state, event, answers] = tuple(reached)
 
 
 def _leaf(machine: StateChart[Any]) -> str:
@@ -77,23 +109,27 @@ def _machine(flow: Flow) -> tuple[StateChart[Any], _Order]:
     """The thread's machine of a flow, and the order it looks at."""
     kept = _MINE.machines.get(flow.sha256)
     if kept is None:
-        made = _MADE.get(flow.sha256) or _MADE.setdefault(flow.sha256, _make(flow))
         order = _Order(flow.enters(flow.initial))
-        kept = _MINE.machines[flow.sha256] = (made(model=order), order)
+        kept = _MINE.machines[flow.sha256] = (_made(flow)[0](model=order), order)
     return kept
 
 
-_MADE: dict[str, type[StateChart[Any]]] = {}  # by the hash of the flow
+_MADE: dict[str, tuple[type[StateChart[Any]], tuple[Guard | None, ...]]] = {}  # by the hash of the flow
 
 
-def _make(flow: Flow) -> type[StateChart[Any]]:
+def _made(flow: Flow) -> tuple[type[StateChart[Any]], tuple[Guard | None, ...]]:
+    """A flow's kind of machine, and the guards of its transitions."""
+    return _MADE.get(flow.sha256) or _MADE.setdefault(flow.sha256, _make(flow))
+
+
+def _make(flow: Flow) -> tuple[type[StateChart[Any]], tuple[Guard | None, ...]]:
     guards = guard.compiled(flow)
     first = (flow.initial, *flow.above[flow.initial])[-1]
     states = {
         _STATE + name: _state(flow, name, state, guards, is_first=name == first)
         for name, state in flow.states.items()
     }
-    return create_machine_class_from_definition(
+    made = create_machine_class_from_definition(
         flow.flow,
         states=states,
         catch_errors_as_events=False,
@@ -102,6 +138,7 @@ def _make(flow: Flow) -> type[StateChart[Any]]:
         validate_trap_states=False,
         validate_final_reachability=False,
     )
+    return made, guards
 
 
 def _state(
@@ -119,7 +156,7 @@ def _state(
         if name in transition.origins:
             told: TransitionDict = {
                 "target": None if transition.to is None else _STATE + transition.to,
-                "cond": _condition(guards[index], is_event=transition.on is not None),
+                "cond": _condition(index, guards[index], is_event=transition.on is not None),
                 "on": _note(index),
             }
             if transition.on is None:
@@ -133,16 +170,15 @@ def _state(
     return found
 
 
-def _condition(asked: Guard | None, *, is_event: bool) -> Callable[[_Order], bool]:
+def _condition(index: int, asked: Guard | None, *, is_event: bool) -> Callable[[_Order], bool]:
     def condition(model: _Order) -> bool:
         if is_event == model.is_settling:  # first the event, then what follows from it by itself
             return False
         if asked is None:
             return True
-        verdict = asked.ask(model.scope)
-        if verdict.unknown is not None:
-            model.unknown.append(f"{asked.source}: {verdict.unknown}")
-        return verdict.holds
+        holds = asked.ask(model.scope).holds
+        model.asked.append((index, holds))
+        return holds
 
     return condition
 

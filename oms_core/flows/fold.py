@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from oms_core.flows.chart import take
@@ -166,7 +167,7 @@ def fold(flows: Flows, version: str, facts: Mapping[str, Any], events: Iterable[
         if why is None:
             if event.kind not in seen:
                 seen.append(event.kind)
-            asked = scope(facts, seen, flow.events[event.kind], event.data, event.source)
+            asked = partial(scope, facts, seen, flow.events[event.kind], event.data, event.source)
             taken, unknown = take(flow, state, event.kind, asked)
             for index, reached in taken:
                 steps.append(Step(event, state, reached, flow.version, index))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from oms_core.cli.main import app
-from oms_core.flows import definition, draw, guard, lanes, template
+from oms_core.flows import chart, definition, draw, guard, lanes, template
 from oms_core.flows.definition import MIGRATED, Flow, Notification
 from oms_core.flows.errors import DocumentError
 from oms_core.flows.fold import Event, Folded, fold
@@ -247,6 +247,26 @@ def test_any_permutation_of_the_same_events_folds_to_the_same_state(data: st.Dat
     ]
     assert run(flow, *events) == run(flow, *doubled)
     assert run(flow, *events).state in flow.leaves
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_what_is_kept_of_the_library_is_what_it_decides(data: st.DataObject) -> None:
+    flow = FLOWS[data.draw(st.sampled_from(sorted(FLOWS)))]
+    facts = data.draw(
+        st.fixed_dictionaries({}, optional={"net_amount": st.sampled_from(["1", "20000"]), "is_first_order": st.booleans()})
+    )  # fmt: skip
+    carried = st.fixed_dictionaries({}, optional={"wants_it": st.booleans(), "amount": st.just(1.0)})
+    told = data.draw(st.lists(st.tuples(st.sampled_from(sorted(flow.events)), carried), max_size=8))
+    events = [
+        event(
+            kind, place, data={name: value for name, value in said.items() if name in flow.events[kind].data}
+        )
+        for place, (kind, said) in enumerate(told)
+    ]
+    known = run(flow, *events, facts=facts)
+    chart._DECIDED.clear()
+    assert run(flow, *events, facts=facts) == known
 
 
 def test_guards_ask_and_do_nothing_else() -> None:
