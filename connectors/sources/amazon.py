@@ -5,10 +5,13 @@ token bucket per operation (`x-amzn-RateLimit-Limit`, in requests per second). B
 only. Money of an order is a list of categories whose sum is the grand total; discounts count negative in it. What
 Amazon keeps and pays back comes from the transactions, days later.
 
-Who bought and where it goes needs a restricted role (Direct-to-Consumer Delivery, Tax Invoicing or Remittance), but no
-restricted data token: since the version 2026-01-01 of Orders the role alone decides, and none of the calls made here asks for
-a token (docs/access-orders-pii). Without the role, orders are asked for without buyer and recipient; both stay unknown then,
-and the pull says so.
+Who bought and where it goes needs a restricted role (Direct-to-Consumer Delivery, Tax Invoicing or Remittance), and no
+restricted data token. Amazon lists the operations that ask for one: those of Orders v0, of the shipping, invoicing and direct
+fulfilment APIs, and reports with personal data (docs/tokens-api-use-case-guide). None of the three called here is among them:
+searchOrders of Orders 2026-01-01 (the role alone decides, docs/access-orders-pii), listTransactions of Finances 2024-06-19
+and getInventorySummaries of FBA Inventory v1 (no buyers in either). Who moves from Orders v0, which is deprecated, needs the same
+roles and drops the token (docs/orders-api-migration-guide). Without the role, orders are asked for without buyer and recipient; both stay
+unknown then, and the pull says so.
 
 Source: https://developer-docs.amazon.com/sp-api (Orders 2026-01-01, Finances 2024-06-19, FBA Inventory v1)
 """
