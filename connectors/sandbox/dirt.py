@@ -327,11 +327,13 @@ class Dirt:
         key = f"{key}/tax-number"
         return None if customer.tax_number is None else self.code(customer.tax_number, key, drop)
 
-    def address(self, address: Address, key: str, script: Script = "latin") -> Address:
+    def address(
+        self, address: Address, key: str, script: Script = "latin", *, may_be_former: bool = True
+    ) -> Address:
         """Return the address as typed: abbreviated, unaccented, in Han for "han", at times a former one."""
         key = f"{key}/address"
         street, city, region, postcode = address.street, address.city, address.region, address.postcode
-        if self.chance(f"{key}/stale", 0.05):  # moved; this system was never told
+        if may_be_former and self.chance(f"{key}/stale", 0.05):  # moved; this system was never told
             street = f"{self.number(f'{key}/stale', 1, 200)} {street.lstrip('0123456789- ')}"
             postcode = postcode[:-2] + f"{self.number(f'{key}/old', 10, 99)}"
         if address.country in ("CN", "JP") and self._writes_han(key, script):

@@ -198,7 +198,8 @@ class Twin:
             key = f"location/{place.location_id}"
             name = place.name_zh if place.name_zh and self._dirt.chance(f"{key}/han", 0.5) else place.name
             script = "han" if place.address.country == "CN" else "latin"
-            address = self._dirt.address(place.address, key, script)  # type: ignore[arg-type]
+            # A till stands in its store, and its receipts print the address.
+            address = self._dirt.address(place.address, key, script, may_be_former=False)  # type: ignore[arg-type]
             rows.append(
                 {
                     "id": self._location_id(place.location_id),
