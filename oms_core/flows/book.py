@@ -22,8 +22,57 @@ from oms_core.flows.errors import ConflictError, EventError, FlowError, RoleErro
 from oms_core.flows.fold import Event, Folded, Step, fold, stays
 from oms_core.store import outbox
 from oms_core.store.outbox import Telling
+from oms_core.store.pipelined import together
 
 MOST_AHEAD = timedelta(minutes=5)  # clocks of two systems differ by less
+_PLACED = "order_id, flow, first_version, version, facts, state, entered_at, due_at, is_done, revision"
+_LOCK = f"""
+SELECT {_PLACED} FROM orderhub.flow_orders WHERE order_id = ANY (%(ids)s::text[]) ORDER BY order_id FOR UPDATE
+"""
+_EVENTS = """
+SELECT order_id, event_id, kind, occurred_at, source_system, told_by, reason, due_from, data, body_sha256
+FROM orderhub.flow_events WHERE order_id = ANY (%(ids)s::text[])
+"""
+_VERSIONS = """
+SELECT flow, version, sha256 FROM orderhub.flow_versions
+WHERE flow IN (SELECT flow FROM orderhub.flow_orders WHERE order_id = ANY (%(ids)s::text[]))
+"""
+_CLOCK = "SELECT clock_timestamp() AS now"
+_ADD = """
+INSERT INTO orderhub.flow_events (order_id, event_id, kind, occurred_at, source_system, told_by, reason, due_from, data,
+    body_sha256, is_released)
+SELECT *, false FROM unnest(%(ids)s::text[], %(events)s::text[], %(kinds)s::text[], %(instants)s::timestamptz[],
+    %(sources)s::text[], %(by)s::text[], %(reasons)s::text[], %(due)s::text[], %(data)s::jsonb[], %(digests)s::bytea[])
+ON CONFLICT DO NOTHING
+"""
+_MOVE = """
+UPDATE orderhub.flow_orders AS f SET version = n.version, state = n.state, entered_at = n.entered_at, due_at = n.due_at,
+    is_done = n.is_done, revision = n.revision
+FROM unnest(%(ids)s::text[], %(versions)s::text[], %(states)s::text[], %(entered)s::timestamptz[], %(due)s::timestamptz[],
+    %(done)s::boolean[], %(revisions)s::bigint[]) AS n (order_id, version, state, entered_at, due_at, is_done, revision)
+WHERE f.order_id = n.order_id
+"""
+_CHANGE = """
+INSERT INTO orderhub.flow_changes (order_id, revision, version, from_state, to_state, event_id, entered_at, changed_by, reason)
+SELECT * FROM unnest(%(ids)s::text[], %(revisions)s::bigint[], %(versions)s::text[], %(origins)s::text[], %(states)s::text[],
+    %(events)s::text[], %(entered)s::timestamptz[], %(by)s::text[], %(reasons)s::text[])
+"""
+_FORGET_STAYS = """
+DELETE FROM orderhub.flow_stays AS s USING unnest(%(ids)s::text[], %(many)s::int[]) AS n (order_id, many)
+WHERE s.order_id = n.order_id AND s.place >= n.many
+"""
+_NOTE_STAYS = """
+MERGE INTO orderhub.flow_stays AS s
+USING unnest(%(ids)s::text[], %(places)s::int[], %(flows)s::text[], %(channels)s::text[], %(states)s::text[],
+    %(entered)s::timestamptz[], %(left_at)s::timestamptz[], %(left_by)s::text[], %(usual)s::boolean[])
+    AS n (order_id, place, flow, channel, state, entered_at, left_at, left_by, is_usual)
+ON s.order_id = n.order_id AND s.place = n.place
+WHEN MATCHED AND (s.state, s.entered_at, s.left_at, s.left_by, s.is_usual)
+    IS DISTINCT FROM (n.state, n.entered_at, n.left_at, n.left_by, n.is_usual)
+    THEN UPDATE SET state = n.state, entered_at = n.entered_at, left_at = n.left_at, left_by = n.left_by, is_usual = n.is_usual
+WHEN NOT MATCHED THEN INSERT VALUES (n.order_id, n.place, n.flow, n.channel, n.state, n.entered_at, n.left_at, n.left_by,
+    n.is_usual)
+"""
 
 
 @dataclass(frozen=True)
@@ -100,8 +149,9 @@ def placed(connection: Connection, order_id: str, flow: str | None = None) -> Pl
 
 def history(connection: Connection, item: Placed) -> Folded:
     """The way an order took, folded anew from its events."""
-    events = _events(connection, [item.order_id]).get(item.order_id, [])
-    return fold(versions.known(connection, item.flow), item.first_version, item.facts, events)
+    flows = versions.known(connection, item.flow)
+    (rows,) = together(connection, [(_EVENTS, {"ids": [item.order_id]})])
+    return fold(flows, item.first_version, item.facts, map(_event, rows.rows))
 
 
 def changes(connection: Connection, order_id: str) -> list[dict[str, Any]]:
@@ -159,47 +209,39 @@ def tell_all(connection: Connection, news: Sequence[News]) -> list[Told | FlowEr
 
 def _tell_each(connection: Connection, news: Sequence[News]) -> list[Told | FlowError]:
     """Tell one event of each of these orders."""
-    items = {item.order_id: item for item in locked(connection, [each.order_id for each in news])}
-    known = versions.of(connection, (item.flow for item in items.values()))
-    kept = _digests(connection, news)
-    now = clock(connection)
+    sight = _look(connection, [each.order_id for each in news])
     outcomes: dict[str, Told | FlowError] = {}
-    fresh: dict[tuple[str, str], list[News]] = {}
+    fresh: list[News] = []
     for each in news:
-        outcome: Told | FlowError | None
         try:
-            item = items.get(each.order_id)
-            if item is None:
-                raise _in_no_flow(each.order_id)
-            outcome = _heard(item, known[item.flow][item.version], each, kept, now)
+            heard = _heard(sight, each)
         except FlowError as refusal:
-            outcome = refusal
-        if outcome is None:
-            fresh.setdefault((each.by, f"told by {each.event.source}"), []).append(each)
+            outcomes[each.order_id] = refusal
+            continue
+        if heard is None:
+            fresh.append(each)
         else:
-            outcomes[each.order_id] = outcome
-    for (by, reason), some in fresh.items():
-        outcomes |= _keep(connection, items, some, by, reason)
+            outcomes[each.order_id] = heard
+    outcomes |= _keep(connection, sight, fresh)
     return [outcomes[each.order_id] for each in news]
 
 
-def _heard(
-    item: Placed, flow: Flow, news: News, kept: Mapping[tuple[str, str], bytes | None], now: datetime
-) -> Told | None:
+def _heard(sight: _Sight, news: News) -> Told | None:
     """What became of an event when it was told before; None: it is new, and makes sense."""
-    event = news.event
+    item, event = sight.item(news.order_id), news.event
+    flow = sight.flow(item)
     if not 1990 <= event.occurred_at.year < 2200:
         raise EventError(
             "bad-instant", f"{event.occurred_at.isoformat()} is no time at which an order could be"
         )
-    if (item.order_id, event.event_id) in kept:
-        if kept[item.order_id, event.event_id] != _digest(event):
+    if (item.order_id, event.event_id) in sight.digests:
+        if sight.digests[item.order_id, event.event_id] != _digest(event):
             raise ConflictError(
                 "key-reused", f"{event.event_id!r} is the id of another event of order {item.order_id}"
             )
         return Told(item, (), None, True)
     _unchanged(item, news.revision)
-    _sensible(flow, event, now)
+    _sensible(flow, event, sight.now)
     if event.kind in flow.deciders:
         raise RoleError(
             "approval-needed", f"{event.kind!r} is decided, not told: `orderhub flow approve` or `reject`"
@@ -234,14 +276,16 @@ def decide(
         RoleError: another role decides here.
         ConflictError: nothing waits for a decision, somebody decided first, or the order changed since.
     """
-    item, flow = _locked(connection, order_id)
+    sight = _look(connection, [order_id])
+    item = sight.item(order_id)
+    flow = sight.flow(item)
     event_id = f"decided:{by}:{key}"
-    before = _events(connection, [order_id]).get(order_id, [])
+    before = sight.events[order_id]
     earlier = next((event for event in before if event.event_id == event_id), None)
     if earlier is not None:
         was_approved = any(
             state.approval is not None and state.approval.approve == earlier.kind
-            for version in versions.known(connection, item.flow).values()
+            for version in sight.flows[item.flow].values()
             for state in version.leaves.values()
         )
         if was_approved != is_approved or earlier.reason != reason:
@@ -262,39 +306,111 @@ def decide(
             f"order {order_id} waits for {approval.role}: a key of the role {role} does not decide",
         )
     # A decision is later than what it was made on, even if a clock that told of that is fast.
-    at = clock(connection)
+    at = sight.now
     if item.entered_at is not None:
         at = max(at, item.entered_at + timedelta(microseconds=1))
     kind = approval.approve if is_approved else approval.reject
     event = Event(event_id, kind, at, "orderhub", by, reason)
-    return _keep(connection, {order_id: item}, [News(order_id, event, by)], by, reason)[order_id]
+    return _keep(connection, sight, [News(order_id, event, by)], reason)[order_id]
 
 
 def refold(
-    connection: Connection, items: Sequence[Placed], *, by: str, reason: str
+    connection: Connection,
+    items: Sequence[Placed],
+    *,
+    by: str,
+    reason: str,
+    told: Mapping[str, Event] | None = None,
+    happenings: Sequence[log.Happening] = (),
 ) -> dict[str, tuple[Placed, Folded]]:
     """Fold orders anew whose events changed, and write down what came of it.
 
     Args:
         connection: a writing transaction that holds their rows.
         reason: why they are folded, for the changes' record.
+        told: an event each that is to be kept with the others.
+        happenings: what is to be logged.
 
     Returns:
         Where each is, and its way.
     """
-    known = versions.of(connection, (item.flow for item in items))
-    now = clock(connection)
-    events = _events(connection, [item.order_id for item in items])
-    found, updates, changed, tellings = {}, [], [], []
-    for item in items:
-        flows = known[item.flow]
-        told = events.get(item.order_id, [])
-        folded = fold(flows, item.first_version, item.facts, told)
+    sight = _look(connection, [item.order_id for item in items])
+    found, writing = _move(sight, told or {}, dict.fromkeys(sight.items, (by, reason)))
+    log.append(connection, happenings, after=writing)
+    return found
+
+
+@dataclass(frozen=True)
+class _Sight:
+    """What there is of some orders, their rows locked for the transaction.
+
+    Attributes:
+        items: those that are in a flow, by order.
+        events: what was told of each.
+        digests: (order, event) -> hash of what it said; None: a release told it.
+        flows: every version of their flows, by flow and version.
+    """
+
+    items: Mapping[str, Placed]
+    events: Mapping[str, list[Event]]
+    digests: Mapping[tuple[str, str], bytes | None]
+    flows: Mapping[str, Mapping[str, Flow]]
+    now: datetime
+
+    def item(self, order_id: str) -> Placed:
+        found = self.items.get(order_id)
+        if found is None:
+            raise _in_no_flow(order_id)
+        return found
+
+    def flow(self, item: Placed) -> Flow:
+        return self.flows[item.flow][item.version]
+
+
+def _look(connection: Connection, order_ids: Sequence[str]) -> _Sight:
+    """Lock orders and look at them, in one round trip."""
+    asked = {"ids": list(order_ids)}
+    rows, events, flows, clock_ = together(
+        connection, [(_LOCK, asked), (_EVENTS, asked), (_VERSIONS, asked), (_CLOCK, {})]
+    )
+    items = {row.order_id: Placed(**row._asdict()) for row in rows.rows}
+    told: dict[str, list[Event]] = {order_id: [] for order_id in items}
+    for row in events.rows:
+        told[row.order_id].append(_event(row))
+    return _Sight(
+        items,
+        told,
+        {(row.order_id, row.event_id): row.body_sha256 for row in events.rows},
+        versions.documents(connection, flows.rows),
+        clock_.rows[0].now,
+    )
+
+
+def _move(
+    sight: _Sight, told: Mapping[str, Event], causes: Mapping[str, tuple[str, str]]
+) -> tuple[dict[str, tuple[Placed, Folded]], list[tuple[str, dict[str, Any]]]]:
+    """Where orders are with an event more each.
+
+    Args:
+        causes: the orders to fold, and who moves each, and why.
+
+    Returns:
+        Where each is, and its way; and the statements that keep both and the events.
+    """
+    found: dict[str, tuple[Placed, Folded]] = {}
+    moved: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
+    tellings: list[Telling] = []
+    for order_id, (by, reason) in causes.items():
+        item = sight.items[order_id]
+        flows = sight.flows[item.flow]
+        events = sight.events[order_id] + ([told[order_id]] if order_id in told else [])
+        folded = fold(flows, item.first_version, item.facts, events)
         flow = flows[folded.version]
         # A timeout that happened and led nowhere does not happen again.
         due_at = folded.due_at
         if due_at is not None and any(
-            each.due_from == folded.state and each.occurred_at == due_at for each in told
+            each.due_from == folded.state and each.occurred_at == due_at for each in events
         ):
             due_at = None
         is_changed = (folded.state, folded.version, folded.entered_at) != (
@@ -314,49 +430,59 @@ def refold(
             flow.leaves[folded.state].done,
             item.revision + is_changed,
         )
-        found[item.order_id] = (after, folded)
-        updates.append(
-            {
-                "order_id": item.order_id, "version": after.version, "state": after.state, "entered_at": after.entered_at,
-                "due_at": after.due_at, "is_done": after.is_done, "revision": after.revision,
-            }
-        )  # fmt: skip
+        found[order_id] = (after, folded)
+        if after != item:
+            moved.append(
+                {
+                    "ids": order_id, "versions": after.version, "states": after.state, "entered": after.entered_at,
+                    "due": after.due_at, "done": after.is_done, "revisions": after.revision,
+                }
+            )  # fmt: skip
         if is_changed:
             last = folded.steps[-1].event.event_id if folded.steps else None
             changed.append(
                 {
-                    "order_id": item.order_id, "revision": after.revision, "version": after.version,
-                    "from_state": item.state if item.revision else None, "to_state": after.state, "event_id": last,
-                    "entered_at": after.entered_at, "by": by, "reason": reason,
+                    "ids": order_id, "revisions": after.revision, "versions": after.version,
+                    "origins": item.state if item.revision else None, "states": after.state, "events": last,
+                    "entered": after.entered_at, "by": by, "reasons": reason,
                 }
             )  # fmt: skip
-            if item.revision or _is_fresh(flow, after.entered_at, now):
-                tellings.append(_moved(item, after, after.entered_at or now, reason))
+            if item.revision or _is_fresh(flow, after.entered_at, sight.now):
+                tellings.append(_moved(item, after, after.entered_at or sight.now, reason))
         tellings += [
             telling
             for step in folded.steps
-            for telling in _consequences(flows[step.version], item, step, now)
+            for telling in _consequences(flows[step.version], item, step, sight.now)
         ]
-    if updates:
-        connection.execute(
-            text(
-                "UPDATE orderhub.flow_orders SET version = :version, state = :state, entered_at = :entered_at, "
-                "due_at = :due_at, is_done = :is_done, revision = :revision WHERE order_id = :order_id"
-            ),
-            updates,
+    kept = [
+        {
+            "ids": order_id, "events": event.event_id, "kinds": event.kind, "instants": event.occurred_at,
+            "sources": event.source, "by": event.by, "reasons": event.reason, "due": event.due_from,
+            "data": json.dumps(dict(event.data), ensure_ascii=False), "digests": _digest(event),
+        }
+        for order_id, event in told.items()
+    ]  # fmt: skip
+    stayed = {order_id: stays(folded) for order_id, (_, folded) in found.items()}
+    noted = [
+        {
+            "ids": order_id, "places": place, "flows": found[order_id][0].flow,
+            "channels": found[order_id][0].facts.get("channel"), "states": stay.state, "entered": stay.entered_at,
+            "left_at": stay.left_at, "left_by": stay.left_by, "usual": stay.is_usual,
+        }
+        for order_id, some in stayed.items()
+        for place, stay in enumerate(some)
+    ]  # fmt: skip
+    gone = [{"ids": order_id, "many": len(some)} for order_id, some in stayed.items()]
+    writing = [
+        (statement, {name: [row[name] for row in rows] for name in rows[0]})
+        for statement, rows in (
+            (_ADD, kept), (_MOVE, moved), (_CHANGE, changed), (_FORGET_STAYS, gone), (_NOTE_STAYS, noted),
         )
-    if changed:
-        connection.execute(
-            text(
-                "INSERT INTO orderhub.flow_changes (order_id, revision, version, from_state, to_state, event_id, "
-                "entered_at, changed_by, reason) VALUES (:order_id, :revision, :version, :from_state, :to_state, "
-                ":event_id, :entered_at, :by, :reason)"
-            ),
-            changed,
-        )
-    _note_stays(connection, found)
-    outbox.append(connection, tellings)
-    return found
+        if rows
+    ]  # fmt: skip
+    if tellings:
+        writing.append(outbox.adding(tellings))
+    return found, writing
 
 
 def begin(connection: Connection, flow: Flow, orders: Mapping[str, Mapping[str, Any]]) -> None:
@@ -397,20 +523,10 @@ def find(
 ) -> list[Placed]:
     asked = "order_id = ANY (:ids) " if order_ids is not None else ""
     rows = connection.execute(
-        text(
-            "SELECT order_id, flow, first_version, version, facts, state, entered_at, due_at, is_done, revision "
-            f"FROM orderhub.flow_orders WHERE {asked}{rest}"
-        ),
+        text(f"SELECT {_PLACED} FROM orderhub.flow_orders WHERE {asked}{rest}"),
         {**(values or {}), **({} if order_ids is None else {"ids": list(order_ids)})},
     )
     return [Placed(**row) for row in rows.mappings()]
-
-
-def _locked(connection: Connection, order_id: str) -> tuple[Placed, Flow]:
-    found = locked(connection, [order_id])
-    if not found:
-        raise _in_no_flow(order_id)
-    return found[0], versions.known(connection, found[0].flow)[found[0].version]
 
 
 def _unchanged(item: Placed, revision: int | None) -> None:
@@ -461,32 +577,21 @@ def _data_fits(event: Event, declared: EventKind) -> None:
             raise EventError("bad-data", f"{event.kind} carries {name} = {value!r}: it may carry {known}")
 
 
-def _digests(connection: Connection, news: Sequence[News]) -> dict[tuple[str, str], bytes | None]:
-    """Of the events that are kept already: (order, event) -> hash of what it said; None: a release told it."""
-    rows = connection.execute(
-        text(
-            "SELECT e.order_id, e.event_id, e.body_sha256 FROM unnest(CAST(:orders AS text[]), CAST(:events AS text[])) "
-            "AS asked (order_id, event_id) JOIN orderhub.flow_events AS e USING (order_id, event_id)"
-        ),
-        {"orders": [each.order_id for each in news], "events": [each.event.event_id for each in news]},
-    )
-    return {
-        (row.order_id, row.event_id): None if row.body_sha256 is None else bytes(row.body_sha256)
-        for row in rows
-    }
-
-
 def _keep(
-    connection: Connection, items: Mapping[str, Placed], news: Sequence[News], by: str, reason: str
+    connection: Connection, sight: _Sight, news: Sequence[News], reason: str | None = None
 ) -> dict[str, Told]:
-    """Keep one event of each of these orders, and put them where they are now."""
+    """Keep one event of each of these orders, and put them where they are now.
+
+    Args:
+        reason: for the changes' record; None: that somebody told it.
+    """
     events = {each.order_id: each.event for each in news}
-    add(connection, events, is_released=False)
-    found = refold(connection, [items[order_id] for order_id in events], by=by, reason=reason)
+    causes = {each.order_id: (each.by, reason or f"told by {each.event.source}") for each in news}
+    found, writing = _move(sight, events, causes)
     told = {}
     happenings = []
     for each in news:
-        event, before = each.event, items[each.order_id]
+        event, before = each.event, sight.items[each.order_id]
         after, folded = found[each.order_id]
         steps = tuple(step for step in folded.steps if step.event.event_id == event.event_id)
         because = next((idle.because for idle in folded.idle if idle.event.event_id == event.event_id), None)
@@ -495,77 +600,24 @@ def _keep(
             "event": event.kind, "event_id": event.event_id, "occurred_at": event.occurred_at.isoformat(),
             "from": before.state, "to": after.state, "reason": event.reason,
         }  # fmt: skip
-        happenings.append(log.Happening("flow.event", by, f"order/{each.order_id}", said, each.request_id))
-    log.append(connection, happenings)
+        happenings.append(
+            log.Happening("flow.event", each.by, f"order/{each.order_id}", said, each.request_id)
+        )
+    log.append(connection, happenings, after=writing)
     return told
 
 
-def add(connection: Connection, events: Mapping[str, Event], *, is_released: bool) -> None:
-    connection.execute(
-        text(
-            "INSERT INTO orderhub.flow_events (order_id, event_id, kind, occurred_at, source_system, told_by, reason, "
-            "due_from, data, body_sha256, is_released) VALUES (:order_id, :event_id, :kind, :occurred_at, :source, "
-            ":by, :reason, :due_from, CAST(:data AS jsonb), :body, :is_released) ON CONFLICT DO NOTHING"
-        ),
-        [
-            {
-                "order_id": order_id, "event_id": event.event_id, "kind": event.kind, "occurred_at": event.occurred_at,
-                "source": event.source, "by": event.by, "reason": event.reason, "due_from": event.due_from,
-                "data": json.dumps(dict(event.data), ensure_ascii=False), "body": _digest(event),
-                "is_released": is_released,
-            }
-            for order_id, event in events.items()
-        ],
-    )  # fmt: skip
-
-
-def _events(connection: Connection, order_ids: Sequence[str]) -> dict[str, list[Event]]:
-    rows = connection.execute(
-        text(
-            "SELECT order_id, event_id, kind, occurred_at, source_system, told_by, reason, due_from, data "
-            "FROM orderhub.flow_events WHERE order_id = ANY (:ids)"
-        ),
-        {"ids": list(order_ids)},
+def _event(row: Any) -> Event:
+    return Event(
+        row.event_id,
+        row.kind,
+        row.occurred_at,
+        row.source_system,
+        row.told_by,
+        row.reason,
+        row.due_from,
+        row.data,
     )
-    found: dict[str, list[Event]] = {}
-    for row in rows:
-        event = Event(
-            row.event_id,
-            row.kind,
-            row.occurred_at,
-            row.source_system,
-            row.told_by,
-            row.reason,
-            row.due_from,
-            row.data,
-        )
-        found.setdefault(row.order_id, []).append(event)
-    return found
-
-
-def _note_stays(connection: Connection, found: Mapping[str, tuple[Placed, Folded]]) -> None:
-    rows = [
-        {
-            "order_id": order_id,
-            "place": place,
-            "flow": item.flow,
-            "channel": item.facts.get("channel"),
-            **vars(stay),
-        }
-        for order_id, (item, folded) in found.items()
-        for place, stay in enumerate(stays(folded))
-    ]
-    connection.execute(
-        text("DELETE FROM orderhub.flow_stays WHERE order_id = ANY (:ids)"), {"ids": list(found)}
-    )
-    if rows:
-        connection.execute(
-            text(
-                "INSERT INTO orderhub.flow_stays (order_id, place, flow, channel, state, entered_at, left_at, left_by, "
-                "is_usual) VALUES (:order_id, :place, :flow, :channel, :state, :entered_at, :left_at, :left_by, :is_usual)"
-            ),
-            rows,
-        )
 
 
 def _moved(before: Placed, after: Placed, at: datetime, reason: str) -> Telling:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from oms_core.audit import log
 from oms_core.flows import versions
-from oms_core.flows.book import add, clock, find, refold
+from oms_core.flows.book import clock, find, refold
 from oms_core.flows.definition import MIGRATED
 from oms_core.flows.errors import ConflictError, UnknownError
 from oms_core.flows.fold import Event
@@ -92,19 +92,9 @@ def migrate(
         events = {
             item.order_id: Event(event_id, MIGRATED, at, "orderhub", by, reason, data=data) for item in moving
         }
-        add(connection, events, is_released=False)
-        refold(connection, moving, by=by, reason=reason)
-        log.append(
-            connection,
-            [
-                log.Happening(
-                    "flow.migrated",
-                    by,
-                    f"flow/{flow}/{to_version}",
-                    {"from": from_version, "orders": len(moving), "states": mapping, "reason": reason},
-                )
-            ],
-        )
+        said = {"from": from_version, "orders": len(moving), "states": mapping, "reason": reason}
+        migrated = log.Happening("flow.migrated", by, f"flow/{flow}/{to_version}", said)
+        refold(connection, moving, by=by, reason=reason, told=events, happenings=[migrated])
     return Migrated(
         flow,
         from_version,

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from oms_core.audit import log
 from oms_core.flows import versions
-from oms_core.flows.book import add, find, refold
+from oms_core.flows.book import find, refold
 from oms_core.flows.fold import Event
 
 
@@ -38,7 +38,6 @@ def sweep(connection: Connection, *, by: str, limit: int = 500) -> list[str]:
             event_id, timeout.event, item.due_at, "orderhub", due_from=item.state, reason="time was up"
         )
     if due:
-        add(connection, events, is_released=False)
-        refold(connection, due, by=by, reason="timeout")
-        log.append(connection, [log.Happening("flow.swept", by, "flow/timeouts", {"orders": len(due)})])
+        swept = log.Happening("flow.swept", by, "flow/timeouts", {"orders": len(due)})
+        refold(connection, due, by=by, reason="timeout", told=events, happenings=[swept])
     return [item.order_id for item in due]

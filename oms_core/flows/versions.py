@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -97,21 +98,38 @@ def known(connection: Connection, flow: str) -> dict[str, Flow]:
     Raises:
         UnknownError: there is none.
     """
-    rows = connection.execute(
-        text("SELECT version, document FROM orderhub.flow_versions WHERE flow = :flow ORDER BY version"),
-        {"flow": flow},
-    )
-    found = {row.version: _parsed(row.document) for row in rows}
+    found = of(connection, [flow])
     if not found:
         raise UnknownError(
             "unknown-flow", f"no flow {flow!r} was ever activated: `orderhub flow list` says which"
         )
-    return found
+    return found[flow]
 
 
 def of(connection: Connection, flows: Iterable[str]) -> dict[str, dict[str, Flow]]:
-    """Every version of several flows, by flow and version; see `known`."""
-    return {flow: known(connection, flow) for flow in sorted(set(flows))}
+    """Every version of several flows, by flow and version; a flow that was never activated is left out."""
+    rows = connection.execute(
+        text(
+            "SELECT flow, version, sha256 FROM orderhub.flow_versions WHERE flow = ANY (:flows) ORDER BY flow, version"
+        ),
+        {"flows": sorted(set(flows))},
+    )
+    return documents(connection, rows.all())
+
+
+def documents(connection: Connection, rows: Sequence[Any]) -> dict[str, dict[str, Flow]]:
+    """The flows of rows of flow, version and hash, by flow and version; what is known of a hash is not read again."""
+    missing = [row.sha256 for row in rows if row.sha256 not in _BY_HASH]
+    if missing:
+        read = connection.execute(
+            text("SELECT sha256, document FROM orderhub.flow_versions WHERE sha256 = ANY (:missing)"),
+            {"missing": missing},
+        )
+        _BY_HASH.update({row.sha256: _parsed(row.document) for row in read})
+    found: dict[str, dict[str, Flow]] = {}
+    for row in rows:
+        found.setdefault(row.flow, {})[row.version] = _BY_HASH[row.sha256]
+    return found
 
 
 def one(connection: Connection, flow: str, version: str | None = None) -> Flow:
@@ -142,6 +160,9 @@ def standing(connection: Connection, flow: str, version: str) -> dict[str, int]:
         {"flow": flow, "version": version},
     )
     return {row.state: row.orders for row in rows}
+
+
+_BY_HASH: dict[str, Flow] = {}
 
 
 @lru_cache(maxsize=64)

@@ -14,13 +14,14 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from oms_core.store.pipelined import together
+
 SOURCE = "urn:orderhub:oms"
-_ADD = text(
-    "INSERT INTO orderhub.outbox_events (event_id, type, subject, occurred_at, data) "
-    "SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:types AS text[]), CAST(:subjects AS text[]), "
-    "CAST(:instants AS timestamptz[]), CAST(:data AS jsonb[])) "
-    "ON CONFLICT (event_id) DO NOTHING"
-)
+_ADD = """
+INSERT INTO orderhub.outbox_events (event_id, type, subject, occurred_at, data)
+SELECT * FROM unnest(%(ids)s::text[], %(types)s::text[], %(subjects)s::text[], %(instants)s::timestamptz[], %(data)s::jsonb[])
+ON CONFLICT (event_id) DO NOTHING
+"""
 _READ = text(
     "SELECT seq, event_id, type, subject, occurred_at, recorded_at, data FROM orderhub.outbox_events "
     "WHERE seq > :after AND written_by < txid_snapshot_xmin(txid_current_snapshot()) ORDER BY seq LIMIT :limit"
@@ -74,17 +75,19 @@ def append(connection: Connection, tellings: Sequence[Telling]) -> int:
     """Put events into the outbox; gives how many were not there yet."""
     if not tellings:
         return 0
-    done = connection.execute(
-        _ADD,
-        {
-            "ids": [item.event_id for item in tellings],
-            "types": [item.kind for item in tellings],
-            "subjects": [item.subject for item in tellings],
-            "instants": [item.occurred_at for item in tellings],
-            "data": [json.dumps(item.data, ensure_ascii=False) for item in tellings],
-        },
-    )
-    return done.rowcount
+    (done,) = together(connection, [adding(tellings)])
+    return done.count
+
+
+def adding(tellings: Sequence[Telling]) -> tuple[str, dict[str, Any]]:
+    """The statement that puts events into the outbox, to be sent with others; see `together`."""
+    return _ADD, {
+        "ids": [item.event_id for item in tellings],
+        "types": [item.kind for item in tellings],
+        "subjects": [item.subject for item in tellings],
+        "instants": [item.occurred_at for item in tellings],
+        "data": [json.dumps(item.data, ensure_ascii=False) for item in tellings],
+    }
 
 
 def read(connection: Connection, after: int = 0, *, limit: int = 100) -> list[Told]:
