@@ -44,6 +44,7 @@ CALLERS = 32
 ORDERS = 1000
 STEPS = ("created", "payment_verified", "stock_reserved", "picked", "packed", "dispatched", "delivered")
 CLIENT = Path(__file__).with_name("reserving.py")
+FOLLOWER = Path(__file__).with_name("following.py")
 _UPDATE = (
     "\\set id random(1, 10)\n"
     "UPDATE bare_stock SET reserved = reserved + 1 WHERE id = :id AND reserved + 1 <= on_hand;\n"
@@ -175,14 +176,13 @@ def test_reservations_beside_the_bare_update(make_home: Callable[[str], Path], t
     console.print(table)
 
 
-def _visible(tellers: int, most: int, tell: Callable[[int, int, int], None]) -> str:
-    """How long after an event is due to be told a reader sees it, at 500 a second.
+def _told(tellers: int, most: int, tell: Callable[[int, int, int], None]) -> float:
+    """Tell 500 events a second, each when it is due; gives when the first was.
 
     Args:
         most: that a teller tells at a time.
-        tell: tells `many` events of a teller, from the one of a number on, and looks at what it told.
+        tell: tells `many` events of a teller, from the one of a number on.
     """
-    visible: list[float] = []
     share = EVENTS_A_SECOND / tellers
     begun = time.perf_counter() + 0.5
 
@@ -195,8 +195,6 @@ def _visible(tellers: int, most: int, tell: Callable[[int, int, int], None]) -> 
                 time.sleep(0.002)
                 continue
             tell(teller, told, many)
-            seen = time.perf_counter()
-            visible.extend(seen - (begun + (told + place) / share) for place in range(many))
             told += many
 
     threads = [threading.Thread(target=run, args=(teller,)) for teller in range(tellers)]
@@ -204,6 +202,10 @@ def _visible(tellers: int, most: int, tell: Callable[[int, int, int], None]) -> 
         thread.start()
     for thread in threads:
         thread.join()
+    return begun
+
+
+def _said(visible: list[float]) -> str:
     visible.sort()
     return (
         f"{len(visible):,} at {EVENTS_A_SECOND} a second: visible after {visible[len(visible) // 2] * 1000:.0f} ms (p50), "
@@ -216,6 +218,8 @@ def test_movements_are_visible_soon(make_home: Callable[[str], Path]) -> None:
     with Database.open(make_home("bench-movements")) as database:
         database.upgrade()
         _fill(database, 10**6)
+
+        seen: list[tuple[int, float]] = []
 
         def tell(teller: int, first: int, many: int) -> None:
             batch = [
@@ -234,13 +238,19 @@ def test_movements_are_visible_soon(make_home: Callable[[str], Path]) -> None:
             )
             with look.looking(database) as connection:
                 look.stock_of(connection, batch[-1].sku_id)
+            now = time.perf_counter()
+            seen.extend((number, now) for number in range(first, first + many))
 
-        told = _visible(4, 100, tell)
-    Console(width=110).print(f"\nmovements of stock, {told}")
+        begun = _told(4, 100, tell)
+    visible = [at - (begun + number * 4 / EVENTS_A_SECOND) for number, at in seen]
+    Console(width=110).print(f"\nmovements of stock, {_said(visible)}")
 
 
 def test_order_events_are_visible_soon(make_home: Callable[[str], Path]) -> None:
-    """32 callers tell events of orders one by one, as the API takes them; they share transactions while they wait."""
+    """32 callers tell events of orders one by one, as the API takes them, and share transactions while they wait.
+
+    A reader in a process of its own follows the feed, and looks at where each order is that it is told of.
+    """
     source = resources.files("oms_core.flows").joinpath("shipped", "b2c.yaml").read_text("utf-8")
     with Database.open(make_home("bench-events")) as database:
         database.upgrade()
@@ -252,14 +262,26 @@ def test_order_events_are_visible_soon(make_home: Callable[[str], Path]) -> None
         desk = GroupCommit[flow_book.News, flow_book.Told](
             lambda news, _: repeat(database, lambda connection, _: flow_book.tell_all(connection, news))
         )
+        due: dict[tuple[str, int], tuple[int, int]] = {}  # (order, revision) -> the teller and its number
 
         def tell(teller: int, first: int, _: int) -> None:
             number = first * CALLERS + teller
             order, kind = f"O{number % ORDERS}", STEPS[number // ORDERS % len(STEPS)]
             event = Event(f"e{number}", kind, datetime.now(UTC) - timedelta(hours=1), "wms", "bench")
-            desk.ask(flow_book.News(order, event, "bench"))
-            with database.begin() as connection:
-                flow_book.placed(connection, order)
+            told = desk.ask(flow_book.News(order, event, "bench"))
+            due[order, told.placed.revision] = (teller, first)
 
-        told = _visible(CALLERS, 1, tell)
-    Console(width=110).print(f"\norder events, {told}")
+        reader = subprocess.Popen(
+            [sys.executable, str(FOLLOWER), database.url.render_as_string(hide_password=False)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(FOLLOWER.resolve().parents[2])},
+        )  # fmt: skip
+        assert reader.stdout is not None and reader.stdout.readline() == "ready\n"
+        begun = _told(CALLERS, 1, tell)
+        seen = json.loads(reader.communicate("stop\n")[0])
+    assert {(order, revision) for order, revision, _ in seen} == set(due)
+    # Each teller's events are due evenly, and both processes read one clock.
+    visible = [
+        at - (begun + due[order, revision][1] * CALLERS / EVENTS_A_SECOND) for order, revision, at in seen
+    ]
+    Console(width=110).print(f"\norder events, {_said(visible)}")
