@@ -444,7 +444,7 @@ def _one_mailbox(groups: Mapping[Any, Sequence[str]], people: _People) -> list[E
         forms = dict(_forms(unique, people).values())
         if len(forms) > _MOST_FORMS:
             continue
-        if any(names.strangers(one, other) for one, other in combinations(sorted(forms), 2)):
+        if not names.lead_into_each_other(forms):
             edges += _between(names.unambiguous(forms)[0], forms, "email", 4)
         else:
             edges += _chain({mailbox: unique}, "email", 4)

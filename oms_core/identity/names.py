@@ -176,6 +176,26 @@ def strangers(left: str, right: str) -> bool:
     return bool(OSA.distance("".join(sorted(one)), "".join(sorted(other)), score_cutoff=2) > 2)
 
 
+def lead_into_each_other(names: Iterable[str]) -> bool:
+    """Whether names found at one mailbox can be one person's: no two are strangers, or steps between whole names join them.
+
+    Mie and Michael are strangers until Mike stands between them; J. Chen is no step from John to Jane.
+    """
+    found = sorted(set(names))
+    if not any(strangers(one, other) for one, other in combinations(found, 2)):
+        return True
+    whole = [name for name in found if not is_short(name)]
+    reached, waiting = {whole[0]}, [whole[0]]
+    while waiting:
+        at = waiting.pop()
+        for name in whole:
+            is_step = normalise.is_han(at) == normalise.is_han(name) and not strangers(at, name)
+            if name not in reached and (is_step or compatible(at, name)):
+                reached.add(name)
+                waiting.append(name)
+    return len(reached) == len(whole)
+
+
 def is_short(name: str) -> bool:
     """Whether a name is a family's with initials, or a single word: several people have it as it stands."""
     return sum(len(word) > 1 for word in words(name)) < 2

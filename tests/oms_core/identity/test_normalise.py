@@ -141,6 +141,20 @@ def test_strangers_are_whole_names_of_one_script_far_apart() -> None:
     assert not names.strangers("小林桜", "Sakura Kobayashi")
 
 
+@pytest.mark.parametrize(
+    ("written", "is_one"),
+    [
+        (["Mie Lee", "Mike Lee", "Michael Lee"], True), (["Mie Lee", "Michael Lee"], False),
+        (["John Chen", "J. Chen", "Jane Chen"], False), (["Jane Chen", "小林桜", "Oliver Thompson"], False),
+        (["Oliver Thompson", "O. Thompson", "Oliver"], True), (["A. M.", "Oliver Thompson"], True), ([], True),
+    ],
+)  # fmt: skip
+def test_names_of_one_mailbox_lead_into_each_other_by_whole_names_alone(
+    written: list[str], is_one: bool
+) -> None:
+    assert names.lead_into_each_other(written) is is_one
+
+
 def test_a_name_that_could_be_two_peoples_is_in_doubt() -> None:
     pairs, doubtful = names.unambiguous(["J. Chen", "John Chen", "Jane Chen", "Johnny Chen"])
     assert doubtful == {"J. Chen"}
