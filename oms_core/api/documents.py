@@ -30,6 +30,7 @@ _PARTS: Mapping[str, tuple[str, type[BaseModel], str]] = {
     "refunds": ("fct_refunds", models.Refund, "refunded_at, refund_id"),
     "returns": ("fct_returns", models.Return, "returned_at, return_id"),
 }
+MOST_LIVE_EVENTS = 20
 _PROVENANCE = "order_attribute_provenance"
 _TABLES = (
     "fct_orders", "order_numbers", "order_xref", _PROVENANCE, *(table for table, _, _ in _PARTS.values()),
@@ -49,8 +50,8 @@ class Document:
     Attributes:
         json: the whole document, as `models.Order` has it.
         release_id: the release that was read.
-        seal: the row hashes of all rows shown, and what else the document says of them but the release: the same for as long
-            as the order is the same.
+        seal: the row hashes of all rows shown, where the order is now, and what else the document says of them but the
+            release: the same for as long as the order is the same.
     """
 
     json: str
@@ -169,6 +170,14 @@ def statement(shown: Columns) -> str:
     own = ", ".join(
         _field(name, kind, known["fct_orders"], "o") for name, kind in _annotations(models.OrderAttributes)
     )
+    told = ", ".join(
+        _field(name, kind, models.LiveEvent.model_fields) for name, kind in _annotations(models.LiveEvent)
+    )
+    now = ", ".join(
+        _field(name, kind, models.Live.model_fields, "f")
+        for name, kind in _annotations(models.Live)
+        if name != "events"
+    )
     about = "newest.id AS release_id, found.way AS found_by, about.record_ids AS record_ids"
     return f"""
 WITH newest AS (SELECT coalesce(nullif(current_setting('orderhub.as_of', true), '')::bigint, max(id)) AS id FROM releases)
@@ -191,10 +200,18 @@ LEFT JOIN LATERAL (
     FROM (SELECT id, way FROM by_id UNION ALL SELECT id, way FROM by_number) AS each
 ) AS found ON true
 LEFT JOIN LATERAL (
-    SELECT row_to_json(whole) AS document, concat_ws('|', whole_hash, whole.found_by, whole.record_ids::text, {", ".join(f"coalesce({item}, '')" for item in hashes) or "''"}, {sealed}) AS seal
+    SELECT row_to_json(whole) AS document, concat_ws('|', whole_hash, whole.found_by, whole.record_ids::text, coalesce(whole.live::text, ''), {", ".join(f"coalesce({item}, '')" for item in hashes) or "''"}, {sealed}) AS seal
     FROM fct_orders AS o {" ".join(joins)}
     CROSS JOIN LATERAL (SELECT {record_ids} AS record_ids) AS about
-    CROSS JOIN LATERAL (SELECT {own}, {about}, {", ".join(fields)}, {provenance} AS provenance) AS whole
+    LEFT JOIN LATERAL (
+        SELECT (SELECT row_to_json(s) FROM (SELECT {now}, told.events) AS s) AS shown FROM order_flows AS f CROSS JOIN LATERAL (
+            SELECT coalesce(json_agg((SELECT row_to_json(s) FROM (SELECT {told}) AS s) ORDER BY t.occurred_at, t.event_id), '[]')
+                AS events
+            FROM (SELECT * FROM order_flow_events AS e WHERE e.order_id = f.order_id
+                ORDER BY e.occurred_at DESC, e.event_id DESC LIMIT {MOST_LIVE_EVENTS}) AS t
+        ) AS told WHERE f.order_id = o.order_id AND coalesce(current_setting('orderhub.as_of', true), '') = ''
+    ) AS live ON true
+    CROSS JOIN LATERAL (SELECT {own}, {about}, {", ".join(fields)}, live.shown AS live, {provenance} AS provenance) AS whole
     CROSS JOIN LATERAL (SELECT o.row_hash AS whole_hash) AS hashed
     WHERE o.order_id = found.ids[1] AND cardinality(found.ids) = 1
 ) AS made ON true

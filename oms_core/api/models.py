@@ -362,6 +362,24 @@ ORDER_EXAMPLE: JsonDict = {
     "payments": [],
     "refunds": [],
     "returns": [],
+    "live": {
+        "flow": "b2c",
+        "version": "1",
+        "state": "shipped",
+        "is_done": False,
+        "entered_at": "2026-11-01T08:15:00Z",
+        "due_at": None,
+        "revision": 3,
+        "events": [
+            {
+                "event_id": "acme:scan-7",
+                "event_type": "dispatched",
+                "occurred_at": "2026-11-01T08:15:00Z",
+                "recorded_at": "2026-11-01T08:15:01Z",
+                "source_system": "wms",
+            }
+        ],
+    },
 }
 CUSTOMER_EXAMPLE: JsonDict = {
     "release_id": 7,
@@ -409,6 +427,29 @@ class Answer(BaseModel):
     )
 
 
+class LiveEvent(_Row):
+    """One thing told of the order live."""
+
+    event_id: str
+    event_type: str
+    occurred_at: datetime
+    recorded_at: datetime
+    source_system: str
+
+
+class Live(_Row):
+    """Where the order is in its flow now, with what was told of it live."""
+
+    flow: str
+    version: str
+    state: str
+    is_done: bool
+    entered_at: datetime | None = None
+    due_at: datetime | None = Field(None, description="When its timeout happens; null: none will")
+    revision: int
+    events: list[LiveEvent] = Field(description="The last 20, in order of time")
+
+
 class Order(OrderAttributes, Answer):
     """One order with everything that hangs on it."""
 
@@ -420,6 +461,10 @@ class Order(OrderAttributes, Answer):
     payments: list[Payment]
     refunds: list[Refund]
     returns: list[Return]
+    live: Live | None = Field(
+        None,
+        description="Null where the order is in no flow, and with `as_of`: it is of now, not of a release",
+    )
     provenance: list[Origin] | None = Field(
         None, description="With `explain=true`: where each value came from"
     )

@@ -69,6 +69,35 @@ def decide(client: httpx.Client, decision: str = "approved", key: str = "d1", **
     return client.post("/orders/shopify:orders:5123/approvals", json=body, headers={"Idempotency-Key": key})
 
 
+def test_the_order_says_where_it_is_now(callers: dict[str, httpx.Client]) -> None:
+    shop = callers[keys.OMS_SERVICE]
+    before = shop.get("/orders/1042")
+    assert (before.json()["live"]["state"], before.json()["live"]["events"]) == ("new", [])
+    assert event(shop).status_code == 201
+    seen = {"If-None-Match": before.headers["ETag"]}
+    after = shop.get("/orders/1042", headers=seen)
+    assert after.status_code == 200
+    live = after.json()["live"]
+    flow = shop.get("/orders/1042/flow").json()
+    assert {name: live[name] for name in live if name != "events"} == {
+        name: flow[name] for name in live if name != "events"
+    }
+    assert [(told["event_type"], told["source_system"]) for told in live["events"]] == [("created", "shop")]
+    assert live["events"][0]["event_id"] == flow["steps"][0]["event_id"]
+    assert shop.get("/orders/1042", headers={"If-None-Match": after.headers["ETag"]}).status_code == 304
+    # What was told late, and changes nothing, is to be seen, too.
+    assert (
+        event(shop, "dispatched", "k2", occurred_at=(NOW - timedelta(hours=9)).isoformat()).status_code == 201
+    )
+    newest = shop.get("/orders/1042", headers={"If-None-Match": after.headers["ETag"]})
+    assert [told["event_type"] for told in newest.json()["live"]["events"]] == ["dispatched", "created"]
+    assert models.Order.model_validate(newest.json()).model_dump(mode="json") == newest.json()
+    assert shop.get("/orders/1042?as_of=1").json()["live"] is None
+    assert callers[keys.FINANCE].get("/orders/1042").json()["live"] == newest.json()["live"]
+    many = shop.post("/orders/lookup", json={"numbers": ["1042", "77"]}).json()["orders"]
+    assert (many["1042"]["live"], many["77"]["live"]) == (newest.json()["live"], None)
+
+
 def test_from_event_to_approval(callers: dict[str, httpx.Client]) -> None:
     shop, finance, steward = callers[keys.OMS_SERVICE], callers[keys.FINANCE], callers[keys.STEWARD]
     made = event(shop)
