@@ -2,7 +2,8 @@
 
 Orders of a marketplace are booked on one collective account each; only businesses have partners of their own. The number
 the channel gave an order stands in PurchaseOrderByCustomer as the import, or a clerk, wrote it. Freight is a header
-condition; tax is known once an order is billed. Numbers lose their leading zeros in headers and keep them in items.
+condition; tax is known once an order is billed. Businesses in China are billed once a month, all that left for them in one
+document, dated with the last goods issue; its items hold their share of the freight. Numbers lose their leading zeros in headers and keep them in items.
 
 Source: https://api.sap.com (CE_SALESORDER_0001, CE_BILLINGDOCUMENT_0001, CE_PRODUCT_0002, API_PLANT_2, API_BUSINESS_PARTNER),
 OData 4.01 Protocol
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -25,7 +27,7 @@ from starlette.routing import BaseRoute, Route
 
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
-from connectors.sandbox.differences import Differences, Planted
+from connectors.sandbox.differences import Cause, Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import PREFIXES, Channel, Customer, Order, Product, Return, World
@@ -85,6 +87,26 @@ def _changed_at(row: Json) -> datetime:
     return datetime.fromisoformat(str(row["LastChangeDateTime"]))
 
 
+def _is_trade(order: Order) -> bool:
+    return order.channel in (Channel.B2B, Channel.DEALER)
+
+
+def _due_at(order: Order) -> datetime:
+    """When an order is to be billed: once goods left for a business, once others paid."""
+    left_at = [shipment.dispatched_at for shipment in order.shipments]
+    if order.paid_at is None or (_is_trade(order) and left_at):
+        return min(left_at)
+    return order.paid_at
+
+
+def _month_end(at: datetime) -> datetime:
+    """Ten in the evening of the last day of a month."""
+    day = at.astimezone(_BOOKS).replace(day=28, hour=22, minute=0, second=0, microsecond=0) + timedelta(
+        days=4
+    )
+    return day - timedelta(days=day.day)
+
+
 def _v2_day(at: datetime) -> str:
     day = datetime.combine(at.astimezone(UTC).date(), datetime.min.time(), UTC)
     return f"/Date({int(day.timestamp() * 1000)})/"
@@ -104,6 +126,8 @@ class Twin:
         self._differences = Differences(world, dirt)
         self._truth: list[Truth] = []
         self.deleted: set[str] = set()
+        # What is billed by the month, by account and month.
+        self._monthly: dict[tuple[int, str], list[Order]] = defaultdict(list)
         self._rows: dict[str, dict[str, Json]] = {entity: {} for entity in (*_ROOTS, "A_BusinessPartner")}
         for location_id, plant in _PLANTS.items():
             place = world.locations[location_id]
@@ -120,6 +144,8 @@ class Twin:
         for order in world.orders.values():
             if order.sap_number is not None:
                 self._enter_order(order, order.sap_number)
+        for (account, _), orders in self._monthly.items():
+            self._enter_collective(account, orders)
 
     def routes(self) -> Sequence[BaseRoute]:
         reads = [Route(f"{root}/{entity}", self._reader(entity)) for entity, root in _ROOTS.items()]
@@ -253,7 +279,7 @@ class Twin:
             "SalesOrder": number,
             "SalesOrderType": "OR",
             "SalesOrganization": "1010" if order.currency == "CNY" else "1710",
-            "DistributionChannel": "20" if order.channel in (Channel.B2B, Channel.DEALER) else "10",
+            "DistributionChannel": "20" if _is_trade(order) else "10",
             "SoldToParty": str(account),
             "PurchaseOrderByCustomer": self._reference(order) or "",
             "SalesOrderDate": order.placed_at.astimezone(_BOOKS).date().isoformat(),
@@ -277,7 +303,7 @@ class Twin:
         self._rows["SalesOrder"][number] = row
         self._truth.append(Truth("order", f"sap_s4:sales_orders:{number}", order.order_id))
         if not is_rejected and (order.paid_at or order.shipments):
-            self._enter_billing(order, number, account)
+            self._enter_billing(order, account)
 
     def _reference(self, order: Order) -> str | None:
         dirt, key = self._dirt, f"reference/{order.order_id}"
@@ -313,14 +339,11 @@ class Twin:
         each = self._world.products[product_id].unit_cost * words.PRICE_LIST_RATE[currency]
         return (quantity * each).quantize(Decimal(1).scaleb(-words.MINOR_UNIT_DIGITS[currency]))
 
-    def _enter_billing(self, order: Order, sales_order: str, account: int) -> None:
-        left_at = [shipment.dispatched_at for shipment in order.shipments]
-        is_trade = order.channel in (Channel.B2B, Channel.DEALER)
-        due_at = min(left_at) if is_trade and left_at else order.paid_at or min(left_at)
-        items = [
+    def _billing_items(self, order: Order) -> list[Json]:
+        return [
             {
                 "BillingDocumentItem": str(line.line_number * 10).zfill(6),
-                "SalesDocument": sales_order.zfill(10),
+                "SalesDocument": str(order.sap_number).zfill(10),
                 "SalesDocumentItem": str(line.line_number * 10).zfill(6),
                 "Product": str(1_000_000 + _number(line.product_id)).zfill(18),
                 "BillingQuantity": Decimal(line.quantity),
@@ -330,12 +353,50 @@ class Twin:
             }
             for line in order.lines
         ]
+
+    def _enter_collective(self, account: int, orders: list[Order]) -> None:
+        """Bill what left for one account in one month, at the month's end; until then nothing is billed."""
+        due_at = [_due_at(order) for order in orders]
+        billed_at = _month_end(max(due_at))
+        if billed_at > self._world.now:
+            for order, at in zip(orders, due_at, strict=True):
+                self._differences.plant("invoice", order, Cause.MISSING, order.total_amount, at)
+            return
+        number = str(90_000_000 + _number(orders[0].order_id))
+        items: list[Json] = []
+        for order in orders:
+            billed = self._billing_items(order)
+            unit = Decimal(1).scaleb(-words.MINOR_UNIT_DIGITS[order.currency])
+            goods, rest = sum(item["NetAmount"] for item in billed), order.shipping_amount
+            for item in billed[1:]:
+                share = (order.shipping_amount * item["NetAmount"] / goods).quantize(unit)
+                item["NetAmount"] += share
+                rest -= share
+            billed[0]["NetAmount"] += rest
+            items += billed
+            if len(orders) > 1:
+                self._truth.append(Truth("order", f"sap_s4:billing_documents:{number}", order.order_id))
+        for place, item in enumerate(items, 1):
+            item["BillingDocumentItem"] = str(place * 10).zfill(6)
+        amounts = (
+            sum((order.net_amount for order in orders), Decimal(0)),
+            sum((order.tax_amount + order.duty_amount for order in orders), Decimal(0)),
+        )
+        self._bill(orders[0], number, "F2", "M", max(due_at), account, amounts, items, billed_at=billed_at)
+
+    def _enter_billing(self, order: Order, account: int) -> None:
+        due_at = _due_at(order)
+        items = self._billing_items(order)
         number, amounts = 90_000_000 + _number(order.order_id), (order.net_amount, order.tax_amount)
         # Of what nobody else states a total of, nobody can tell that it differs.
-        is_told = order.channel not in (Channel.B2B, Channel.DEALER, Channel.PINDUODUO)
+        is_told = not _is_trade(order) and order.channel is not Channel.PINDUODUO
         is_astray = self._dirt.is_invalid(f"order/{order.order_id}")
         cause = self._differences.draw("invoice", order) if is_told and not is_astray else None
-        bill = self._differences.billed(order, due_at, cause, None)
+        bill = None
+        if _is_trade(order) and order.shipments and order.currency == "CNY" and not is_astray:
+            self._monthly[account, f"{due_at.astimezone(_BOOKS):%Y-%m}"].append(order)
+        else:
+            bill = self._differences.billed(order, due_at, cause, None)
         if bill is not None and self._dirt.chance(
             f"billing/{order.order_id}/again", 0.02
         ):  # billed, cancelled and billed anew
@@ -396,6 +457,7 @@ class Twin:
         *,
         is_cancelled: bool = False,
         cancels: str = "",
+        billed_at: datetime | None = None,
     ) -> None:
         self._rows["BillingDocument"][number] = {
             "BillingDocument": number,
@@ -410,7 +472,7 @@ class Twin:
             "BillingDocumentIsCancelled": is_cancelled,
             "CancelledBillingDocument": cancels,
             "AccountingDocument": str(1_000_000_000 + int(number)),
-            "LastChangeDateTime": _time(at),
+            "LastChangeDateTime": _time(billed_at or at),
             "_Item": items,
         }
         if order.channel is Channel.DEALER:

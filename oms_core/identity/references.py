@@ -49,6 +49,7 @@ _ABOUT = re.compile(
 _PART_OF = re.compile(r"[-/._]\d{1,2}$|[-/._]?[A-D]$|\(\d{1,2}\)$")
 _OWN_BOOKS = "direct"  # channel of a document that an ERP keeps, whoever sold
 _SENDS = ("fulfilment", "shipment")  # roles of documents that may be about goods of several orders
+_INVOICE = "invoice"  # role of a document that bills several orders of its own system, each by its number
 _PART, _SHARED = " (part)", " (one of several)"
 _UNPRICED = "same day and goods"  # rule where one of two documents tells no amount
 _TRACKING = "tracking_number"  # rule of what only a parcel's number tells
@@ -513,7 +514,7 @@ class _Chain:
                 )
                 continue
             hangers[record] = (reached[0].target, reached[0].rule)
-            if self.rows[record]["document_role"] in _SENDS and (several := self._several(record, merged)):
+            if several := self._stands_for(record, merged):
                 shared[record] = (several, self._rule(record, several))
             if not self._one_purchase(reached, is_list=record in shared):
                 continue
@@ -629,6 +630,22 @@ class _Chain:
         """What the documents of a purchase say it costs."""
         purchase = self.purchases.get(record, frozenset({record}))
         return {money for known in purchase if (money := _money(self.rows[known])) is not None}
+
+    def _stands_for(self, record: str, merged: Collection[str]) -> tuple[str, ...]:
+        """The several order documents that a record is about; one is none."""
+        row = self.rows[record]
+        if row["document_role"] in _SENDS:
+            return self._several(record, merged)
+        if row["document_role"] != _INVOICE:
+            return ()
+        billed = [
+            target
+            for target in self.hits[record]
+            if self.is_order(target)
+            and target not in merged
+            and self.rows[target]["source_system"] == row["source_system"]
+        ]
+        return tuple(sorted(billed)) if len(billed) > 1 else ()
 
     def _several(
         self, record: str, merged: Collection[str], seen: frozenset[str] = frozenset()

@@ -154,19 +154,44 @@ def test_every_order_and_invoice_lands_with_the_money_it_has(
         goods[row["sales_order"]] += row["net_amount"]
     assert goods == {name: order.gross_amount - order.discount_amount for name, order in orders.items()}
     billed = {row["billing_document"]: row for row in landed("billing_documents")}
-    of_order = {row["billing_document"]: row["sales_order"] for row in landed("billing_items")}
+    of_order: dict[str, set[str]] = defaultdict(set)
+    for row in landed("billing_items"):
+        of_order[row["billing_document"]].add(row["sales_order"])
     refunded: dict[str, Decimal] = defaultdict(Decimal)
     for name, row in billed.items():
-        order = orders[of_order[name]]
+        of_document = [orders[number] for number in of_order[name]]
         if row["category"] == "M":
-            assert (row["net_amount"], row["tax_amount"]) == (order.net_amount, order.tax_amount)
+            assert row["net_amount"] == sum(order.net_amount for order in of_document)
+            assert row["tax_amount"] == sum(order.tax_amount for order in of_document)
         else:
+            (order,) = of_document
             refunded[str(order.sap_number)] += row["net_amount"] + row["tax_amount"]
     assert refunded == {
         name: sum(taken.refund_amount for taken in order.returns)
         for name, order in orders.items()
         if order.returns
     }
+
+
+def test_a_month_of_one_account_is_billed_at_once_item_by_item(
+    serve: Any, pull: Callable[..., dict[str, PullResult]], landed: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    with serve("sap_s4", orders=500, level="none") as served:
+        pull("sap_s4", served.env, streams=["billing_documents"])
+        world, truth = served.sandbox.world, served.sandbox.truth()
+    meant: dict[str, set[str]] = defaultdict(set)
+    for item in truth:
+        if item.record_id.startswith("sap_s4:billing_documents:"):
+            meant[item.record_id.rpartition(":")[2]].add(item.truth_id)
+    billed: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    for row in landed("billing_items"):
+        billed[row["billing_document"]][row["sales_order"]] += row["net_amount"]
+    several = {name: parts for name, parts in billed.items() if len(parts) > 1}
+    net = {order.sap_number: (order.order_id, order.net_amount) for order in world.orders.values()}
+    assert several
+    assert meant == {name: {net[number][0] for number in parts} for name, parts in several.items()}
+    for parts in several.values():
+        assert parts == {number: net[number][1] for number in parts}
 
 
 def test_rows_that_break_the_rules_are_quarantined(

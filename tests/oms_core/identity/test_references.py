@@ -249,6 +249,27 @@ def test_two_orders_entered_as_one_sale_stay_two_and_the_sale_is_linked_to_both(
     assert "erp:sales:1" not in members
 
 
+def test_an_invoice_is_linked_to_every_order_that_it_bills() -> None:
+    orders = [
+        paid("shop:orders:a", "#1001", "10.00"), paid("erp:sales:1", "4500001", "10.00"),
+        paid("erp:sales:2", "4500002", "20.00"), paid("erp:sales:3", "4500003", "30.00"),
+        order("erp:bills:1", "90000001", "invoice"), order("erp:bills:2", "90000002", "invoice"),
+        order("erp:bills:3", "90000003", "invoice"),
+    ]  # fmt: skip
+    named = [
+        reference("erp:sales:1", "#1001"), reference("erp:bills:1", "4500001"), reference("erp:bills:1", "4500002"),
+        reference("erp:bills:2", "4500003"),
+    ]  # fmt: skip
+    found = run(orders, references=named)
+    members = found.assignment.members
+    assert together(found, "shop:orders:a", "erp:sales:1")
+    both = tuple(sorted(members[record] for record in ("shop:orders:a", "erp:sales:2")))
+    assert found.shares == {"erp:bills:1": (both, "reference:external (one of several)")}
+    assert together(found, "erp:bills:2", "erp:sales:3")
+    assert "erp:bills:1" not in members
+    assert found.orphans.keys() == {"erp:bills:3"}
+
+
 def test_two_orders_in_one_parcel_stay_two_and_what_carried_them_is_linked_to_both() -> None:
     orders = [
         paid("shop:orders:a", "#1001", "10.00"), paid("erp:sales:2", "S2", "20.00"),

@@ -54,7 +54,7 @@ rights as (
         lefts.currency as left_currency,
         lefts.left_amount,
         documents.currency <> lefts.currency as is_foreign,
-        case when documents.document_on > {{ days_after('lefts.due_on', 'terms.late_days') }} then 1 else 0 end as is_late,
+        case when documents.document_on > {{ days_after('coalesce(documents.due_on, lefts.due_on)', 'terms.late_days') }} then 1 else 0 end as is_late,
         case
             when lefts.left_amount is null or documents.currency = lefts.currency then documents.amount
             when documents.leg <> 'receipt'

@@ -1,4 +1,5 @@
 {{ config(schema='intermediate') }}
+{% set of_document = '(partition by documents.source_system, documents.document_key, documents.document_type, documents.billed_on)' -%}
 -- Every record that takes part in a reconciliation, per leg: on the left what was ordered, refunded or sent back, on the
 -- right what one other system holds of it. Money in minor units of `currency`; a receipt counts units.
 with orders as (
@@ -49,10 +50,15 @@ settled as (
     where lines.line_kind = 'charge'
 ),
 
+-- A document that bills several orders is due when the last of them is.
 billed as (
-    select documents.*, xref.order_id
+    select
+        documents.*,
+        xref.order_id,
+        case when count(*) over {{ of_document }} > 1 then max(orders.billable_on) over {{ of_document }} end as due_on
     from {{ ref('int_billing_documents') }} as documents
     left join {{ ref('order_xref') }} as xref on documents.order_record_id = xref.record_id and xref.is_current and not xref.is_shared
+    left join orders on xref.order_id = orders.order_id
 ),
 
 refunds as (
@@ -92,37 +98,38 @@ rights as (
         cast(null as {{ column_type('amount') }}) as net_amount,
         cast(null as {{ column_type('amount') }}) as billed_lines_amount,
         cast(null as {{ column_type('amount') }}) as sold_lines_amount,
-        cast(null as {{ column_type('text') }}) as sku_id
+        cast(null as {{ column_type('text') }}) as sku_id,
+        cast(null as date) as due_on
     from payments
     union all
-    select 'settlement', order_id, source_system, record_id, amount, currency, document_on, fee_amount, null, null, null, null
+    select 'settlement', order_id, source_system, record_id, amount, currency, document_on, fee_amount, null, null, null, null, null
     from settled
     union all
     select
         'billing', order_id, source_system, record_id, total_amount, currency, billed_on, null, net_amount,
-        billed_lines_amount, sold_lines_amount, null
+        billed_lines_amount, sold_lines_amount, null, due_on
     from billed
     where document_type = 'invoice'
     union all
-    select 'credit', order_id, source_system, record_id, -total_amount, currency, billed_on, null, null, null, null, null
+    select 'credit', order_id, source_system, record_id, -total_amount, currency, billed_on, null, null, null, null, null, null
     from billed
     where document_type = 'credit_note'
     union all
     select
         'receipt', order_id, source_system, return_id, cast(qty as {{ column_type('amount') }}), uom,
-        {{ date_of('returned_at') }}, null, null, null, null, sku_id
+        {{ date_of('returned_at') }}, null, null, null, null, sku_id, null
     from returned
     where kind = 'wms'
     union all
     -- Whichever system booked them: what finance counts.
-    select 'promise', order_id, 'finance', refund_id, amount, currency, {{ date_of('refunded_at') }}, null, null, null, null, null
+    select 'promise', order_id, 'finance', refund_id, amount, currency, {{ date_of('refunded_at') }}, null, null, null, null, null, null
     from refunds
     where order_id in (select order_id from promises)
     union all
     -- A refund that hangs on no order speaks for itself; what an ERP gave back does so as a credit note.
     select
         'promise', null, refunds.source_system, refunds.refund_id, refunds.amount, refunds.currency,
-        {{ date_of('refunds.refunded_at') }}, null, null, null, null, null
+        {{ date_of('refunds.refunded_at') }}, null, null, null, null, null, null
     from {{ ref('fct_refunds') }} as refunds
     inner join {{ ref('source_systems') }} as systems on refunds.source_system = systems.source_system
     where
@@ -258,8 +265,8 @@ union all
 select
     rights.leg, rights.order_id, rights.source_system, 'right', rights.record_id,
     case when rights.leg = 'billing' and orders.is_untaxed then rights.net_amount else rights.amount end, rights.currency,
-    rights.document_on, rights.fee_amount, rights.net_amount, null, rights.billed_lines_amount, rights.sold_lines_amount, null, null,
-    rights.sku_id
+    rights.document_on, rights.fee_amount, rights.net_amount, null, rights.billed_lines_amount, rights.sold_lines_amount, null,
+    rights.due_on, rights.sku_id
 from rights
 -- What hangs on no order stays, to be told; what hangs on an order that is only practised does not.
 left join orders on rights.order_id = orders.order_id

@@ -1,5 +1,5 @@
 {{ conform('billing_documents', ref('stg_sap_s4__order_billing'), {
-    'source_key': 'billing_document',
+    'source_key': 'part',
     'source_updated_at': 'changed_at',
     'document_key': 'billing_document',
     'order_record_id': record_id('sap_s4', 'sales_orders', 'sales_order'),

@@ -1,4 +1,4 @@
--- Posted credit memos of one sales order. SAP tells the day, not the hour.
+-- What posted credit memos give back of each sales order. SAP tells the day, not the hour.
 with credits as (
     select
         *,
@@ -9,9 +9,9 @@ with credits as (
 )
 
 {{ conform('refunds', 'credits', {
-    'source_key': 'billing_document',
+    'source_key': 'part',
     'source_updated_at': 'changed_at',
-    'refund_key': 'billing_document',
+    'refund_key': 'part',
     'order_record_id': record_id('sap_s4', 'sales_orders', 'sales_order'),
     'amount': 'amount',
     'currency': 'currency',
