@@ -5,6 +5,9 @@ confirmation in windows of a day, and by change in windows of half an hour; page
 an order is in full is asked for one by one. A call that fails is answered 200 with `error_response`. Names and telephones
 are masked; a buyer is known by the id of the address alone.
 
+What Pinduoduo keeps of an order is not read: its one call about money (pdd.finance.balance.daily.bill.url.get) gives the
+address of a day's file, and no public document says what is in it. The fees of these orders stay unknown here.
+
 Source: https://open.pinduoduo.com/application/document/api (pdd.order.list.get, pdd.order.number.list.increment.get,
 pdd.order.information.get, pdd.refund.list.increment.get, pdd.goods.list.get, pdd.logistics.companies.get)
 """
