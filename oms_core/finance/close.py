@@ -344,18 +344,25 @@ def _residuals(connection: Connection, asked: Mapping[str, str]) -> list[Residua
 def _faults(connection: Connection, asked: Mapping[str, str], accept_negative: bool) -> list[str]:
     """What speaks against a close besides residuals, one sentence each."""
     faults = []
-    unrated = connection.execute(
-        text(
-            "SELECT currency, sum(unconverted_net_amount) AS amount FROM fin_measures "
-            "WHERE period = :period AND unconverted_net_amount <> 0 GROUP BY currency ORDER BY currency"
+    for what, amount, source in (
+        (
+            "net sales",
+            "unconverted_net_amount",
+            "fin_measures WHERE period = :period AND unconverted_net_amount <> 0",
         ),
-        dict(asked),
-    ).all()
-    if unrated:
-        listed = ", ".join(f"{row.amount:,.2f} {row.currency}" for row in unrated)
-        faults.append(
-            f"rates are missing: {listed} of net sales are not converted; pull the rates (orderhub pull ecb_fx), then unify"
-        )
+        ("refunds", "amount", "fin_refunds WHERE refund_period = :period AND NOT is_converted"),
+    ):
+        unrated = connection.execute(
+            text(
+                f"SELECT currency, sum({amount}) AS amount FROM {source} GROUP BY currency ORDER BY currency"
+            ),
+            dict(asked),
+        ).all()
+        if unrated:
+            listed = ", ".join(f"{row.amount:,.2f} {row.currency}" for row in unrated)
+            faults.append(
+                f"rates are missing: {listed} of {what} are not converted; pull the rates (orderhub pull ecb_fx), then unify"
+            )
     told = connection.execute(
         text("SELECT DISTINCT cause FROM fin_reconciliation WHERE period = :period"), dict(asked)
     )

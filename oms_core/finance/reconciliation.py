@@ -25,6 +25,7 @@ TABLES = (
     "fin_reconciliation",
     "fin_reconciliation_totals",
     "fin_measures",
+    "fin_refunds",
 )
 
 

@@ -270,6 +270,9 @@ def test_an_erased_person_is_gone_and_the_books_and_proofs_stay(
     assert erased.exit_code == 0, erased.output
     told = json.loads(erased.output)
     assert told["pages"] > 0 and told["rows"]["dim_customers"] > 0
+    logged = CliRunner().invoke(app, ["audit", "log", "--limit", "100000", "--json", "--home", str(home)])
+    entries = [entry for entry in json.loads(logged.output) if entry["kind"].startswith("person.")]
+    assert [entry["kind"] for entry in entries] == ["person.erasing", "person.erased"]
     (now,) = asked(f"select * from dim_customers {mine}")
     assert (now["full_name"], now["email"], now["street"]) == (None, None, None)
     assert now["record_count"] == person["record_count"]

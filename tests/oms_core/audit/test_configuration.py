@@ -22,7 +22,9 @@ def test_a_configuration_is_logged_when_it_differs_from_the_last(database: Datab
     ):
         with database.begin() as connection:
             configuration.note(connection, "ann", settings)
-    assert [entry["data"] for entry in entries(database)] == [
+    said = entries(database)
+    assert [(entry["kind"], entry["actor"]) for entry in said] == [("configuration.changed", "ann")] * 3
+    assert [entry["data"] for entry in said] == [
         {"code_version": "1"}, {"code_version": "2"}, {"code_version": "1"},
     ]  # fmt: skip
 

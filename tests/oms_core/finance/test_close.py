@@ -67,6 +67,7 @@ def _books(
     unexplained: str = "0",
     cause: str = "unexplained",
     unconverted: str = "0",
+    has_rates: bool = True,
     payout: str = "95",
     batch: str = "b1",
 ) -> dict[str, pa.Table]:
@@ -117,6 +118,17 @@ def _books(
                     "margin_amount": None, "unconverted_net_amount": unconverted,
                 }
             ]
+        ),
+        "fin_refunds": _table(
+            [
+                {
+                    "refund_id": f"shop:refunds:{currency}", "order_id": "A", "refund_period": "2026-09", "currency": currency,
+                    "amount": amount, "is_converted": is_converted,
+                }
+                for currency, amount, is_converted in (("EUR", "5", True), ("JPY", "800", has_rates))
+            ],
+            amount=pa.decimal128(18, 4),
+            is_converted=pa.bool_(),
         ),
     }  # fmt: skip
 
@@ -184,6 +196,7 @@ def test_a_period_is_closed_once(database: Database) -> None:
     [
         ({"unexplained": "7"}, r"14\.00 USD are unexplained, more than the threshold of 0\.00"),
         ({"unconverted": "12.5"}, r"rates are missing: 12\.50 EUR of net sales are not converted"),
+        ({"has_rates": False}, r"rates are missing: 800\.00 JPY of refunds are not converted"),
         ({"payout": "-3"}, r"1 settlements are negative, the provider took money: po_1 -3\.00 EUR"),
         ({"cause": "gremlins"}, r"causes that are not on the closed list: gremlins"),
     ],
@@ -330,7 +343,7 @@ def test_finance_reads_and_closes_over_http_and_others_do_not(
         ("ledger", {"period": "2026-13"}, 404, "write year and month"),
         ("ledger", {"after": "!"}, 422, "no `next_after`"),
         ("ledger", {"as_of": "9"}, 404, "no release 9"),
-        ("refunds", {}, 404, "fin_refunds was not part of it"),
+        ("rebates", {}, 404, "fin_rebates was not part of it"),
         ("periods/2030-01/reconciliation", {}, 404, "nothing was booked in 2030-01"),
         ("periods/2026-09/restatements", {}, 409, "2026-09 is not closed"),
     ):

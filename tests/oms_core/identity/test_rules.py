@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from typer.testing import CliRunner
 
+from oms_core.audit import log
 from oms_core.cli.main import app
 from oms_core.identity.golden import rules
 from oms_core.identity.golden.survivorship import (
@@ -140,6 +141,13 @@ def test_set_withdraw_and_history(database: Database) -> None:
             rules.withdraw(connection, int(first.version), by="bob", reason="again")
         with pytest.raises(RuleError, match="no rule has version 99"):
             rules.withdraw(connection, 99, by="bob", reason="again")
+    with database.begin() as connection:
+        said = [entry.said for entry in log.read(connection, -1, 9)]
+    assert [(entry["kind"], entry["actor"], entry["subject"]) for entry in said] == [
+        ("rule.set", "ann", "customer/email"), ("rule.set", "ann", "customer/email"),
+        ("rule.withdrawn", "bob", "customer/email"), ("rule.withdrawn", "bob", "customer/email"),
+    ]  # fmt: skip
+    assert (said[0]["data"]["sources"], said[0]["data"]["reason"]) == (["erp", "crm"], ANN["reason"])
 
 
 def test_two_stewards_at_once_get_a_conflict(database: Database) -> None:
