@@ -14,6 +14,7 @@ import hmac
 import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +23,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from connectors.sandbox.credentials import Credentials
+from connectors.sandbox.differences import Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
 from connectors.sandbox.marketplace import REASONS, Shop, fen, seconds, yuan
@@ -35,6 +37,7 @@ _ADDRESS = "/ark/open_api/v3/common_controller"
 _SECRETS = {"APP_ID": 20, "APP_SECRET": 32, "ACCESS_TOKEN": 40}
 _PAYMENT_TYPES = {"alipay": 1, "wechat_pay": 2}
 _CARRIERS = {"sf_express": "shunfeng", "zto": "zhongtong"}
+_SETTLED_AFTER = timedelta(days=1)
 # What `timeType` asks for: the key of the time, and the longest window.
 _TIME_TYPES = {1: ("created", timedelta(days=1)), 2: ("updated", timedelta(minutes=30))}
 
@@ -60,6 +63,7 @@ class Twin:
     def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
         self._shop = Shop(world, dirt, Channel.XIAOHONGSHU, states_tax=True)
         self._world, self._dirt, self._credentials = world, dirt, credentials
+        self._differences = Differences(world, dirt)
         self.deleted: set[str] = set()
 
     def env(self, base_url: str) -> dict[str, str]:
@@ -77,6 +81,10 @@ class Twin:
 
     def truth(self) -> Iterable[Truth]:
         yield from self._shop.truth("orders", ("skus",))
+
+    def differences(self) -> Iterable[Planted]:
+        """What was settled of orders that cannot be read."""
+        return self._differences.listed if self._transactions else []
 
     def changed(self, since: datetime) -> Iterable[Change]:
         """Orders that were placed or moved on since then."""
@@ -207,6 +215,70 @@ class Twin:
         sku_id = self._sku_id(self._shop.product(line))
         return {"skuId": sku_id, "appliedCount": quantity, "boughtCount": line.quantity}
 
+    @cached_property
+    def _transactions(self) -> list[Json]:
+        """What was settled a day after it was sent, and taken back after that; oldest first."""
+        rows: list[Json] = []
+        for order in self._shop.orders:
+            if not order.shipments or order.paid_at is None or order.cancelled_at is not None:
+                continue
+            at = min(shipment.dispatched_at for shipment in order.shipments) + _SETTLED_AFTER
+            total, kept = self._shop.total(order), order.channel_fee_amount + order.payment_fee_amount
+            row = self._transaction(order, "settled", at, total - kept) | {
+                "settleBizType": 0,
+                "transactionBizType": 0,
+                "commissionAmount": yuan(order.channel_fee_amount),
+                "payChannelAmount": yuan(order.payment_fee_amount),
+            }
+            rows.append(row)
+            if at <= self._world.now and self._dirt.is_invalid(f"order/{order.order_id}"):
+                name = f"xiaohongshu:transactions:{row['transactionId']}"
+                self._differences.astray("settlement", name, order, total)
+            rows += [
+                self._transaction(order, taken.return_id, taken.refunded_at, -taken.refund_amount)
+                | {
+                    "settleBizType": 1,
+                    "transactionBizType": 1,
+                    "returnId": "R" + self._dirt.token(taken.return_id, 16, "0123456789"),
+                }
+                for taken in order.returns
+            ]
+        now = seconds(self._world.now) * 1000
+        return sorted(
+            (row for row in rows if row["settledTime"] <= now),
+            key=lambda row: (row["settledTime"], row["transactionId"]),
+        )
+
+    def _transaction(self, order: Order, key: str, at: datetime, moved: Decimal) -> Json:
+        return {
+            "transactionId": int(self._dirt.token(f"transaction/{order.order_id}/{key}", 15, "123456789")),
+            "packageId": order.number,
+            "statementType": 0,
+            "returnId": "",
+            "orderTime": seconds(order.placed_at) * 1000,
+            "canSettleTime": seconds(at) * 1000,
+            "settledTime": seconds(at) * 1000,
+            "erqingType": _PAYMENT_TYPES[order.payment_method],
+            "transactionSettleStatus": 4,
+            "commonSettleStatus": 1,
+            "amount": yuan(moved),
+            "goodsAmount": yuan(moved),
+            "commissionAmount": "0.00",
+            "payChannelAmount": "0.00",
+            "cpsAmount": "0.00",
+            "installmentAmount": "",
+            "extraAmount": "0.00",
+        }
+
+    def _list_transactions(self, asked: Json) -> Json:
+        low, high = asked["startTime"], asked["endTime"]
+        if not 0 <= high - low <= 86_400_000:
+            raise ValueError("endTime - startTime: at most 24*60*60*1000")
+        rows = [row for row in self._transactions if low <= row["settledTime"] < high]
+        number, size, shown = _page(rows, {**asked, "pageNo": asked["pageNum"]}, 10_000)
+        counts = {"total": len(rows), "totalPage": -(-len(rows) // size), "pageNum": number, "pageSize": size}
+        return _nested(counts | {"transactions": shown})
+
     def _sku(self, product: Product) -> Json:
         shop = self._shop
         return {
@@ -283,6 +355,8 @@ class Twin:
                 return _nested(body | {"pageNo": number, "pageSize": size})
             case "afterSale.getAfterSaleInfo":
                 return _nested({"afterSaleInfo": _found(self._after_sales, asked["returnsId"])})
+            case "finance.pageQueryTransaction":
+                return self._list_transactions(asked)
             case "product.getDetailSkuList":
                 rows = [self._sku(product) for product in self._world.products.values()]
                 rows = [row for row in rows if row["sku"]["id"] not in self.deleted]

@@ -2,12 +2,13 @@
 
 Protocol: one address, every call a POST whose body has the parameters beside the system's own; MD5 over method, app,
 time and version, followed by the secret. Orders and after-sales are listed by creation in windows of a day, and by change
-in windows of half an hour; pages are counted, then read backwards. What they are in full is asked for one by one. A call
+in windows of half an hour; pages are counted, then read backwards. What they are in full is asked for one by one. What was
+settled is listed by the time of settlement, a day at a time, with what was kept in parts. A call
 that fails is answered 200 without success; after-sales nest a second such envelope. Amounts are fen or yuan, by field;
 times milliseconds. Names and telephones are not shown, a buyer is an id.
 
 Source: https://open.xiaohongshu.com (order.getOrderList, order.getOrderDetail, afterSale.listAfterSaleInfos,
-afterSale.getAfterSaleInfo, product.getDetailSkuList)
+afterSale.getAfterSaleInfo, product.getDetailSkuList, finance.pageQueryTransaction)
 """
 
 from __future__ import annotations
@@ -57,8 +58,11 @@ from connectors.declare import (
 
 Millis = Annotated[MilliInstant | None, BLANK_IS_NULL]
 Text = Annotated[str | None, BLANK_IS_NULL]
+Yuan = Annotated[Amount | None, BLANK_IS_NULL]
 
-_ROWS = ("orderList", "afterSaleBasicInfos", "afterSaleInfo", "data")
+_ROWS = ("orderList", "afterSaleBasicInfos", "afterSaleInfo", "transactions", "data")
+_SETTLED = 1
+_DAY = 86_400
 # The platform publishes no list of codes for these: the message tells.
 _THROTTLED = ("频繁", "限流", "too many", "rate limit")
 _BROKEN = ("系统", "超时", "稍后", "timeout")
@@ -161,6 +165,25 @@ class AfterSaleDetail(Record):
         return {**raw, "onlySkuId": dig(skus[0], "skuId"), "onlySkuCount": dig(skus[0], "appliedCount")}
 
 
+class Transaction(Record):
+    """What was settled of an order, or taken back; what was kept of it stands in parts, of all of them in yuan."""
+
+    transaction_id: str = Field(validation_alias="transactionId", min_length=1)
+    order_id: str = Field(validation_alias="packageId", min_length=1)
+    refund_id: Text = Field(None, validation_alias="returnId")
+    settle_kind: int = Field(validation_alias="settleBizType", description="0 settled, 1 taken back")
+    currency: Currency = "CNY"
+    moved_amount: Amount = Field(validation_alias="amount", description="what the account got or gave")
+    commission_amount: Yuan = Field(None, validation_alias="commissionAmount")
+    payment_channel_amount: Yuan = Field(None, validation_alias="payChannelAmount")
+    promoter_amount: Yuan = Field(
+        None, validation_alias="cpsAmount", description="commission of who promoted it"
+    )
+    instalment_amount: Yuan = Field(None, validation_alias="installmentAmount")
+    extra_amount: Yuan = Field(None, validation_alias="extraAmount")
+    settled_at: MilliInstant = Field(validation_alias="settledTime")
+
+
 class Sku(Record):
     """What can be bought, with the item it is of."""
 
@@ -199,6 +222,15 @@ def _ask_after_sales(bounds: Bounds) -> Ask:
 
 def _ask_after_sale(bounds: Bounds) -> Ask:
     return Ask(json_body={"method": "afterSale.getAfterSaleInfo", "returnsId": bounds.keys[0]})
+
+
+def _ask_transactions(bounds: Bounds) -> Ask:
+    """At most a day; one that is not over has no end yet."""
+    start = _seconds(bounds.since)
+    end = _seconds(bounds.until) if bounds.until is not None else start + _DAY
+    window = {"startTime": start * 1000, "endTime": end * 1000}
+    asked = {"method": "finance.pageQueryTransaction", "commonSettleStatus": _SETTLED}
+    return Ask(json_body={**asked, **window})
 
 
 def _ask_skus(bounds: Bounds) -> Ask:
@@ -256,9 +288,9 @@ def fault(body: Any) -> ConnectorError | None:
     return ProtocolError(said)
 
 
-def _pages(size: int, ceiling: int | None = None) -> NumberedPages:
+def _pages(size: int, ceiling: int | None = None, page: str = "json.pageNo") -> NumberedPages:
     return NumberedPages(
-        page="json.pageNo",
+        page=page,
         limit="json.pageSize",
         size=size,
         count_size=size - 10,
@@ -369,6 +401,23 @@ SOURCE = Source(
             fan_out_changes=True,
             control_totals=(ControlTotal(amount="amount", currency="currency"),),
             description="What of the after-sales was granted.",
+        ),
+        Stream(
+            name="transactions",
+            kept="What was settled stays; what is taken back is a transaction of its own.",
+            record=Transaction,
+            key=("transaction_id",),
+            path="",
+            method="POST",
+            ask=_ask_transactions,
+            rows="rows",
+            pages=_pages(50, page="json.pageNum"),
+            cursor="settled_at",
+            lag=timedelta(days=3),
+            window=timedelta(days=1),
+            control_totals=(ControlTotal(amount="moved_amount", currency="currency"),),
+            freshness=timedelta(days=3),
+            description="What was settled, with what the platform and the payment kept.",
         ),
         Stream(
             name="skus",

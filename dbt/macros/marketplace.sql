@@ -14,9 +14,9 @@
 
   states_tax: where a marketplace does not say the tax in its prices, what they are without it is unknown: gross, discount,
   shipping and net stay null, and the ERP's hold.
-  keeps_payment_fee: what the payment costs is in what the platform keeps.
+  payment_fee: what the payment costs, where the platform tells it, as an expression over orders.
 -#}
-{% macro marketplace_order_records(source, orders, refunds, states_tax, keeps_payment_fee=false) %}
+{% macro marketplace_order_records(source, orders, refunds, states_tax, payment_fee=none) %}
 with refunded as (
     select
         order_id,
@@ -61,10 +61,8 @@ booked as (
     'ship_to_country': "'CN'",
 } %}
 {% do columns.update(money) %}
-{% if keeps_payment_fee %}
-{% do columns.update({
-    'payment_fee_amount': 'case when fee_amount is not null then cast(0 as ' ~ column_type('amount') ~ ') end',
-}) %}
+{% if payment_fee %}
+{% do columns.update({'payment_fee_amount': payment_fee}) %}
 {% endif %}
 {{ conform('order_records', 'booked', columns) }}
 {%- endmacro %}

@@ -129,3 +129,46 @@ def test_every_order_arrives_with_its_money(serve: Any, pull: Any, landed: Any) 
         )
     refunds = [row["amount"] for row in landed("after_sale_details") if row["refund_status"] == 2]
     assert sum(refunds) == sum(taken.refund_amount for order in placed for taken in order.returns)
+
+
+def test_transactions_tell_what_was_kept_of_an_order(serve: Any, pull: Any, landed: Any) -> None:
+    with serve("xiaohongshu", orders=300, level="none") as served:
+        result = pull("xiaohongshu", served.env, streams=["transactions"])["transactions"]
+        world = served.sandbox.world
+    assert result.error is None
+    placed = {order.number: order for order in world.orders.values() if order.channel is Channel.XIAOHONGSHU}
+    rows = landed("transactions")
+    settled = {row["order_id"]: row for row in rows if row["settle_kind"] == 0}
+    early = world.now - timedelta(days=2)
+    sent = {
+        number
+        for number, order in placed.items()
+        if order.cancelled_at is None
+        and order.paid_at is not None
+        and order.shipments
+        and min(one.dispatched_at for one in order.shipments) <= early
+    }
+    assert len(sent) > 3
+    assert sent <= set(settled)
+    for number, row in settled.items():
+        order = placed[number]
+        assert row["commission_amount"] == order.channel_fee_amount
+        assert row["payment_channel_amount"] == order.payment_fee_amount
+        kept = order.channel_fee_amount + order.payment_fee_amount
+        assert row["moved_amount"] + kept == order.net_amount + order.tax_amount
+    taken = [row["moved_amount"] for row in rows if row["settle_kind"] == 1]
+    assert sum(taken) == -sum(back.refund_amount for order in placed.values() for back in order.returns)
+
+
+def test_transactions_are_asked_for_by_the_day_of_their_settlement() -> None:
+    now = datetime(2026, 10, 31, tzinfo=UTC)
+    stream = SOURCE.stream("transactions")
+    ask = stream.pages.first(stream.ask(Bounds(since=now - timedelta(days=1), until=now)))
+    assert ask.json_body == {
+        "method": "finance.pageQueryTransaction",
+        "commonSettleStatus": 1,
+        "startTime": 1793318400000,
+        "endTime": 1793404800000,
+        "pageNum": 1,
+        "pageSize": ask.json_body["pageSize"],
+    }

@@ -9,15 +9,27 @@ with sums as (
     group by order_id
 ),
 
+kept as (
+    select
+        order_id,
+        sum(channel_fee_amount) as fee_amount,
+        sum(payment_fee_amount) as payment_fee_amount
+    from {{ ref('stg_xiaohongshu__transactions') }}
+    group by order_id
+),
+
 checked as (
     select
         orders.*,
         sums.goods_amount,
         sums.discount_amount,
         sums.tax_amount,
+        kept.fee_amount,
+        kept.payment_fee_amount,
         sums.goods_amount - sums.discount_amount + sums.tax_amount + orders.shipping_amount = orders.paid_amount as is_whole
     from {{ ref('stg_xiaohongshu__order_versions') }} as orders
     left join sums on orders.order_id = sums.order_id
+    left join kept on orders.order_id = kept.order_id
 )
 
 select
@@ -36,7 +48,8 @@ select
         when status = 9 then 'cancelled'
     end as order_status,
     case payment_type when 1 then 'alipay' when 2 then 'wechat_pay' end as payment_method,
-    cast(null as {{ column_type('amount') }}) as fee_amount,
+    fee_amount,
+    payment_fee_amount,
     case when status = 7 then finished_at end as closed_at,
     _source, _stream, _batch_id, _page_sha256, _row_index, _extracted_at, _first_seen_at
 from checked
