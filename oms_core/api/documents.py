@@ -204,12 +204,15 @@ LEFT JOIN LATERAL (
     FROM fct_orders AS o {" ".join(joins)}
     CROSS JOIN LATERAL (SELECT {record_ids} AS record_ids) AS about
     LEFT JOIN LATERAL (
-        SELECT (SELECT row_to_json(s) FROM (SELECT {now}, told.events) AS s) AS shown FROM order_flows AS f CROSS JOIN LATERAL (
-            SELECT coalesce(json_agg((SELECT row_to_json(s) FROM (SELECT {told}) AS s) ORDER BY t.occurred_at, t.event_id), '[]')
-                AS events
-            FROM (SELECT * FROM order_flow_events AS e WHERE e.order_id = f.order_id
-                ORDER BY e.occurred_at DESC, e.event_id DESC LIMIT {MOST_LIVE_EVENTS}) AS t
-        ) AS told WHERE f.order_id = o.order_id AND coalesce(current_setting('orderhub.as_of', true), '') = ''
+        SELECT row_to_json(s) AS shown FROM (
+            SELECT {now}, (
+                SELECT coalesce(json_agg(r), '[]') FROM (
+                    SELECT {told} FROM order_flow_events AS t WHERE t.order_id = f.order_id
+                    ORDER BY t.occurred_at DESC, t.event_id DESC LIMIT {MOST_LIVE_EVENTS}
+                ) AS r
+            ) AS events FROM order_flows AS f WHERE f.order_id = o.order_id
+            AND coalesce(current_setting('orderhub.as_of', true), '') = ''
+        ) AS s LIMIT 1 -- so that it is made once, for the document and for the seal
     ) AS live ON true
     CROSS JOIN LATERAL (SELECT {own}, {about}, {", ".join(fields)}, live.shown AS live, {provenance} AS provenance) AS whole
     CROSS JOIN LATERAL (SELECT o.row_hash AS whole_hash) AS hashed

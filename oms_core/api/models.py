@@ -447,7 +447,7 @@ class Live(_Row):
     entered_at: datetime | None = None
     due_at: datetime | None = Field(None, description="When its timeout happens; null: none will")
     revision: int
-    events: list[LiveEvent] = Field(description="The last 20, in order of time")
+    events: list[LiveEvent] = Field(description="The last 20, newest first")
 
 
 class Order(OrderAttributes, Answer):

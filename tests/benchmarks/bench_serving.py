@@ -2,7 +2,7 @@
 
 Both are served by one uvicorn process with the same settings and asked over as many connections by a client in a process of its
 own. The peer reads three columns of one row by its primary key. Ours opens with a key of its own, takes any id, and answers the
-whole order with its lines, events, shipments, payments, refunds and returns, its ETag and its release. Rounds alternate, since the
+whole order with its lines, events, shipments, payments, refunds and returns, where it is now, its ETag and its release. Rounds alternate, since the
 machine is not always equally busy; CPU per request is of the serving process and of PostgreSQL, whoever else is at work.
 """
 
@@ -141,8 +141,8 @@ def warm(connection: Connection) -> None:
     connection.execute(text("CREATE EXTENSION IF NOT EXISTS pg_prewarm"))
     connection.execute(
         text(
-            "SELECT sum(pg_prewarm(c.oid)) FROM pg_class AS c WHERE c.relnamespace = 'release_history'::regnamespace "
-            "AND c.relkind IN ('r', 'i')"
+            "SELECT sum(pg_prewarm(c.oid)) FROM pg_class AS c WHERE c.relkind IN ('r', 'i') "
+            "AND c.relnamespace IN ('release_history'::regnamespace, 'orderhub'::regnamespace)"
         )
     )
 

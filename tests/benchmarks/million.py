@@ -130,10 +130,19 @@ _PARTS: dict[str, tuple[type[BaseModel], int, dict[str, str]]] = {
     "fct_refunds": (models.Refund, 0, {}),
     "fct_returns": (models.Return, 0, {}),
 }  # fmt: skip
+# Where each order is now, by two events told live.
+_LIVE = (
+    """INSERT INTO orderhub.flow_orders (order_id, flow, first_version, version, facts, state, entered_at, is_done, revision)
+    SELECT {order}, 'b2c', '1', '1', '{{}}', 'delivered', {at}, true, 2 FROM generate_series(1, :count) AS n""",
+    """INSERT INTO orderhub.flow_events (order_id, event_id, kind, occurred_at, source_system, told_by, data, body_sha256,
+        is_released)
+    SELECT {order}, 'wms:' || part, (ARRAY['dispatched', 'delivered'])[part], {at} + part * interval '9 hours', 'wms', 'wms',
+        '{{}}', '', false FROM generate_series(1, :count) AS n CROSS JOIN generate_series(1, 2) AS part""",
+)
 
 
 def release_orders(database: Database, count: int) -> None:
-    """Release `count` orders of two lines, four events, a shipment, a payment and two source records each.
+    """Release `count` orders of two lines, four events, a shipment, a payment and two source records each, all in a flow.
 
     Their ids are those `number_of` gives. Nothing is sealed: it is there to be read.
     """
@@ -162,6 +171,12 @@ def release_orders(database: Database, count: int) -> None:
         numbers = {"order_number": "text", "order_id": "text", "record_id": "text"}
         said = {"order_number": "'SO-' || n", "order_id": _ORDER["order_id"], "record_id": record}
         _make(connection, "order_numbers", numbers, said, two)
+        connection.execute(
+            text("SET LOCAL session_replication_role = replica")
+        )  # no look-up of each row's order
+        connection.execute(text("INSERT INTO orderhub.flow_versions VALUES ('b2c', '1', '{}', 'x')"))
+        for statement in _LIVE:
+            connection.execute(text(statement.format(order=_ORDER["order_id"], at=_AT)), {"count": count})
     with database.begin() as connection:
         connection.execute(text("ANALYZE"))
 
