@@ -70,6 +70,7 @@ create table intermediate.int_billing_documents as
     with billed as (select *, unnest(generate_series(1, case when n % 100 = 0 then 2 else 1 end)) as copy
         from numbers where is_billed)
     select 'tryton:invoices:' || n || '/' || copy as record_id, 'tryton' as source_system,
+        n || '/' || copy as document_key,
         'tryton:sales:' || n as order_record_id, 'invoice' as document_type, placed_at::date as billed_on,
         (net - case when n % 100 = 50 then 1.37 else 0 end)::numeric(18,4) as net_amount,
         (net * 0.2)::numeric(18,4) as tax_amount,
