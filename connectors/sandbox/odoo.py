@@ -41,7 +41,10 @@ from connectors.sandbox.zendesk import tells_return
 
 DATABASE = "luna"
 _KINDS = ("warehouse", "dark_store")
-_STOCKED = (*_KINDS, "store")  # stores send nothing from here, but their lots and best-before dates are kept here
+_STOCKED = (
+    *_KINDS,
+    "store",
+)  # stores send nothing from here, but their lots and best-before dates are kept here
 # What the stores sell leaves over the counter, what dealers order goes ex works.
 _ELSEWHERE = (Channel.POS, Channel.DEALER)
 _SHOPS_COUNT_RETURNS = (Channel.SHOPIFY,)

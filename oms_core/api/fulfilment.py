@@ -201,7 +201,9 @@ class HoldAnswer(BaseModel):
     arrives_on: date | None = Field(
         description="Of goods under way: when they are expected; later than `promised_on`, they come late."
     )
-    inbound: str | None = Field(description="Of goods under way: system and reference of what they come with.")
+    inbound: str | None = Field(
+        description="Of goods under way: system and reference of what they come with."
+    )
 
 
 class LineAnswer(BaseModel):
