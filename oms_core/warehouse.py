@@ -1,4 +1,4 @@
-"""The warehouse dbt builds in: a DuckDB file or a PostgreSQL database, one writer at a time.
+"""The warehouse dbt builds in: a DuckDB file, a PostgreSQL database or (`spark_warehouse`) Spark; one writer at a time.
 
 `load` copies landed batches into `landing.<source>__<stream>` tables; `read` and `replace` move Arrow tables out and in; dbt
 (`oms_core.builder`) makes the rest. Timestamps are naive UTC inside.
@@ -24,7 +24,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from psycopg import sql
 
-_LOADED = "_loaded_batches"
+LOADED = "_loaded_batches"
 # DuckDB would take most of the machine; beyond this it spills to a folder beside its file.
 DUCKDB_MEMORY = os.environ.get("ORDERHUB_DUCKDB_MEMORY", "1GB")
 
@@ -83,8 +83,13 @@ def open_warehouse(home: Path, url: str | None) -> Warehouse:
         return DuckDBWarehouse(Path(url.removeprefix("duckdb:///")))
     if url.startswith(("postgresql://", "postgres://")):
         return PostgresWarehouse(url)
+    if url.startswith("sc://"):
+        # Half a gigabyte of Spark is imported by those who have it.
+        from oms_core.spark_warehouse import SparkWarehouse
+
+        return SparkWarehouse(url)
     raise WarehouseError(
-        f"ORDERHUB_WAREHOUSE_URL: {url.split(':')[0]!r} is not supported; use duckdb:/// or postgresql://"
+        f"ORDERHUB_WAREHOUSE_URL: {url.split(':')[0]!r} is not supported; use duckdb:///, postgresql:// or sc://"
     )
 
 
@@ -118,7 +123,8 @@ def sole_writer(
         yield
 
 
-def _sql_type(kind: pa.DataType) -> str:
+def sql_type(kind: pa.DataType) -> str:
+    """The type of a column on DuckDB and PostgreSQL."""
     if pa.types.is_decimal(kind):
         return f"numeric({kind.precision},{kind.scale})"
     for test, name in (
@@ -142,10 +148,10 @@ def _quoted(name: str) -> str:
 
 
 def _columns(schema: pa.Schema) -> str:
-    return ", ".join(f"{_quoted(field.name)} {_sql_type(field.type)}" for field in schema)
+    return ", ".join(f"{_quoted(field.name)} {sql_type(field.type)}" for field in schema)
 
 
-def _naive_utc(table: pa.Table) -> pa.Table:
+def naive_utc(table: pa.Table) -> pa.Table:
     """Drop the zone of timestamps that are UTC already."""
     for position, field in enumerate(table.schema):
         if pa.types.is_timestamp(field.type) and field.type.tz is not None:
@@ -189,7 +195,7 @@ class DuckDBWarehouse:
             connection.execute("create schema if not exists landing")
             connection.execute("create schema if not exists identity")
             connection.execute(
-                f"create table if not exists landing.{_LOADED} (batch_id text, table_name text)"
+                f"create table if not exists landing.{LOADED} (batch_id text, table_name text)"
             )
             existing: dict[str, list[tuple[str, str]]] = {}
             for table, name, kind in connection.execute(
@@ -199,7 +205,7 @@ class DuckDBWarehouse:
                 existing.setdefault(table, []).append((name, kind))
             for table, schema in schemas.items():
                 wanted = [
-                    (field.name, _DUCKDB_NAMES.get(_sql_type(field.type), _sql_type(field.type).upper()))
+                    (field.name, _DUCKDB_NAMES.get(sql_type(field.type), sql_type(field.type).upper()))
                     for field in schema
                 ]
                 if existing.get(table) == wanted:
@@ -207,15 +213,15 @@ class DuckDBWarehouse:
                 # The declaration changed: the table is made anew from landing, which keeps everything.
                 connection.execute(f"drop table if exists landing.{_quoted(table)}")
                 connection.execute(f"create table landing.{_quoted(table)} ({_columns(schema)})")
-                connection.execute(f"delete from landing.{_LOADED} where table_name = ?", [table])
-            done = set(connection.execute(f"select batch_id, table_name from landing.{_LOADED}").fetchall())
+                connection.execute(f"delete from landing.{LOADED} where table_name = ?", [table])
+            done = set(connection.execute(f"select batch_id, table_name from landing.{LOADED}").fetchall())
             for item in loads:
                 if (item.batch_id, item.table) in done:
                     continue
                 schema = schemas[item.table]
                 present = set(pq.read_schema(item.path).names)
                 chosen = ", ".join(
-                    f"cast({_quoted(field.name) if field.name in present else 'null'} as {_sql_type(field.type)})"
+                    f"cast({_quoted(field.name) if field.name in present else 'null'} as {sql_type(field.type)})"
                     for field in schema
                 )
                 query = f"insert into landing.{_quoted(item.table)} select {chosen} from read_parquet(?) as incoming"
@@ -230,9 +236,7 @@ class DuckDBWarehouse:
                     parameters += [list(values) for values in zip(*item.excluded, strict=True)]
                 count = connection.execute(query, parameters).fetchone()
                 copied += int(count[0]) if count else 0
-                connection.execute(
-                    f"insert into landing.{_LOADED} values (?, ?)", [item.batch_id, item.table]
-                )
+                connection.execute(f"insert into landing.{LOADED} values (?, ?)", [item.batch_id, item.table])
             connection.commit()
         return copied
 
@@ -242,7 +246,7 @@ class DuckDBWarehouse:
             connection.execute(f"create schema if not exists {_quoted(schema)}")
             for name, table in tables.items():
                 place = f"{_quoted(schema)}.{_quoted(name)}"
-                incoming = _naive_utc(table)
+                incoming = naive_utc(table)
                 connection.register("incoming", incoming)
                 connection.execute(f"drop table if exists {place}")
                 connection.execute(f"create table {place} ({_columns(incoming.schema)})")
@@ -262,7 +266,7 @@ class DuckDBWarehouse:
             yield reader
 
     def forget(self, batch_ids: Sequence[str]) -> None:
-        tables = [name for name in self.tables("landing") if name != _LOADED]
+        tables = [name for name in self.tables("landing") if name != LOADED]
         with self._connect() as connection:
             connection.begin()
             for name in tables:
@@ -271,7 +275,7 @@ class DuckDBWarehouse:
                     [list(batch_ids)],
                 )
             connection.execute(
-                f"delete from landing.{_LOADED} where list_contains(?, batch_id)", [list(batch_ids)]
+                f"delete from landing.{LOADED} where list_contains(?, batch_id)", [list(batch_ids)]
             )
             connection.commit()
             connection.execute("checkpoint")
@@ -329,7 +333,7 @@ class PostgresWarehouse:
             connection.execute("create schema if not exists landing")
             connection.execute("create schema if not exists identity")
             connection.execute(
-                f"create table if not exists landing.{_LOADED} (batch_id text, table_name text)"
+                f"create table if not exists landing.{LOADED} (batch_id text, table_name text)"
             )
             existing: dict[str, list[str]] = {}
             for table, column, kind in connection.execute(
@@ -341,7 +345,7 @@ class PostgresWarehouse:
                 existing.setdefault(table, []).append(f"{column} {kind}")
             for table, schema in schemas.items():
                 wanted = [
-                    f"{field.name} {_sql_type(field.type)}".replace(
+                    f"{field.name} {sql_type(field.type)}".replace(
                         " timestamp", " timestamp without time zone"
                     )
                     for field in schema
@@ -351,19 +355,19 @@ class PostgresWarehouse:
                 place = sql.SQL("landing.{}").format(sql.Identifier(table))
                 connection.execute(sql.SQL("drop table if exists {} cascade").format(place))
                 connection.execute(sql.SQL("create table {} ({})").format(place, sql.SQL(_columns(schema))))
-                connection.execute(f"delete from landing.{_LOADED} where table_name = %s", [table])
-            done = set(connection.execute(f"select batch_id, table_name from landing.{_LOADED}").fetchall())
+                connection.execute(f"delete from landing.{LOADED} where table_name = %s", [table])
+            done = set(connection.execute(f"select batch_id, table_name from landing.{LOADED}").fetchall())
             for item in loads:
                 if (item.batch_id, item.table) in done:
                     continue
                 schema = schemas[item.table]
                 excluded = set(item.excluded)
                 for batch in pq.ParquetFile(item.path).iter_batches(50_000):
-                    table_part = _shaped(pa.Table.from_batches([batch]), schema, excluded)
+                    table_part = shaped(pa.Table.from_batches([batch]), schema, excluded)
                     _copy(connection, "landing", item.table, table_part)
                     copied += table_part.num_rows
                 connection.execute(
-                    f"insert into landing.{_LOADED} values (%s, %s)", [item.batch_id, item.table]
+                    f"insert into landing.{LOADED} values (%s, %s)", [item.batch_id, item.table]
                 )
         return copied
 
@@ -371,7 +375,7 @@ class PostgresWarehouse:
         with self._connect() as connection:
             connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
             for name, table in tables.items():
-                incoming = _naive_utc(table)
+                incoming = naive_utc(table)
                 place = sql.SQL("{}.{}").format(sql.Identifier(schema), sql.Identifier(name))
                 connection.execute(
                     sql.SQL("create table if not exists {} ({})").format(
@@ -407,7 +411,7 @@ class PostgresWarehouse:
             yield pa.RecordBatchReader.from_batches(schema, batches())
 
     def forget(self, batch_ids: Sequence[str]) -> None:
-        tables = [name for name in self.tables("landing") if name != _LOADED]
+        tables = [name for name in self.tables("landing") if name != LOADED]
         with self._connect() as connection:
             for name in tables:
                 connection.execute(
@@ -415,7 +419,7 @@ class PostgresWarehouse:
                     [list(batch_ids)],
                 )
             connection.execute(
-                sql.SQL("delete from landing.{} where batch_id = any(%s)").format(sql.Identifier(_LOADED)),
+                sql.SQL("delete from landing.{} where batch_id = any(%s)").format(sql.Identifier(LOADED)),
                 [list(batch_ids)],
             )
 
@@ -467,7 +471,8 @@ def _arrow_type(column: psycopg.Column) -> pa.DataType:
     return known[name]
 
 
-def _shaped(table: pa.Table, schema: pa.Schema, excluded: set[tuple[str, int, int | None]]) -> pa.Table:
+def shaped(table: pa.Table, schema: pa.Schema, excluded: set[tuple[str, int, int | None]]) -> pa.Table:
+    """A landed file in the columns that are declared now, without (page, row, child) that the gate rejected."""
     if excluded:
         children = table.column("_child_index").to_pylist() if "_child_index" in table.schema.names else None
         places = zip(
@@ -481,7 +486,7 @@ def _shaped(table: pa.Table, schema: pa.Schema, excluded: set[tuple[str, int, in
         table.column(field.name) if field.name in table.schema.names else pa.nulls(table.num_rows, field.type)
         for field in schema
     ]
-    return _naive_utc(pa.Table.from_arrays(arrays, schema=schema))
+    return naive_utc(pa.Table.from_arrays(arrays, schema=schema))
 
 
 def _copy(connection: psycopg.Connection[Any], schema: str, table: str, rows: pa.Table) -> None:

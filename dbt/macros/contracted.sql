@@ -19,7 +19,7 @@
         {%- endfor -%}
     {%- endif -%}
     {%- for name, column in contract.items() %}
-    cast({{ columns.get(name, prefix ~ name) }} as {{ column.data_type }}) as {{ name }}{{ ',' if not loop.last }}
+    {{ dbt.cast(columns.get(name, prefix ~ name), column.data_type) }} as {{ name }}{{ ',' if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
 
@@ -28,6 +28,6 @@
 {% macro contracted_empty() -%}
     {%- set contract = contract_columns() -%}
     {%- for name, column in contract.items() %}
-    cast(null as {{ column.data_type }}) as {{ name }}{{ ',' if not loop.last }}
+    {{ dbt.cast('null', column.data_type) }} as {{ name }}{{ ',' if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
