@@ -2,7 +2,7 @@
 
 Orders of a marketplace are booked on one collective account each; only businesses have partners of their own. The number
 the channel gave an order stands in PurchaseOrderByCustomer as the import, or a clerk, wrote it. Freight is a header
-condition; tax is known once an order is billed. Businesses in China are billed once a month, all that left for them in one
+condition; tax is known once an order is billed. Businesses in China are billed once a week, all that left for them in one
 document, dated with the last goods issue; its items hold their share of the freight. Numbers lose their leading zeros in headers and keep them in items.
 
 Source: https://api.sap.com (CE_SALESORDER_0001, CE_BILLINGDOCUMENT_0001, CE_PRODUCT_0002, API_PLANT_2, API_BUSINESS_PARTNER),
@@ -27,7 +27,7 @@ from starlette.routing import BaseRoute, Route
 
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
-from connectors.sandbox.differences import Cause, Differences, Planted
+from connectors.sandbox.differences import Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import PREFIXES, Channel, Customer, Order, Product, Return, World
@@ -99,12 +99,11 @@ def _due_at(order: Order) -> datetime:
     return order.paid_at
 
 
-def _month_end(at: datetime) -> datetime:
-    """Ten in the evening of the last day of a month."""
-    day = at.astimezone(_BOOKS).replace(day=28, hour=22, minute=0, second=0, microsecond=0) + timedelta(
-        days=4
-    )
-    return day - timedelta(days=day.day)
+def _week_end(at: datetime) -> datetime:
+    """Ten in the evening of a week's Sunday."""
+    day = at.astimezone(_BOOKS)
+    sunday = (day + timedelta(days=6 - day.weekday())).replace(hour=22, minute=0, second=0, microsecond=0)
+    return sunday if at <= sunday else sunday + timedelta(days=7)
 
 
 def _v2_day(at: datetime) -> str:
@@ -126,8 +125,8 @@ class Twin:
         self._differences = Differences(world, dirt)
         self._truth: list[Truth] = []
         self.deleted: set[str] = set()
-        # What is billed by the month, by account and month.
-        self._monthly: dict[tuple[int, str], list[Order]] = defaultdict(list)
+        # What is billed by the week, by account and when the week ends.
+        self._weekly: dict[tuple[int, datetime], list[Order]] = defaultdict(list)
         self._rows: dict[str, dict[str, Json]] = {entity: {} for entity in (*_ROOTS, "A_BusinessPartner")}
         for location_id, plant in _PLANTS.items():
             place = world.locations[location_id]
@@ -144,8 +143,9 @@ class Twin:
         for order in world.orders.values():
             if order.sap_number is not None:
                 self._enter_order(order, order.sap_number)
-        for (account, _), orders in self._monthly.items():
-            self._enter_collective(account, orders)
+        for (account, billed_at), orders in self._weekly.items():
+            if billed_at <= world.now:
+                self._enter_collective(account, orders, billed_at)
 
     def routes(self) -> Sequence[BaseRoute]:
         reads = [Route(f"{root}/{entity}", self._reader(entity)) for entity, root in _ROOTS.items()]
@@ -354,14 +354,9 @@ class Twin:
             for line in order.lines
         ]
 
-    def _enter_collective(self, account: int, orders: list[Order]) -> None:
-        """Bill what left for one account in one month, at the month's end; until then nothing is billed."""
+    def _enter_collective(self, account: int, orders: list[Order], billed_at: datetime) -> None:
+        """Bill what left for one account in one week, at the week's end."""
         due_at = [_due_at(order) for order in orders]
-        billed_at = _month_end(max(due_at))
-        if billed_at > self._world.now:
-            for order, at in zip(orders, due_at, strict=True):
-                self._differences.plant("invoice", order, Cause.MISSING, order.total_amount, at)
-            return
         number = str(90_000_000 + _number(orders[0].order_id))
         items: list[Json] = []
         for order in orders:
@@ -394,7 +389,9 @@ class Twin:
         cause = self._differences.draw("invoice", order) if is_told and not is_astray else None
         bill = None
         if _is_trade(order) and order.shipments and order.currency == "CNY" and not is_astray:
-            self._monthly[account, f"{due_at.astimezone(_BOOKS):%Y-%m}"].append(order)
+            # A parcel is in the bill of the week in which its first scan is seen, or else the bill would change later.
+            seen_at = min(shipment.first_scan_at for shipment in order.shipments)
+            self._weekly[account, _week_end(max(seen_at, due_at))].append(order)
         else:
             bill = self._differences.billed(order, due_at, cause, None)
         if bill is not None and self._dirt.chance(

@@ -174,7 +174,7 @@ def test_every_order_and_invoice_lands_with_the_money_it_has(
     }
 
 
-def test_a_month_of_one_account_is_billed_at_once_item_by_item(
+def test_a_week_of_one_account_is_billed_at_once_item_by_item(
     serve: Any, pull: Callable[..., dict[str, PullResult]], landed: Callable[[str], list[dict[str, Any]]]
 ) -> None:
     with serve("sap_s4", orders=500, level="none") as served:
