@@ -64,7 +64,8 @@ create table intermediate.int_settlement_lines as select 'amazon:transactions:' 
     'amazon:settlements:' || n % 26 as settlement_record_id, 'charge' as line_kind, 'amazon:orders:' || n as order_record_id,
     null::varchar as order_reference, (net * 1.2)::numeric(18,4) as gross_amount, (net * 0.15)::numeric(18,4) as fee_amount,
     (net * 1.05)::numeric(18,4) as net_amount, currency, null::numeric(18,4) as charged_amount,
-    null::varchar as charged_currency, null::numeric(18,8) as exchange_rate, placed_at + interval 2 day as booked_at
+    null::varchar as charged_currency, null::numeric(18,8) as exchange_rate, placed_at + interval 2 day as booked_at,
+    placed_at + interval 2 day as source_updated_at
 from numbers where is_settled;
 create table intermediate.int_billing_documents as
     with billed as (select *, unnest(generate_series(1, case when n % 100 = 0 then 2 else 1 end)) as copy

@@ -8,7 +8,11 @@ with documents as (
 -- How far each system has got: what it has not told by then is missing, not on its way.
 latest as (
     select source_system, max({{ date_of('source_updated_at') }}) as latest_on
-    from {{ ref('int_order_records') }}
+    from (
+        select source_system, source_updated_at from {{ ref('int_order_records') }}
+        union all
+        select source_system, source_updated_at from {{ ref('int_settlement_lines') }}
+    ) as told
     group by source_system
     union all
     -- Refunds that any system books.
