@@ -21,7 +21,7 @@ from oms_core.warehouse import DuckDBWarehouse
 
 ORDERS = int(os.environ.get("ORDERHUB_BENCH_ORDERS", "1000000"))
 AIM_SECONDS = 60
-LEDGER = ["fin_rebates", "fin_order_ledger"]
+LEDGER = ["fin_rebates", "int_ledger_entries", "fin_order_ledger"]
 RECONCILIATION = [
     "int_reconciliation_documents",
     "fin_reconciliation_items",

@@ -1,4 +1,4 @@
-{{ config(schema='intermediate', materialized='ephemeral') }}
+{{ config(schema='intermediate') }}
 -- One row per entry of the order ledger: an amount moved from the credited to the debited account, for one event of one
 -- order, on the day it happened. A negative amount moves the other way. What has no day, amount or currency is no entry.
 with orders as (
@@ -137,6 +137,6 @@ entries as (
     from rebates
 )
 
-select *
+select {{ contracted() }}
 from entries
 where amount <> 0 and posted_on is not null and currency is not null

@@ -20,7 +20,7 @@ with orders as (
         case
             when orders.order_status = 'cancelled' then 0
             when orders.tax_amount is not null
-                then orders.net_amount + orders.tax_amount + coalesce(orders.duty_amount, 0)
+                then cast(orders.net_amount + orders.tax_amount + coalesce(orders.duty_amount, 0) as {{ column_type('amount') }})
         end as total_amount,
         -- Whose tax nobody tells is compared with invoices without tax, and with nothing else.
         orders.tax_amount is null and coalesce(orders.order_status, '') <> 'cancelled' as is_untaxed,
@@ -149,7 +149,7 @@ holders as (
 ),
 
 known as (
-    select distinct order_id, source_system
+    select order_id, source_system
     from {{ ref('int_order_records_linked') }}
     where order_id is not null
 ),
