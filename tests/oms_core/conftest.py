@@ -112,6 +112,7 @@ _TYPES = {
     "needs_cold_chain": pa.bool_(),
     "is_counted": pa.bool_(),
     "is_contested": pa.bool_(),
+    "is_converted": pa.bool_(),
     "amount": pa.decimal128(18, 4),
 }
 _T0 = datetime(2026, 10, 31, 17, 2, 11)

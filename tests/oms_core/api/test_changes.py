@@ -150,6 +150,10 @@ def company(
                 {"settlement_line_id": "l1", "settlement_id": "po_1", "settlement_net_amount": Decimal(1), "currency": "EUR",
                  "settled_on": date(2026, 9, 20), "order_id": "O1"}
             ],
+            "fin_refunds": [
+                {"refund_id": "f1", "order_id": "O1", "refund_period": "2026-09", "currency": "EUR", "amount": Decimal(1),
+                 "is_converted": True}
+            ],
             "fin_measures": [
                 {"measure_id": "m1", "period": "2026-09", "channel": "web", "currency": "EUR", "order_count": 1, "sold_count": 1,
                  "returned_count": 0, "gross_amount": Decimal(1), "net_amount": Decimal(1), "margin_amount": None,
