@@ -20,55 +20,24 @@ latest as (
     from {{ ref('int_order_records') }}
 ),
 
-totals as (
+lefts as (
     select
         leg,
         order_id,
         source_system,
-        sum(case when side = 'left' then amount end) as left_amount,
-        sum(case when side = 'left' then 1 else 0 end) as left_count,
-        min(case when side = 'left' then currency end) as currency,
-        max(case when side = 'left' then currency end) as last_currency,
-        count(case when side = 'left' then amount end) as amount_count,
-        max(case when side = 'left' then document_on end) as left_on,
-        max(case when side = 'left' then net_amount end) as left_net_amount,
+        sum(amount) as left_amount,
+        count(*) as left_count,
+        min(currency) as currency,
+        count(distinct currency) as currency_count,
+        count(amount) as amount_count,
+        max(document_on) as left_on,
+        max(net_amount) as left_net_amount,
         max(left_system) as left_system,
-        max(case when side = 'left' then due_on end) as due_on,
-        max(line_count) as line_count,
-        sum(case when side = 'right' then amount end) as stated_amount,
-        sum(case when side = 'right' then 1 else 0 end) as right_count,
-        max(case when side = 'right' then currency end) as stated_currency,
-        max(case when side = 'right' then document_on end) as right_on,
-        max(case when side = 'right' then due_on end) as right_due_on
+        max(due_on) as due_on,
+        max(line_count) as line_count
     from documents
+    where side = 'left'
     group by leg, order_id, source_system
-),
-
--- One on each side, in time, that say the same are alike: nothing more is asked of them, and most are.
-lefts as (
-    select
-        totals.*,
-        case
-            when totals.left_count = 1 and totals.right_count = 1 and totals.stated_amount = totals.left_amount
-                and totals.stated_currency = totals.currency
-                and not coalesce(
-                    totals.right_on > {{ days_after('coalesce(totals.right_due_on, totals.due_on)', 'terms.late_days') }}, false
-                )
-                then 1
-            else 0
-        end as is_alike,
-        {{ days_after('coalesce(totals.due_on, totals.left_on)', 'terms.overdue_days') }} as overdue_on
-    from totals
-    inner join {{ ref('reconciliation_terms') }} as terms on totals.leg = terms.leg
-    where totals.left_count > 0
-),
-
-unlike as (
-    select documents.*
-    from documents
-    inner join lefts
-        on documents.leg = lefts.leg and documents.order_id = lefts.order_id and documents.source_system = lefts.source_system
-    where lefts.is_alike = 0
 ),
 
 -- An amount in another currency counts at the rate of the left side's day; without that rate it is not converted.
@@ -103,9 +72,9 @@ rights as (
                 then {{ fx_converted('lefts.left_amount', fx_cross_rate('ours_then.eur_rate', 'theirs_then.eur_rate')) }}
         end as expected_stated_amount,
         {{ minor_unit('their_minor.minor_unit_digits') }} as stated_minor_unit
-    from unlike as documents
+    from documents
     inner join {{ ref('reconciliation_terms') }} as terms on documents.leg = terms.leg
-    inner join lefts
+    left join lefts
         on documents.leg = lefts.leg and documents.order_id = lefts.order_id and documents.source_system = lefts.source_system
     left join {{ ref('currencies') }} as minor on lefts.currency = minor.currency
     left join {{ ref('currencies') }} as their_minor on documents.currency = their_minor.currency
@@ -128,6 +97,8 @@ right_sums as (
         order_id,
         source_system,
         case when count(amount) = count(*) then sum(amount) end as right_amount,
+        count(*) as right_count,
+        max(document_on) as right_on,
         sum(case when is_late = 1 then amount else 0 end) as late_amount,
         -- Converted at the rate of its own day it is what the left side says: then the rates alone make the difference.
         sum(case
@@ -148,7 +119,7 @@ right_sums as (
 counted as (
     select leg, order_id, source_system, amount, sum(on_left) as left_n, sum(on_right) as right_n
     from (
-        select leg, order_id, source_system, amount, 1 as on_left, 0 as on_right from unlike where side = 'left'
+        select leg, order_id, source_system, amount, 1 as on_left, 0 as on_right from documents where side = 'left'
         union all
         select leg, order_id, source_system, amount, 0 as on_left, 1 as on_right from rights
     ) as amounts
@@ -196,7 +167,7 @@ dated as (
             sum(case when documents.side = 'left' then 1 else 0 end) as left_n,
             sum(case when documents.side = 'right' then 1 else 0 end) as right_n,
             sum(case when documents.side = 'right' then documents.amount else 0 end) as right_sum
-        from unlike as documents
+        from documents
         inner join counted
             on
                 documents.leg = counted.leg and documents.order_id = counted.order_id
@@ -220,7 +191,7 @@ fees as (
     left join (
         select order_id, max(fee_amount) as one_fee_amount
         from documents
-        where leg = 'payment' and side = 'right' and order_id in (select order_id from unlike)
+        where leg = 'payment' and side = 'right'
         group by order_id
     ) as taken on orders.order_id = taken.order_id
 ),
@@ -230,21 +201,16 @@ sided as (
         lefts.leg,
         lefts.order_id,
         lefts.source_system,
-        case when lefts.currency = lefts.last_currency then lefts.currency end as currency,
-        case when lefts.currency = lefts.last_currency and lefts.amount_count = lefts.left_count then lefts.left_amount end
-            as left_amount,
+        case when lefts.currency_count = 1 then lefts.currency end as currency,
+        case when lefts.currency_count = 1 and lefts.amount_count = lefts.left_count then lefts.left_amount end as left_amount,
         lefts.left_count,
         lefts.left_on,
         lefts.left_net_amount,
         lefts.left_system,
         lefts.line_count,
-        lefts.right_count,
-        case
-            when lefts.is_alike = 1 then lefts.stated_amount
-            when lefts.right_count = 0 then 0
-            else right_sums.right_amount
-        end as right_amount,
-        lefts.right_on,
+        coalesce(right_sums.right_count, 0) as right_count,
+        case when right_sums.right_count is null then 0 else right_sums.right_amount end as right_amount,
+        right_sums.right_on,
         coalesce(right_sums.late_amount, 0) as late_amount,
         coalesce(right_sums.fx_amount, 0) as fx_amount,
         coalesce(right_sums.unconverted_count, 0) as unconverted_count,
@@ -259,13 +225,14 @@ sided as (
         fees.channel_fee_amount,
         fees.payment_fee_amount,
         fees.one_fee_amount,
-        lefts.overdue_on <= latest.latest_on
+        {{ days_after('coalesce(lefts.due_on, lefts.left_on)', 'terms.overdue_days') }} <= latest.latest_on
         and (
             lefts.leg in ('credit', 'receipt', 'promise')
             or fees.order_status in ('shipped', 'delivered', 'returned', 'closed')
             or (fees.is_paid and lefts.leg in ('payment', 'billing'))
         ) as is_overdue
     from lefts
+    inner join {{ ref('reconciliation_terms') }} as terms on lefts.leg = terms.leg
     inner join fees on lefts.order_id = fees.order_id
     left join right_sums
         on lefts.leg = right_sums.leg and lefts.order_id = right_sums.order_id
