@@ -1,7 +1,7 @@
 """Check many rows of one record model column by column.
 
 Columns repeat their values, so each distinct value is validated by the field's own pydantic type and normalised once, and
-rows are put together by Arrow. Texts without a rule, and times in the usual spelling, Arrow reads itself. What comes out is
+rows are put together by Arrow. Texts without a rule, and times and amounts in the usual spelling, Arrow reads itself. What comes out is
 what validating row by row gives: the same columns and the same record hashes. Rows with a value that does not fit, or that
 is unusual, are only pointed out; the caller takes them one by one, for the reasons in full.
 """
@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from functools import lru_cache
 from itertools import compress, pairwise
 from operator import itemgetter
@@ -22,12 +23,12 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute
-from annotated_types import MinLen
+from annotated_types import Ge, MinLen
 from numpy.typing import NDArray
 from pydantic import AliasPath, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from connectors.column import INSTANT, Column, Instant
+from connectors.column import Column, Instant
 from connectors.declare import Record
 
 pc: Any = pyarrow.compute  # the stubs know fewer argument types than these functions take
@@ -135,16 +136,18 @@ class Checked:
 class _Field:
     """What is to be known of a record's field.
 
-    `path` leads to it in a raw row. `straight`: what Arrow may read at once, a whole column of texts or of times.
+    `path` leads to it in a raw row. `straight`: what Arrow may read at once, a whole column of texts, times or decimals;
+    these are no shorter than `shortest` and no less than `least`.
     """
 
     name: str
     path: tuple[str, ...]
     info: FieldInfo
     column: Column
-    straight: Literal["text", "instant"] | None
-    shortest: int
+    straight: Literal["text", "instant", "decimal"] | None
     is_nullable: bool
+    shortest: int = 0
+    least: int | None = None
 
 
 def can_check(record: type[Record]) -> bool:
@@ -181,18 +184,23 @@ def _field(name: str, path: tuple[str, ...], info: FieldInfo, column: Column) ->
         (kind,) = (
             (arm for arm in get_args(kind) if arm is not NoneType) if len(get_args(kind)) == 2 else (Any,)
         )
-        if kind == Instant:
-            return _Field(name, path, info, column, "instant", 0, is_nullable)
         if get_args(kind) and hasattr(kind, "__metadata__"):
-            kind, *rules = get_args(kind)
-    lengths = [rule.min_length for rule in rules if isinstance(rule, MinLen)]
-    straight: Literal["text", "instant"] | None = None
+            inner = FieldInfo.from_annotation(kind)
+            kind, rules = inner.annotation, list(inner.metadata)
+    if rules and rules == FieldInfo.from_annotation(Instant).metadata:
+        return _Field(name, path, info, column, "instant", is_nullable)
+    others = [rule for rule in rules if not isinstance(rule, Column)]
     if kind is str and column.arrow == pa.string() and column.encode is None:
-        if len(lengths) + sum(isinstance(rule, Column) for rule in rules) == len(rules):
-            straight = "text"
-    elif rules and rules == FieldInfo.from_annotation(Instant).metadata:
-        straight = "instant"
-    return _Field(name, path, info, column, straight, max(lengths, default=0), is_nullable)
+        lengths = [rule.min_length for rule in others if isinstance(rule, MinLen)]
+        if len(lengths) == len(others):
+            return _Field(name, path, info, column, "text", is_nullable, shortest=max(lengths, default=0))
+    if kind is Decimal and isinstance(column.arrow, pa.Decimal128Type) and not column.companions:
+        bounds = [rule.ge for rule in others if isinstance(rule, Ge) and isinstance(rule.ge, int)]
+        sizes = [getattr(rule, "__dict__", None) for rule in others if not isinstance(rule, Ge)]
+        size = {"max_digits": column.arrow.precision, "decimal_places": column.arrow.scale}
+        if sizes == [size] and len(bounds) + 1 == len(others):
+            return _Field(name, path, info, column, "decimal", is_nullable, least=max(bounds, default=None))
+    return _Field(name, path, info, column, None, is_nullable)
 
 
 def check(
@@ -286,7 +294,7 @@ def _straight(field: _Field, values: list[Any], kinds: set[type]) -> dict[str, p
             return None
         values = [None if value is _ABSENT else value for value in values]
         kinds = kinds - {_Absent}
-    if field.straight == "text" and kinds == {int}:
+    if field.straight != "instant" and kinds == {int}:
         values, kinds = list(map(str, values)), {str}
     if not kinds <= {str, NoneType}:
         return None
@@ -298,14 +306,24 @@ def _straight(field: _Field, values: list[Any], kinds: set[type]) -> dict[str, p
         return None
     if field.straight == "text":
         return {field.name: texts, **_companions(field, texts)}
-    if not pc.all(pc.match_substring_regex(texts, _USUAL_INSTANT)).as_py() and texts.null_count < len(texts):
+    usual = _USUAL_INSTANT if field.straight == "instant" else _usual_decimal(field.column.arrow)
+    if texts.null_count < len(texts) and not pc.all(pc.match_substring_regex(texts, usual)).as_py():
         return None
     try:
-        instants = pc.cast(texts, INSTANT)
+        found = pc.cast(texts, field.column.arrow)
     except pa.ArrowInvalid:  # 30 February
         return None
+    if field.straight == "decimal":
+        is_less = field.least is not None and pc.any(pc.less(found, field.least)).as_py()
+        return None if is_less else {field.name: found}
     minutes = _by_distinct(pc.utf8_slice_codeunits(texts, -6), _offset_minutes, pa.int16())
-    return {field.name: instants, f"{field.name}_offset_minutes": minutes}
+    return {field.name: found, f"{field.name}_offset_minutes": minutes}
+
+
+@lru_cache(maxsize=16)
+def _usual_decimal(kind: pa.Decimal128Type) -> str:
+    """Decimals that pydantic and Arrow read alike, and that fit."""
+    return rf"^-?\d{{1,{kind.precision - kind.scale}}}(\.\d{{1,{kind.scale}}})?$"
 
 
 def _companions(field: _Field, texts: pa.Array[Any]) -> dict[str, pa.Array[Any]]:

@@ -15,6 +15,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
+import pyarrow
+
 
 def kit(url: str, folder: Path) -> Callable[[], int]:
     """With our connector kit."""
@@ -146,6 +149,10 @@ WAYS: dict[str, Callable[[str, Path], Callable[[], int]]] = {"kit": kit, "dlt": 
 
 if __name__ == "__main__":
     pull = WAYS[sys.argv[1]](sys.argv[2], Path(sys.argv[3]))
+    pyarrow.array(
+        [0]
+    )  # Arrow imports pandas with its first array, and httpx its transport with its first client
+    httpx.Client().close()
     started, spent = time.perf_counter(), time.process_time()
     found = pull()
     print(

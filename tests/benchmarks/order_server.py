@@ -1,21 +1,28 @@
 """A server of paged JSON orders. Not a benchmark: `bench_extract.py` starts it, in a process of its own.
 
-`GET /orders?page=0` answers 250 orders with three lines each and the number of the next page. A page is one template with
-its order numbers filled in, so that the server costs little beside what it is asked by.
+`GET /orders?page=0` answers 250 orders with three lines each and the number of the next page. Two kinds of server say the same:
+`fastapi` makes each order when asked, as a service written plainly with FastAPI does; `template` fills order numbers into one
+ready page, so that it costs next to nothing beside what it is asked by.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import socket
 import sys
+import threading
 from typing import Any
 
 import orjson
+import uvicorn
 import uvloop
+from fastapi import FastAPI
 
 PAGE = 250
 LINES = 3
+_FIRST = 1_000_000_000
 _NUMBER = 77_777_777_777  # stands for an order's number in the template
 _PAGE_ASKED = re.compile(rb"[?&]page=(\d+)")
 
@@ -69,7 +76,7 @@ class _Shop(asyncio.Protocol):
             head, _, self._asked = self._asked.partition(b"\r\n\r\n")
             found = _PAGE_ASKED.search(head)
             page = int(found.group(1)) if found else 0
-            first = 1_000_000_000 + page * PAGE
+            first = _FIRST + page * PAGE
             numbers = tuple(first + place for place in range(PAGE) for _ in range(self._numbers))
             following = b"null" if page + 1 >= self._pages else b"%d" % (page + 1)
             body = b'{"orders":' + self._template % numbers + b',"next":' + following + b"}"
@@ -79,12 +86,38 @@ class _Shop(asyncio.Protocol):
             )
 
 
-async def _serve(orders: int) -> None:
+async def _template_server(orders: int, listener: socket.socket) -> None:
     template = _template()
-    server = await asyncio.get_running_loop().create_server(lambda: _Shop(orders, template), "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Shop(orders, template), sock=listener)
+    await server.serve_forever()
+
+
+async def _fastapi_server(orders: int, listener: socket.socket) -> None:
+    shop = FastAPI()
+    pages = orders // PAGE
+
+    @shop.get("/orders")
+    async def page_of_orders(page: int = 0) -> Any:
+        first = _FIRST + page * PAGE
+        return {
+            "orders": [order(first + place, place) for place in range(PAGE)],
+            "next": page + 1 if page + 1 < pages else None,
+        }
+
+    await uvicorn.Server(uvicorn.Config(shop, log_level="warning")).serve([listener])
+
+
+SERVERS = {"template": _template_server, "fastapi": _fastapi_server}
+
+
+def _end_with_caller() -> None:
+    sys.stdin.read()
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(int(sys.argv[1])))
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+    threading.Thread(target=_end_with_caller, daemon=True).start()
+    uvloop.run(SERVERS[sys.argv[2]](int(sys.argv[1]), listener))
