@@ -8,7 +8,7 @@ AIRFLOW_ENV = AIRFLOW_HOME=$(AIRFLOW_HOME) AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/
 	AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True AIRFLOW__LOGGING__NAMESPACE_LEVELS=great_expectations=WARNING
 DEMO ?= --orders 2000 --seed 7
 
-.PHONY: help install demo test test-fast test-spark check format bench airflow clean
+.PHONY: help install demo test test-fast test-spark check check-style check-types check-sql format bench airflow clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -38,11 +38,17 @@ test-spark: install ## Compare facts and scores on Spark with those of DuckDB an
 test-fast: install ## Run what takes seconds
 	$(BIN)/python -m pytest -m "not slow and not live and not spark"
 
-check: install ## Lint, type-check, check imports and SQL
+check: check-style check-types check-sql ## Lint, type-check, check imports and SQL (`make -j check` does so side by side)
+
+check-style: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check-types: install
+	$(BIN)/mypy
+
+check-sql: install
 	ORDERHUB_WAREHOUSE_PATH=:memory: $(BIN)/sqlfluff lint --processes 2 --config dbt/.sqlfluff dbt/models dbt/data_tests
 
 format: install ## Format Python
