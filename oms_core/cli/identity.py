@@ -358,129 +358,60 @@ def _print_history(entries: Sequence[Happening]) -> None:
         )
 
 
-def _decide(
-    judgement: str,
-    left: str | None,
-    right: str | None,
-    *,
-    by: str | None,
-    reason: str,
-    entity: str | None,
-    seen: int | None,
-    task: int | None,
-    home: Path | None,
-    as_json: bool,
-) -> None:
-    settings = Settings.from_environment(home)
-    with _writing(settings) as connection:
-        ours, theirs = _pair(connection, left, right, entity, task)
-        made = steward.decide(
-            connection, ours.entity, ours.record_id, theirs.record_id, judgement,
-            by=steward.steward_name(by, settings.values), reason=reason, seen=seen,
-        )  # fmt: skip
-        version = steward.version(steward.history(connection, made.entity, made.left, made.right))
-    if as_json:
-        print_json({**plain.decision(made), "version": version})
-        return
-    out.print(escape(str(made)), highlight=False, soft_wrap=True)
-    for named in (ours, theirs):
-        if named.asked != named.record_id:
-            out.print(
-                f"  {escape(named.asked)} ({named.found_by}) stood for {escape(named.record_id)}",
-                highlight=False,
-            )
-    out.print(
-        f"in force from the next run on (orderhub unify); version {version} of the pair", highlight=False
-    )
+def _judging(judgement: str, meaning: str, example: str) -> None:
+    """Add a command that judges a pair."""
+
+    @app.command(judgement, help=meaning, epilog=f"Example: `orderhub identity {judgement} {example}`")
+    @plain_errors
+    def judge(
+        reason: Reason,
+        left: Left = None,
+        right: Right = None,
+        by: By = None,
+        entity: EntityOption = None,
+        seen: Seen = None,
+        task: TaskNumber = None,
+        home: Home = None,
+        as_json: AsJson = False,
+    ) -> None:
+        settings = Settings.from_environment(home)
+        with _writing(settings) as connection:
+            ours, theirs = _pair(connection, left, right, entity, task)
+            made = steward.decide(
+                connection, ours.entity, ours.record_id, theirs.record_id, judgement,
+                by=steward.steward_name(by, settings.values), reason=reason, seen=seen,
+            )  # fmt: skip
+            version = steward.version(steward.history(connection, made.entity, made.left, made.right))
+        if as_json:
+            print_json({**plain.decision(made), "version": version})
+            return
+        out.print(escape(str(made)), highlight=False, soft_wrap=True)
+        for named in (ours, theirs):
+            if named.asked != named.record_id:
+                out.print(
+                    f"  {escape(named.asked)} ({named.found_by}) stood for {escape(named.record_id)}",
+                    highlight=False,
+                )
+        out.print(
+            f"in force from the next run on (orderhub unify); version {version} of the pair", highlight=False
+        )
 
 
-@app.command(
+_judging(
     "same",
-    epilog='Example: `orderhub identity same shopify:customers:71 tryton:parties:9 --reason "called them"`',
+    "Judge two records to be one. Outranks every score and survives every run, until it is withdrawn.",
+    'shopify:customers:71 tryton:parties:9 --reason "called them"',
 )
-@plain_errors
-def same(
-    reason: Reason,
-    left: Left = None,
-    right: Right = None,
-    by: By = None,
-    entity: EntityOption = None,
-    seen: Seen = None,
-    task: TaskNumber = None,
-    home: Home = None,
-    as_json: AsJson = False,
-) -> None:
-    """Judge two records to be one. Outranks every score and survives every run, until it is withdrawn."""
-    _decide(
-        "same",
-        left,
-        right,
-        by=by,
-        reason=reason,
-        entity=entity,
-        seen=seen,
-        task=task,
-        home=home,
-        as_json=as_json,
-    )
-
-
-@app.command("different", epilog='Example: `orderhub identity different --task 12 --reason "father and son"`')
-@plain_errors
-def different(
-    reason: Reason,
-    left: Left = None,
-    right: Right = None,
-    by: By = None,
-    entity: EntityOption = None,
-    seen: Seen = None,
-    task: TaskNumber = None,
-    home: Home = None,
-    as_json: AsJson = False,
-) -> None:
-    """Judge two records to be two; they never meet again, not through others either, until it is withdrawn."""
-    _decide(
-        "different",
-        left,
-        right,
-        by=by,
-        reason=reason,
-        entity=entity,
-        seen=seen,
-        task=task,
-        home=home,
-        as_json=as_json,
-    )
-
-
-@app.command(
-    "unsure", epilog='Example: `orderhub identity unsure --task 12 --reason "asked the shop, no answer yet"`'
+_judging(
+    "different",
+    "Judge two records to be two; they never meet again, not through others either, until it is withdrawn.",
+    '--task 12 --reason "father and son"',
 )
-@plain_errors
-def unsure(
-    reason: Reason,
-    left: Left = None,
-    right: Right = None,
-    by: By = None,
-    entity: EntityOption = None,
-    seen: Seen = None,
-    task: TaskNumber = None,
-    home: Home = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say that it cannot be told: no score joins the pair, and it is asked again only when its evidence changes."""
-    _decide(
-        "unsure",
-        left,
-        right,
-        by=by,
-        reason=reason,
-        entity=entity,
-        seen=seen,
-        task=task,
-        home=home,
-        as_json=as_json,
-    )
+_judging(
+    "unsure",
+    "Say that it cannot be told: no score joins the pair, and it is asked again only when its evidence changes.",
+    '--task 12 --reason "asked the shop, no answer yet"',
+)
 
 
 @app.command("withdraw", epilog='Example: `orderhub identity withdraw 17 --reason "it was another Ann Lee"`')
