@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from zoneinfo import ZoneInfo
 
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.dirt import Dirt
@@ -82,6 +83,7 @@ _ODDS: Mapping[str, tuple[float, Mapping[Cause, int]]] = {
 _OVERDUE_DAYS = {"settlement": 21}
 _USUALLY_OVERDUE_DAYS = 10
 _LATE_DAYS = (16, 28)
+_BOOKS = ZoneInfo("Asia/Shanghai")
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,13 @@ class Differences:
     @staticmethod
     def _unit(currency: str) -> Decimal:
         return Decimal(1).scaleb(-words.MINOR_UNIT_DIGITS[currency])
+
+
+def week_end(at: datetime) -> datetime:
+    """Ten in the evening of a week's Sunday at the head office: when what is billed by the week is billed."""
+    day = at.astimezone(_BOOKS)
+    sunday = (day + timedelta(days=6 - day.weekday())).replace(hour=22, minute=0, second=0, microsecond=0)
+    return sunday if at <= sunday else sunday + timedelta(days=7)
 
 
 def dump_lines(planted: Iterable[Planted]) -> Iterator[str]:

@@ -27,10 +27,10 @@ from starlette.routing import BaseRoute, Route
 
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
-from connectors.sandbox.differences import Differences, Planted
+from connectors.sandbox.differences import Differences, Planted, week_end
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.truth import Truth
-from connectors.sandbox.world import PREFIXES, Channel, Customer, Order, Product, Return, World
+from connectors.sandbox.world import PREFIXES, Channel, Customer, Order, Product, World
 
 Json = dict[str, Any]
 
@@ -97,13 +97,6 @@ def _due_at(order: Order) -> datetime:
     if order.paid_at is None or (_is_trade(order) and left_at):
         return min(left_at)
     return order.paid_at
-
-
-def _week_end(at: datetime) -> datetime:
-    """Ten in the evening of a week's Sunday."""
-    day = at.astimezone(_BOOKS)
-    sunday = (day + timedelta(days=6 - day.weekday())).replace(hour=22, minute=0, second=0, microsecond=0)
-    return sunday if at <= sunday else sunday + timedelta(days=7)
 
 
 def _v2_day(at: datetime) -> str:
@@ -391,7 +384,7 @@ class Twin:
         if _is_trade(order) and order.shipments and order.currency == "CNY" and not is_astray:
             # A parcel is in the bill of the week in which its first scan is seen, or else the bill would change later.
             seen_at = min(shipment.first_scan_at for shipment in order.shipments)
-            self._weekly[account, _week_end(max(seen_at, due_at))].append(order)
+            self._weekly[account, week_end(max(seen_at, due_at))].append(order)
         else:
             bill = self._differences.billed(order, due_at, cause, None)
         if bill is not None and self._dirt.chance(
@@ -415,7 +408,7 @@ class Twin:
                     )
         for place, returned in enumerate(order.returns):
             memo = str(95_000_000 + _number(order.order_id) * 10 + place)
-            split = self._split(order, returned)
+            split = order.split_refund(returned)
             item = {
                 **items[returned.line_number - 1],
                 "BillingDocumentItem": "000010",
@@ -431,15 +424,6 @@ class Twin:
                 self._differences.astray(
                     "credit_note", f"sap_s4:billing_documents:{memo}", order, sum(split, Decimal(0))
                 )
-
-    def _split(self, order: Order, returned: Return) -> tuple[Decimal, Decimal]:
-        """Net and tax of what was given back."""
-        line = order.lines[returned.line_number - 1]
-        net = line.list_amount - line.discount_amount
-        unit = Decimal(1).scaleb(-words.MINOR_UNIT_DIGITS[order.currency])
-        share = line.tax_amount / (net + line.tax_amount) if net + line.tax_amount else Decimal(0)
-        tax = (returned.refund_amount * share).quantize(unit)
-        return returned.refund_amount - tax, tax
 
     def _bill(
         self,

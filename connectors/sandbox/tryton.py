@@ -2,8 +2,10 @@
 
 One company per currency keeps the books. Sales copied from a shop carry its number as reference, as the import wrote
 it; a sale knows its date, not its hour; prices are net of discounts, and freight is a line of its own. What is to follow
-later of an order is at times a second sale, with the same reference and an invoice of its own. Deliveries are
-copied from the warehouse as shipments with an inventory move and an outgoing move for each line.
+later of an order is at times a second sale, with the same reference and an invoice of its own. Businesses get one invoice a
+week for all that left for them, as the module sale_invoice_grouping makes it. An invoice tells by its lines which sales it
+bills, freight too; a credit note, as the wizard makes it, which lines of an invoice it takes back. Deliveries are copied from
+the warehouse as shipments with an inventory move and an outgoing move for each line.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from __future__ import annotations
 import base64
 import json
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -24,7 +27,7 @@ from starlette.routing import BaseRoute, Route
 
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
-from connectors.sandbox.differences import Cause, Differences, Planted
+from connectors.sandbox.differences import Cause, Differences, Planted, week_end
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.ecb_fx import reference_rates
 from connectors.sandbox.truth import Truth
@@ -51,6 +54,7 @@ _COMPANIES = {"CNY": (1, "Luna Botanica (Shanghai) Co., Ltd."), "GBP": (2, "Luna
 _UNIT = {"id": 1, "symbol": "u"}
 _SUPPLIER, _CUSTOMER = 6, 7
 _HEAD_OFFICE_BOOKS_AFTER = timedelta(days=4)
+_FREIGHT = 99  # number of the line that bills it
 _KINDS = ("warehouse", "dark_store")
 _WITH_ACTIVE = ("party.party", "party.address", "party.contact_mechanism", "party.identifier", "product.template",
                 "product.product", "stock.location")  # fmt: skip
@@ -91,6 +95,11 @@ def _line_id(order: Order, line_number: int) -> int:
     return (40_000 + _number(order.order_id)) * 100 + line_number
 
 
+def _with_freight(order: Order, amounts: Mapping[int, Decimal]) -> dict[int, Decimal]:
+    """Net amounts of an order's lines by their numbers, and of its freight."""
+    return {**amounts, **({_FREIGHT: order.shipping_amount} if order.shipping_amount else {})}
+
+
 def _encode(value: Any) -> Any:
     """Tryton's JSON of what JSON does not have."""
     if isinstance(value, datetime):
@@ -123,6 +132,9 @@ class Twin:
         self._rates = reference_rates(world) if dirt.has_differences else {}
         self._truth: list[Truth] = []
         self._tables: dict[str, dict[int, Row]] = {}
+        # What is billed by the week, by party, currency and when the week ends.
+        self._weekly: dict[tuple[int, str, datetime], list[Order]] = defaultdict(list)
+        self._invoice_lines: dict[int, int] = {}  # of each line of a sale, the line that billed it
         self.deleted: set[str] = set()
         self._enter_companies()
         self._enter_places()
@@ -132,6 +144,13 @@ class Twin:
         for order in world.orders.values():
             if order.erp_number is not None:
                 self._enter_order(order)
+        for (party, _, billed_at), orders in self._weekly.items():
+            if billed_at <= world.now:
+                self._put_collective(party, orders, billed_at)
+        for order in world.orders.values():
+            if order.erp_number is not None:
+                for index, returned in enumerate(order.returns):
+                    self._put_credit(order, returned, _number(order.order_id) * 10 + index)
         # Every model exists, with or without records.
         for model in ("stock.shipment.out", "stock.shipment.out.return", "stock.move", "account.invoice",
                       "account.invoice.line", "sale.sale", "sale.line", "party.identifier"):  # fmt: skip
@@ -276,7 +295,7 @@ class Twin:
         self._put_returns(order, here, party)
         if order.cancelled_at is None and (order.paid_at or here):
             for sale in _booked(order):
-                self._put_invoice(sale, party, booked_at, changed_at)
+                self._put_invoice(sale, party, booked_at, changed_at, here)
 
     def _company(self, order: Order) -> Row:
         return self._books(order.currency)
@@ -359,7 +378,7 @@ class Twin:
                   currency_=self._company(order)["currency_"])  # fmt: skip
 
     def _put_freight(self, order: Order, at: datetime) -> None:
-        self._put("sale.line", _line_id(order, 99), at, at, sale=_sale_id(order), sequence=99,
+        self._put("sale.line", _line_id(order, _FREIGHT), at, at, sale=_sale_id(order), sequence=_FREIGHT,
                   type="line", product=None, product_=None, description="Freight", quantity=1.0, unit_=_UNIT,
                   unit_price=order.shipping_amount, amount=order.shipping_amount, shipment_cost=order.shipping_amount,
                   currency_=self._company(order)["currency_"])  # fmt: skip
@@ -425,13 +444,12 @@ class Twin:
                            shipment=f"stock.shipment.out.return,{row_id}", quantity=float(returned.quantity),
                            planned_date=came_on, effective_date=came_on, unit_price=None, company=company["company"],
                            currency_=company["currency_"], cost_price=self._cost(order, line))  # fmt: skip
-            self._put_credit(order, returned, row_id, party)
 
     def _is_unread(self, order: Order) -> bool:
         """Whether the sale breaks the system's own rules, so that what names it reaches none."""
         return self._dirt.is_invalid(f"sale/{order.order_id}")
 
-    def _put_credit(self, order: Order, returned: Return, row_id: int, party: int) -> None:
+    def _put_credit(self, order: Order, returned: Return, row_id: int) -> None:
         amount, posted_at = returned.refund_amount, returned.refunded_at
         # Of a sale made here, nobody else tells what was given back.
         is_told_twice = order.channel in (Channel.SHOPIFY, Channel.AMAZON) and not self._is_unread(order)
@@ -453,25 +471,42 @@ class Twin:
             if self._is_unread(order):
                 record_id = f"tryton:invoices:{50_000_000 + row_id}"
                 self._differences.astray("credit_note", record_id, order, amount)
-            self._put("account.invoice", (50 + 10 * copy) * 1_000_000 + row_id, returned.refunded_at, posted_at, type="out",
-                      number=f"CN{copy}{row_id:07d}", reference=None, state="paid", party=party,
-                      invoice_date=posted_at.astimezone(_BOOKS).date(),
-                      untaxed_amount=None, tax_amount=None, total_amount=-amount,
-                      amount_to_pay=Decimal(0), sales=[_sale_id(order, returned.line_number in order.erp_rest_lines)],
+            credit_id, (net, tax) = (50 + 10 * copy) * 1_000_000 + row_id, order.split_refund(returned)
+            line = order.lines[returned.line_number - 1]
+            sale_line = _line_id(order, line.line_number)
+            billed = self._invoice_lines.get(sale_line)
+            sale = _sale_id(order, line.line_number in order.erp_rest_lines)
+            # Tryton finds the sales of an invoice by lines that come from a sale's.
+            origin = f"sale.line,{sale_line}" if billed is None else f"account.invoice.line,{billed}"
+            self._put("account.invoice", credit_id, returned.refunded_at, posted_at, type="out",
+                      number=f"CN{copy}{row_id:07d}", reference=None, state="paid",
+                      party=self._tables["sale.sale"][sale]["party"],
+                      invoice_date=posted_at.astimezone(_BOOKS).date(), untaxed_amount=-net, tax_amount=-tax,
+                      total_amount=-amount, amount_to_pay=Decimal(0), sales=[sale] if billed is None else [],
                       **self._company(order))  # fmt: skip
+            self._put_invoice_line(credit_id, 1, origin, _number(line.product_id), -returned.quantity, -net,
+                                   self._company(order), returned.refunded_at, posted_at)  # fmt: skip
 
-    def _put_invoice(self, order: Order, party: int, booked_at: datetime, changed_at: datetime) -> None:
+    def _put_invoice(
+        self, order: Order, party: int, booked_at: datetime, changed_at: datetime, here: Sequence[Shipment]
+    ) -> None:
         row_id = _number(order.order_id) + (10_000_000 if _is_rest(order) else 0)
         company = self._company(order)
         is_read = not self._is_unread(order)
         cause = self._differences.draw("invoice", order) if is_read and not order.erp_rest_lines else None
+        if cause is None and is_read and order.channel in (Channel.B2B, Channel.DEALER):
+            seen_at = [shipment.first_scan_at for shipment in here] + (
+                [order.paid_at] if order.paid_at else []
+            )
+            self._weekly[party, order.currency, week_end(min(seen_at))].append(order)
+            return
         is_told = order.channel is Channel.SHOPIFY and order.payment_method == "card"
         bill = self._differences.billed(
             order, booked_at, cause, order.payment_fee_amount if is_told else None
         )
         if bill is None:
             return
-        net, tax, amounts = bill.net, bill.tax, dict(bill.lines)
+        net, tax, amounts = bill.net, bill.tax, _with_freight(order, bill.lines)
         posted_at, changed_at = bill.posted_at, max(bill.posted_at, changed_at)
         if (
             cause is Cause.FX
@@ -496,14 +531,65 @@ class Twin:
                       invoice_date=posted_at.astimezone(_BOOKS).date(), untaxed_amount=net,
                       tax_amount=tax, total_amount=total, amount_to_pay=Decimal(0) if order.paid_at else total,
                       sales=[_sale_id(order, _is_rest(order))], **company)  # fmt: skip
-            for line in order.lines:
-                amount = amounts[line.line_number]
-                self._put("account.invoice.line", invoice_id * 100 + line.line_number, booked_at, changed_at,
-                          invoice=invoice_id, type="line", product=_number(line.product_id),
-                          quantity=float(line.quantity), amount=amount,
-                          unit_price=(amount / line.quantity).quantize(Decimal("0.0001")),
-                          currency_=company["currency_"],
-                          origin=f"sale.line,{_line_id(order, line.line_number)}")  # fmt: skip
+            self._put_invoice_lines(invoice_id, order, amounts, company, booked_at, changed_at)
+
+    def _put_collective(self, party: int, orders: list[Order], billed_at: datetime) -> None:
+        """Bill what left for one party in one week, at the week's end."""
+        invoice_id, company = 30_000_000 + _number(orders[0].order_id), self._company(orders[0])
+        net = sum((order.net_amount for order in orders), Decimal(0))
+        tax = sum((order.tax_amount + order.duty_amount for order in orders), Decimal(0))
+        to_pay = sum((order.total_amount for order in orders if order.paid_at is None), Decimal(0))
+        changed_at = max(billed_at, *(order.updated_at for order in orders))
+        self._put("account.invoice", invoice_id, billed_at, changed_at, type="out", number=f"INV{invoice_id:07d}",
+                  reference=None, state="posted" if to_pay else "paid", party=party,
+                  invoice_date=billed_at.astimezone(_BOOKS).date(), untaxed_amount=net, tax_amount=tax,
+                  total_amount=net + tax, amount_to_pay=to_pay, sales=[_sale_id(order) for order in orders],
+                  **company)  # fmt: skip
+        place = 0
+        for order in orders:
+            amounts = {line.line_number: line.list_amount - line.discount_amount for line in order.lines}
+            place = self._put_invoice_lines(invoice_id, order, _with_freight(order, amounts), company, billed_at,
+                                            changed_at, place)  # fmt: skip
+            if len(orders) > 1:
+                self._truth.append(Truth("order", f"tryton:invoices:{invoice_id}", order.order_id))
+
+    def _put_invoice_lines(
+        self,
+        invoice_id: int,
+        order: Order,
+        amounts: Mapping[int, Decimal],
+        company: Row,
+        created_at: datetime,
+        changed_at: datetime,
+        place: int = 0,
+    ) -> int:
+        """Add a line for each line of a sale, net amounts by line number, after `place`; return the last one's place."""
+        sold = {line.line_number: line for line in order.lines}
+        for number, amount in amounts.items():
+            place += 1
+            line, sale_line = sold.get(number), _line_id(order, number)
+            product, quantity = (None, 1) if line is None else (_number(line.product_id), line.quantity)
+            self._put_invoice_line(invoice_id, place, f"sale.line,{sale_line}", product, quantity, amount, company,
+                                   created_at, changed_at)  # fmt: skip
+            self._invoice_lines.setdefault(sale_line, invoice_id * 100 + place)
+        return place
+
+    def _put_invoice_line(
+        self,
+        invoice_id: int,
+        place: int,
+        origin: str,
+        product: int | None,
+        quantity: int,
+        amount: Decimal,
+        company: Row,
+        created_at: datetime,
+        changed_at: datetime,
+    ) -> None:
+        self._put("account.invoice.line", invoice_id * 100 + place, created_at, changed_at, invoice=invoice_id,
+                  type="line", product=product, quantity=float(quantity), amount=amount,
+                  unit_price=(amount / quantity).quantize(Decimal("0.0001")), currency_=company["currency_"],
+                  origin=origin)  # fmt: skip
 
     def _shows(self, total: Decimal, order: Order, rate: Decimal) -> bool:
         """Whether an amount that was converted at a later rate is another at the rate of the order's day."""

@@ -230,6 +230,14 @@ class Order:
         """What the customer pays: net, tax and duty."""
         return self.net_amount + self.tax_amount + self.duty_amount
 
+    def split_refund(self, returned: Return) -> tuple[Decimal, Decimal]:
+        """Net and tax of what was given back for one of its returns."""
+        line = self.lines[returned.line_number - 1]
+        net = line.list_amount - line.discount_amount
+        share = line.tax_amount / (net + line.tax_amount) if net + line.tax_amount else Decimal(0)
+        tax = (returned.refund_amount * share).quantize(returned.refund_amount)
+        return returned.refund_amount - tax, tax
+
     @property
     def erp_rest_number(self) -> str | None:
         """Number of the second sale, where Tryton booked the order as two."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -164,6 +165,54 @@ def test_an_unknown_field_is_an_error_not_an_empty_answer(serve: Any) -> None:
     with serve("tryton") as served, Client(SOURCE, served.env) as client:
         with pytest.raises(ProtocolError, match="nope"):
             client.send(stream, stream.ask(Bounds()).put("json.params.4", ["nope"]))
+
+
+def test_a_week_of_one_business_is_billed_at_once_line_by_line(
+    serve: Any, pull: Callable[..., dict[str, PullResult]], landed: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    with serve("tryton", orders=500, level="none") as served:
+        pull("tryton", served.env, streams=["invoices", "invoice_lines", "sale_lines", "sales"])
+        world, truth = served.sandbox.world, list(served.sandbox.truths())
+    meant: dict[str, set[str]] = defaultdict(set)
+    for item in truth:
+        if item.record_id.startswith("tryton:invoices:"):
+            meant[item.record_id.rpartition(":")[2]].add(item.truth_id)
+    sale_of = {f"sale.line,{row['id']}": row["sale_id"] for row in landed("sale_lines")}
+    billed: dict[int, dict[int, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    for row in landed("invoice_lines"):
+        if row["origin"] in sale_of and row["amount"] > 0:
+            billed[row["invoice_id"]][sale_of[row["origin"]]] += row["amount"]
+    several = {invoice: sales for invoice, sales in billed.items() if len(sales) > 1}
+    numbers = {row["id"]: row["number"] for row in landed("sales")}
+    true = {order.erp_number: order for order in world.orders.values() if order.erp_number}
+    invoices = {row["id"]: row for row in landed("invoices")}
+    assert several
+    assert meant == {
+        str(invoice): {true[numbers[sale]].order_id for sale in sales} for invoice, sales in several.items()
+    }
+    for invoice, sales in several.items():
+        orders = [true[numbers[sale]] for sale in sales]
+        assert list(sales.values()) == [order.net_amount for order in orders]
+        assert invoices[invoice]["untaxed_amount"] == sum(order.net_amount for order in orders)
+        assert invoices[invoice]["total_amount"] == sum(order.total_amount for order in orders)
+        assert len({order.customer_id for order in orders}) == 1
+
+
+def test_a_credit_note_takes_back_lines_of_an_invoice_and_names_no_sale_itself(
+    serve: Any, pull: Callable[..., dict[str, PullResult]], landed: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    with serve("tryton", orders=300, level="none") as served:
+        pull("tryton", served.env, streams=["invoices", "invoice_lines"])
+    lines = landed("invoice_lines")
+    known = {f"account.invoice.line,{row['id']}" for row in lines}
+    credits = {row["id"]: row for row in landed("invoices") if row["total_amount"] < 0}
+    taken = [row for row in lines if row["invoice_id"] in credits]
+    assert {row["origin"] for row in taken} <= known
+    assert len(taken) == len(credits) > 5
+    for row in taken:
+        credit = credits[row["invoice_id"]]
+        assert row["amount"] == credit["untaxed_amount"] == credit["total_amount"] - credit["tax_amount"]
+        assert json.loads(credit["sale_ids"]) == []
 
 
 def test_rows_that_break_the_rules_are_quarantined(

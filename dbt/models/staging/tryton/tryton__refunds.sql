@@ -1,21 +1,18 @@
--- Posted credit notes of one sale. Tryton knows the day, not the hour.
+-- What posted credit notes give back of each sale. Tryton knows the day, not the hour.
 with credits as (
     select
-        invoices.*,
-        sales.id as sale_id,
-        -invoices.total_amount as amount,
-        cast(invoices.invoice_on as {{ column_type('instant') }}) as refunded_at
-    from {{ ref('stg_tryton__invoices') }} as invoices
-    inner join {{ ref('stg_tryton__sales') }} as sales
-        on invoices.sale_ids = '[' || cast(sales.id as {{ column_type('text') }}) || ']'
-        and sales.state not in ('draft', 'quotation')
-    where invoices.type = 'out' and invoices.state in ('posted', 'paid') and invoices.total_amount < 0
+        *,
+        -total_amount as amount,
+        cast(invoice_on as {{ column_type('instant') }}) as refunded_at,
+        case when is_shared then part else number end as refund
+    from {{ ref('stg_tryton__sale_billing') }}
+    where document_type = 'credit_note'
 )
 
 {{ conform('refunds', 'credits', {
-    'source_key': 'id',
+    'source_key': 'part',
     'source_updated_at': 'modified_at',
-    'refund_key': 'number',
+    'refund_key': 'refund',
     'order_record_id': record_id('tryton', 'sales', 'sale_id'),
     'amount': 'amount',
     'currency': 'currency',
