@@ -153,7 +153,7 @@ def edges(rows: Sequence[Row]) -> list[Edge]:
         _by(places, _site),
         "street+postcode",
         3,
-        lambda left, right: _one_street(left, right) is True and one_door(left, right),
+        lambda left, right: _fits_street(left, right) and one_door(left, right),
     )
     found += [
         Edge(3, min(left.record_id, right.record_id), max(left.record_id, right.record_id), "number+distance")
@@ -258,6 +258,12 @@ def _one_street(left: Place, right: Place) -> bool | None:
     if not left.street or not right.street or normalise.is_han(left.street) != normalise.is_han(right.street):
         return None
     return fuzz.partial_ratio(left.street, right.street) >= _ALIKE
+
+
+def _fits_street(left: Place, right: Place) -> bool:
+    """Whether two addresses of one number and postcode are one; where scripts differ, the names speak for the streets."""
+    is_one = _one_street(left, right)
+    return alike(left, right) is True if is_one is None else is_one
 
 
 def _shared_sites(places: Iterable[Place]) -> set[tuple[str, str]]:

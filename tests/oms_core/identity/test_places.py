@@ -71,6 +71,10 @@ ONE = {
         at("erp:l:1", street="南京西路1788号", **JINGAN),
         at("pos:l:2", street="1788 Nanjing West Road", **north(JINGAN, 120)),
     ],
+    "one house number, postcode and name, in two scripts": [
+        at("erp:l:1", location_name="Luna Jing'an", street="1788 Nanjing West Road", postcode="200040", country="CN"),
+        at("pos:l:2", location_name="露娜静安店", street="南京西路1788号", postcode="200040", latitude=31.2234, longitude=121.4489),
+    ],
     "one name of which each system has one": [
         at("erp:l:1", location_name="Hamburg Warehouse", country="DE"),
         at("wms:l:2", location_name="HAMBURG  warehouse ", country="DE"),
@@ -113,6 +117,10 @@ APART = {
     ],
     "one house number in two streets near each other": [
         at("erp:l:1", street="12 Prince Street", **JINGAN), at("pos:l:2", street="12 Mulberry Lane", **north(JINGAN, 90)),
+    ],
+    "one house number and postcode in two scripts, two names": [
+        at("erp:l:1", location_name="Luna Jing'an", street="1788 Nanjing West Road", postcode="200040"),
+        at("pos:l:2", location_name="海鸥外滩店", street="中山东一路1788号", postcode="200040"),
     ],
     "one house number 400 m apart": [
         at("erp:l:1", street="南京西路1788号", **JINGAN), at("pos:l:2", street="1788 Nanjing West Road", **north(JINGAN, 400)),
