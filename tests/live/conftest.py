@@ -89,7 +89,7 @@ class Tryton:
         }
 
     def company(self, *command: str) -> Any:
-        """Run a command of tryton_company.py (`seed`, `change`, `count`, `sales`, `book`) through Tryton's own client."""
+        """Run a command of tryton_company.py (`seed`, `change`, `count`, `sales`, `bill`, `book`) through Tryton's own client."""
         return _run_company(self.python, TRYTON_COMPANY, f"{self.url}/rpc/", command, self.password)
 
 

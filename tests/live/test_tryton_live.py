@@ -46,6 +46,7 @@ def test_everything_arrives_only_the_change_travels_and_the_orders_agree(
     tryton: Any, make_home: Callable[[str], Path]
 ) -> None:
     settings = Settings.from_environment(make_home("tryton"), tryton.values)
+    billed = tryton.company("bill")
     with closing(Landing(settings.landing)) as landing:
         changed = _pull_change_and_pull_again(landing, tryton)
 
@@ -63,6 +64,21 @@ def test_everything_arrives_only_the_change_travels_and_the_orders_agree(
     ]
     assert sorted(map(repr, _rounded(expected))) == sorted(map(repr, _rounded(orders.to_pylist())))
     assert changed["sale_number"] in orders["order_number"].to_pylist()
+    # One invoice for two sales, and its credit note whose lines name the invoice's, are split to both.
+    parts = open_warehouse(settings.home, None).read(f"""
+        select document_key, order_number, documents.net_amount, documents.tax_amount, documents.total_amount
+        from intermediate.int_billing_documents as documents
+        left join intermediate.int_order_records as orders on documents.order_record_id = orders.record_id
+        where document_key in {tuple(billed["documents"])}
+    """)
+    money = {sale["number"]: (Decimal(sale["untaxed_amount"]), Decimal(sale["tax_amount"])) for sale in told}
+    bills = [(number, *money[number], sum(money[number])) for number in billed["sales"]]
+    credits = [(number, -net, -tax, -total) for number, net, tax, total in bills]
+    assert sorted(tuple(row.values()) for row in parts.to_pylist()) == sorted(
+        (document, *amounts)
+        for document, several in zip(billed["documents"], (bills, credits), strict=True)
+        for amounts in several
+    )
 
 
 def test_wrong_password_lands_nothing_and_says_what_to_do(tryton: Any, tmp_path: Path) -> None:

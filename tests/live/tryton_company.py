@@ -2,7 +2,7 @@
 
 Run by the Python of Tryton's own virtual environment, never by ours:
 
-    python tryton_company.py URL seed|change|count|sales|book REFERENCE < password
+    python tryton_company.py URL seed|change|count|sales|bill|book REFERENCE < password
 
 URL is the database's RPC address (`http://127.0.0.1:8000/erp/rpc/`); the password of `admin` comes on standard input.
 Each command prints one JSON object.
@@ -13,7 +13,7 @@ import json
 import sys
 from decimal import Decimal
 
-from proteus import Model, config
+from proteus import Model, Wizard, config
 from trytond.modules.account.tests.tools import create_chart, create_fiscalyear, create_tax, get_accounts
 from trytond.modules.account_invoice.tests.tools import create_payment_term, set_fiscalyear_invoice_sequences
 from trytond.modules.company.tests.tools import create_company
@@ -152,6 +152,33 @@ def sales() -> list[dict[str, str | None]]:
     ]
 
 
+def bill() -> dict[str, list[str]]:
+    """Bill two sales of one buyer on one invoice, lines moved from one draft to the other, and credit it by the wizard.
+
+    Answers the numbers of the sales, and of the invoice and its credit note.
+    """
+    (buyer,) = Model.get("party.party").find([("name", "=", "Müller & Söhne GmbH")])
+    products = {product.code: product for product in Model.get("product.product").find([])}
+    sold = [
+        _sale(buyer, [(products["LIP-001"], 2.0)], False, "waiting", "PO-one"),
+        _sale(buyer, [(products["CRM-050"], 3.0)], True, "waiting", "PO-other"),
+    ]
+    invoice, other = (sale.invoices[0] for sale in sold)
+    for line in other.lines:
+        line.invoice = invoice
+        line.save()
+    other.reload()
+    other.delete()
+    invoice.reload()
+    invoice.click("post")
+    wizard = Wizard("account.invoice.credit", [invoice])
+    wizard.form.with_refund = False
+    wizard.execute("credit")
+    (credit,) = wizard.actions[0]
+    credit.click("post")
+    return {"sales": [sale.number for sale in sold], "documents": [invoice.number, credit.number]}
+
+
 def book(reference: str) -> str:
     """Enter a sale of one night cream to the buyer whom the web shop knows, too; its number."""
     (mail,) = Model.get("party.contact_mechanism").find([("value", "=", "wang.xm@mail.example")])
@@ -263,5 +290,12 @@ def _sale(party, lines, carried, state, reference=None):
 if __name__ == "__main__":
     # A session: with the password in the address Tryton would hash it anew (slow by design) at every call.
     with config.set_xmlrpc_session(sys.argv[1], "admin", sys.stdin.read()):
-        commands = {"seed": seed, "change": change, "count": count, "sales": sales, "book": book}
+        commands = {
+            "seed": seed,
+            "change": change,
+            "count": count,
+            "sales": sales,
+            "bill": bill,
+            "book": book,
+        }
         print(json.dumps(commands[sys.argv[2]](*sys.argv[3:])))
