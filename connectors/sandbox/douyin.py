@@ -274,7 +274,8 @@ class Twin:
             "code": shop.code(product) or "",
             "outer_sku_id": "",
             "price": fen(shop.price(product)),
-            "stock_num": self._dirt.number(f"stock/{product.product_id}", 0, 400),
+            "stock_num": shop.offered(product),
+            "prehold_stock_num": shop.held(product),
             "barcodes": [barcode] if barcode else [],
         }
 

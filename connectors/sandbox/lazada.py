@@ -29,6 +29,8 @@ from connectors.sandbox.differences import Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
 from connectors.sandbox.notify import Change
+from connectors.sandbox.places import WAREHOUSES
+from connectors.sandbox.stock import free_at, moved_at
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import Channel, Customer, Order, OrderLine, Product, World
 
@@ -256,6 +258,9 @@ class Twin:
     @cached_property
     def _products(self) -> list[Json]:
         first = min((order.placed_at for order in self._world.orders.values()), default=self._world.now)
+        # All that nobody was promised in the warehouse that sends to Singapore; listings of one product show the same units.
+        place = WAREHOUSES["SG"]
+        free, moved = free_at(self._world, place), moved_at(self._world)
         rows = []
         for product in self._world.products.values():
             for copy in range(self._dirt.copies(f"product/{product.product_id}", _PRODUCT_COPIES)):
@@ -267,12 +272,13 @@ class Twin:
                     "ShopSku": f"{self._sku_id(product.product_id, copy)}_SGAMZ",
                     "Status": "active",
                     "price": float(price_in(product, words.MARKETS["SG"].currency)),
-                    "quantity": 100,
+                    "quantity": free[product.product_id],
                     "package_weight": ""
                     if self._dirt.chance(f"{key}/weight", 0.2)
                     else str(product.weight_kg),
                 }
                 changed_at = first - _SET_UP + timedelta(hours=number % 2000)
+                changed_at = max(changed_at, moved.get((place, product.product_id), changed_at))
                 rows.append(
                     {
                         "item_id": 2_000_000 + number,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
@@ -16,6 +17,8 @@ from functools import cached_property
 
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.dirt import Dirt
+from connectors.sandbox.places import WAREHOUSES
+from connectors.sandbox.stock import free_at
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import Channel, Customer, Order, OrderLine, Product, Return, World
 
@@ -169,6 +172,27 @@ class Shop:
     def price(self, product: Product) -> Decimal:
         price = product.list_price
         return price if self.states_tax else (price * Decimal("1.13")).quantize(_CENT, rounding=ROUND_CEILING)
+
+    @cached_property
+    def _free(self) -> Counter[str]:
+        return free_at(self.world, WAREHOUSES["CN"])
+
+    def offered(self, product: Product) -> int:
+        """Units the shop shows for sale: all that nobody was promised where its orders are sent from."""
+        return self._free[product.product_id]
+
+    @cached_property
+    def _held(self) -> Counter[str]:
+        held: Counter[str] = Counter()
+        for order in self.orders:
+            if order.paid_at is None and order.cancelled_at is None:
+                for line in order.lines:
+                    held[line.product_id] += line.quantity
+        return held
+
+    def held(self, product: Product) -> int:
+        """Units that the shop holds for buyers who have not paid yet."""
+        return self._held[product.product_id]
 
     # --- people -------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from connectors.sandbox import vocabulary as words
 from connectors.sandbox.buyers import COUNTRIES, Customers, address_in
 from connectors.sandbox.catalog import minor_unit, price_in
 from connectors.sandbox.draw import fill, weighted
-from connectors.sandbox.places import DARK_STORES, kilometres, transit_days
+from connectors.sandbox.places import DARK_STORES, WAREHOUSES, kilometres, transit_days
 from connectors.sandbox.stock import Shelves
 from connectors.sandbox.world import (
     CHINESE_MARKETPLACES,
@@ -53,16 +53,6 @@ _TERMS = {
     Channel.VENDURE: ("0", ("card", "card", "paypal"), "0.015"),
 }
 _FBA = {"US": "L12", "GB": "L13", "DE": "L14", "FR": "L14", "ES": "L14"}
-_WAREHOUSE = {
-    "CN": "L07",
-    "JP": "L07",
-    "SG": "L07",
-    "GB": "L08",
-    "DE": "L08",
-    "FR": "L08",
-    "ES": "L08",
-    "US": "L09",
-}
 _CARRIERS = {
     "CN": ("sf_express", "zto"),
     "GB": ("royal_mail", "dpd"),
@@ -338,7 +328,7 @@ class OrderDesk:
             and rng.random() < 0.6
         ):
             return DARK_STORES[ship_to.city]
-        return _WAREHOUSE[market.country]
+        return WAREHOUSES[market.country]
 
     def _lines(
         self,

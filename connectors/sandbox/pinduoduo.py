@@ -219,7 +219,8 @@ class Twin:
                         "outer_id": shop.code(product) or "",
                         "outer_goods_id": "",
                         "spec": str(product.size_qty),
-                        "sku_quantity": self._dirt.number(f"stock/{product.product_id}", 0, 400),
+                        "sku_quantity": shop.offered(product),
+                        "reserve_quantity": shop.held(product),
                         "is_sku_onsale": 1,
                     }
                 ],

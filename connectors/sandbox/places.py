@@ -57,6 +57,17 @@ _PLACES = (
 # Locations that can keep food cold.
 COLD_LOCATIONS = frozenset(("L01", "L02", "L03", "L04", "L05", "L06", "L07", "L08", "L10", "L11"))
 DARK_STORES = {"Shanghai": "L10", "London": "L11"}
+# Country -> warehouse that sends what is ordered there.
+WAREHOUSES = {
+    "CN": "L07",
+    "JP": "L07",
+    "SG": "L07",
+    "GB": "L08",
+    "DE": "L08",
+    "FR": "L08",
+    "ES": "L08",
+    "US": "L09",
+}
 
 
 def locations(seed: int) -> dict[str, Location]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from bisect import bisect_left
+from collections import Counter
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -86,3 +87,12 @@ def moved_at(world: World) -> dict[tuple[str, str], datetime]:
                 spot = (world.lots[line.lot_id].location_id, line.product_id)
                 found[spot] = max(found.get(spot, order.updated_at), order.updated_at)
     return found
+
+
+def free_at(world: World, location_id: str) -> Counter[str]:
+    """Units of each product at a place that no order holds: product_id -> units, all a shop that sends from there can sell."""
+    free: Counter[str] = Counter()
+    for lot in world.lots.values():
+        if lot.location_id == location_id:
+            free[lot.product_id] += int(lot.on_hand_qty - lot.reserved_qty)
+    return free

@@ -234,6 +234,7 @@ class Twin:
         shop = self._shop
         sku: Json = {
             "sku_id": shop.sku_id(product),
+            "quantity": shop.offered(product),
             "price": yuan(shop.price(product)),
             "properties_name": f"规格:{product.size_qty}",
         }

@@ -246,7 +246,7 @@ class Twin:
             "sku_code": shop.code(product) or "",
             "bar_code": shop.barcode(product) or "",
             "sale_price": fen(shop.price(product)),
-            "stock_num": self._dirt.number(f"stock/{product.product_id}", 0, 400),
+            "stock_num": shop.offered(product),
             "status": 5,
         }
         return {

@@ -294,7 +294,7 @@ class Twin:
                 "barcode": shop.barcode(product) or "",
                 "erpCode": shop.code(product) or "",
                 "price": fen(shop.price(product)),
-                "stock": self._dirt.number(f"stock/{product.product_id}", 0, 400),
+                "stock": shop.offered(product),
                 "buyable": True,
             },
         }

@@ -184,7 +184,10 @@ class Sku(Record):
     sku_code: Text = Field(None, validation_alias="code")
     barcode: Gtin | None = Field(None, validation_alias=AliasPath("barcodes", 0))
     price_amount: CentAmount | None = Field(None, validation_alias="price")
-    quantity: Quantity | None = Field(None, validation_alias="stock_num")
+    quantity: Quantity | None = Field(None, validation_alias="stock_num", description="sellable")
+    held_quantity: Quantity | None = Field(
+        None, validation_alias="prehold_stock_num", description="held for buyers"
+    )
 
 
 class SettleBill(Record):
@@ -447,9 +450,9 @@ SOURCE = Source(
             method="POST",
             ask=_ask_product,
             rows="rows",
+            # All of them each time: what is left to sell moves while the product stays as it was.
             fan_out=("products", "item_id"),
             fan_out_size=1,
-            fan_out_changes=True,
             children=(Child(name="skus", path="spec_prices", record=Sku, parent={"item_id": "item_id"}),),
             description="Products with their SKUs.",
         ),

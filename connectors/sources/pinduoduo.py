@@ -168,7 +168,10 @@ class Sku(Record):
     sku_code: Text = Field(None, validation_alias="outer_id")
     item_code: Text = Field(None, validation_alias="outer_goods_id")
     specification: Text = Field(None, validation_alias="spec")
-    quantity: Quantity | None = Field(None, validation_alias="sku_quantity")
+    quantity: Quantity | None = Field(None, validation_alias="sku_quantity", description="sellable")
+    held_quantity: Quantity | None = Field(
+        None, validation_alias="reserve_quantity", description="held for buyers"
+    )
 
 
 class Carrier(Record):

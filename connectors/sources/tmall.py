@@ -194,6 +194,7 @@ class Sku(Record):
     barcode: Gtin | None = None
     price_amount: Amount | None = Field(None, validation_alias="price")
     properties: str | None = Field(None, validation_alias="properties_name")
+    quantity: Quantity | None = Field(None, description="sellable")
 
 
 def _text(at: datetime | None) -> str:

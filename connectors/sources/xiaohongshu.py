@@ -194,6 +194,9 @@ class Sku(Record):
     sku_code: Text = Field(None, validation_alias=AliasPath("sku", "erpCode"))
     barcode: Annotated[Gtin | None, BLANK_IS_NULL] = Field(None, validation_alias=AliasPath("sku", "barcode"))
     price_amount: CentAmount | None = Field(None, validation_alias=AliasPath("sku", "price"))
+    quantity: Quantity | None = Field(
+        None, validation_alias=AliasPath("sku", "stock"), description="sellable"
+    )
     updated_at: Millis = Field(None, validation_alias=AliasPath("item", "updateTime"))
 
 

@@ -136,6 +136,7 @@
         'inventory_positions': [
             ('sku_key', 'text'), ('location_key', 'text'), ('lot_number', 'text'), ('on_hand_qty', 'quantity'),
             ('reserved_qty', 'quantity'), ('uom', 'text'), ('counted_at', 'instant'), ('expires_on', 'date'),
+            ('channel', 'text'), ('offered_qty', 'quantity'),
         ],
     } -%}
     {%- if entity not in entities -%}

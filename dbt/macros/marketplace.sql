@@ -10,11 +10,12 @@
   shipments: order_id, parcel_id, tracking_number, carrier, shipped_at, delivered_at
   refunds: refund_id, order_id, sku_id, quantity, amount, currency, reason, refunded_at, returned_at, updated_at,
     is_refunded, has_goods_back
-  skus: sku_id, sku_code, title, barcode, barcode_gtin14, updated_at
+  skus: sku_id, sku_code, title, barcode, barcode_gtin14, updated_at, quantity
 
   states_tax: where a marketplace does not say the tax in its prices, what they are without it is unknown: gross, discount,
   shipping and net stay null, and the ERP's hold.
   payment_fee: what the payment costs, where the platform tells it, as an expression over orders.
+  held: units that the platform holds for buyers who have not paid, where it tells them, as an expression over skus.
 -#}
 {% macro marketplace_order_records(source, orders, refunds, states_tax, payment_fee=none) %}
 with refunded as (
@@ -275,4 +276,24 @@ buyers as (
     'gtin': 'barcode',
     'gtin14': 'barcode_gtin14',
 }) }}
+{%- endmacro %}
+
+
+{#- What a shop shows for sale. It says of no place that goods lie there, and not when the figure last changed. -#}
+{% macro marketplace_inventory_positions(source, skus, held=none) %}
+with offered as (
+    select *
+    from {{ ref('stg_' ~ source ~ '__' ~ skus) }}
+    where quantity is not null
+)
+{% set columns = {
+    'source_key': 'sku_id',
+    'source_updated_at': 'updated_at',
+    'sku_key': record_id(source, skus, 'sku_id'),
+    'uom': "'C62'",
+    'channel': "'" ~ source ~ "'",
+    'offered_qty': 'quantity',
+} %}
+{% do columns.update({'reserved_qty': held} if held else {}) %}
+{{ conform('inventory_positions', 'offered', columns) }}
 {%- endmacro %}

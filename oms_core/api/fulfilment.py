@@ -103,12 +103,24 @@ class PoolAnswer(BaseModel):
     inbound: list[InboundAnswer]
 
 
+class OfferAnswer(BaseModel):
+    """What a channel shows for sale, by the last release. It lies nowhere: what is behind it is at the nodes."""
+
+    position_id: str
+    channel: str
+    offered_qty: Qty
+    held_qty: Qty | None = Field(description="Held there for buyers who have not paid; null: not told.")
+    uom: str
+    read_at: datetime
+
+
 class Inventory(BaseModel):
-    """A SKU wherever it lies, as of one instant."""
+    """A SKU wherever it lies, as of one instant, and what channels show of it."""
 
     sku_id: str
     as_of: datetime
     nodes: list[PoolAnswer]
+    offers: list[OfferAnswer]
 
 
 class Day(BaseModel):
@@ -311,6 +323,8 @@ def router(database: Database, access: Access) -> APIRouter:
     def inventory(sku: Annotated[Name, Path(description="Any id of the SKU.")]) -> Inventory:
         """Where a SKU lies: each node, each lot, what is reserved, and from which count of which release that is known."""
         sku_id = names.find(SKU, sku)
+        with database.read() as connection:
+            offers = look.offers(connection, sku_id)
         with look.looking(database) as connection:
             stock = look.stock_of(connection, sku_id)
             origins = look.origins(connection, sku_id)
@@ -318,6 +332,7 @@ def router(database: Database, access: Access) -> APIRouter:
             sku_id=sku_id,
             as_of=stock.now,
             nodes=[_pool(pool, origins) for _, pool in sorted(stock.pools.items())],
+            offers=[OfferAnswer.model_validate(vars(offer)) for offer in offers],
         )
 
     @routes.get("/availability", dependencies=looking, responses=failures(404, 409))

@@ -140,7 +140,7 @@ class Return(_Row):
 
 
 class InventoryPosition(_Row):
-    """Stock of a SKU at a location, as one system counts it."""
+    """Stock of a SKU, as one system tells it: counted at a location, or offered on a channel."""
 
     position_id: str
     location_id: str | None = None
@@ -151,6 +151,8 @@ class InventoryPosition(_Row):
     uom: str | None = None
     counted_at: datetime | None = None
     expires_on: date | None = None
+    channel: str | None = None
+    offered_qty: Decimal | None = Field(None, description="What the channel shows as still for sale")
     source_system: str | None = None
 
 

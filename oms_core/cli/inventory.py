@@ -40,6 +40,7 @@ def show(
     with open_store(Settings.from_environment(home)) as database:
         with database.read() as connection:
             sku_id = Released(connection).find(SKU, sku).golden_id
+            offers = look.offers(connection, sku_id)
         with look.looking(database) as connection:
             stock = look.stock_of(connection, sku_id)
             origins = look.origins(connection, sku_id)
@@ -61,7 +62,14 @@ def show(
     ]
     free = {pool.location_id: _free(pool, channel, today) for pool in stock.pools.values()}
     if as_json:
-        print_json({"sku_id": sku_id, "positions": rows, "available_qty": free})
+        print_json(
+            {
+                "sku_id": sku_id,
+                "positions": rows,
+                "available_qty": free,
+                "offers": [vars(offer) for offer in offers],
+            }
+        )
         return
     table = Table(
         "node", "lot", "good until", "on hand", "reserved", "committed", "unit", "counted by", title=sku_id
@@ -75,6 +83,9 @@ def show(
     out.print(table)
     for node, qty in sorted(free.items()):
         out.print(f"free to promise at {escape(node)}: {qty}", highlight=False)
+    for offer in offers:
+        shown = plain_quantity(offer.offered_qty)
+        out.print(f"{escape(offer.channel)} shows {shown} {escape(offer.uom)} for sale", highlight=False)
 
 
 @app.command(epilog="Example: `orderhub inventory load`")

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, text
 from oms_core.fulfilment import ledger, reservation
 from oms_core.fulfilment.ledger import Answer, Stock
 from oms_core.store.postgres import READ_SECONDS, Database
+from oms_core.store.released import Released
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,22 @@ class Origin:
     position_ids: list[str] | None
     counted_at: datetime | None
     moved_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a channel shows for sale, as a release read it. It lies nowhere: what is behind it is in the pools.
+
+    Attributes:
+        held_qty: what the channel holds for buyers who have not paid; None: it does not tell.
+    """
+
+    position_id: str
+    channel: str
+    offered_qty: Decimal
+    held_qty: Decimal | None
+    uom: str
+    read_at: datetime
 
 
 @contextlib.contextmanager
@@ -60,6 +78,23 @@ def origins(connection: Connection, sku_id: str) -> dict[int, Origin]:
         {"sku": sku_id},
     )
     return {row[0]: Origin(*row[1:]) for row in rows}
+
+
+def offers(connection: Connection, sku_id: str) -> list[Offer]:
+    """What channels show of a SKU; `connection` is of `Database.read`."""
+    rows = Released(connection).rows("fct_inventory_positions", {"sku_id": sku_id}, "position_id")
+    return [
+        Offer(
+            row["position_id"],
+            row["channel"],
+            row["offered_qty"],
+            row["reserved_qty"],
+            row["uom"],
+            row["_extracted_at"],
+        )
+        for row in rows
+        if row.get("channel") is not None  # a release of an earlier version has no offers
+    ]
 
 
 def reservation_of(connection: Connection, reservation_id: str, tenant: str | None) -> Answer:

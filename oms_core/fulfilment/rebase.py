@@ -30,11 +30,13 @@ from oms_core.store.postgres import Database
 
 AT_ONCE = 500  # pools locked together; others are served meanwhile
 
+# What a channel offers says of no place that goods lie there: it is no count.
 _COUNTED = """
 SELECT p.position_id, p.sku_id, p.location_id, coalesce(p.lot_number, '') AS lot_number, p.on_hand_qty, p.reserved_qty, p.uom,
     coalesce(p.counted_at, p._extracted_at) AS counted_at, CAST(p.expires_on AS date) AS expires_on, p.source_system, p.release_id, p._extracted_at,
     coalesce(CAST(s.needs_cold_chain AS boolean), false) AS needs_expiry
-FROM fct_inventory_positions AS p LEFT JOIN dim_skus AS s ON s.sku_id = p.sku_id ORDER BY p.position_id"""
+FROM fct_inventory_positions AS p LEFT JOIN dim_skus AS s ON s.sku_id = p.sku_id
+WHERE p.location_id IS NOT NULL OR p.on_hand_qty IS NOT NULL ORDER BY p.position_id"""
 # Positions with a base, and those without one whose movements the release has read by now.
 _STANDING = """
 SELECT p.sku_id, p.location_id, p.lot_number, p.expires_on, p.committed_qty, p.base_qty, p.base_counted_at, p.base_source,

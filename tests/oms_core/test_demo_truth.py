@@ -319,3 +319,36 @@ def test_a_parcel_of_unknown_weight_or_way_leaves_the_emissions_unknown(told: To
         row = told.orders[link["order_id"]]
         assert row["transport_co2e_kg"] is None
         assert row["co2e_kg"] is None
+
+
+def test_stock_is_what_lies_at_each_place_and_what_each_marketplace_offers_of_it(told: Told) -> None:
+    products = {
+        item.record_id: item.truth_id for item in Sandbox(told.world).truths() if item.entity == "sku"
+    }
+    rows = told.rows("select * from marts.fct_inventory_positions")
+    counted = {row["lot_number"]: row for row in rows if row["source_system"] == "odoo"}
+    assert counted and counted.keys() <= told.world.lots.keys()
+    for number, row in counted.items():
+        lot = told.world.lots[number]
+        assert (row["on_hand_qty"], row["reserved_qty"]) == (lot.on_hand_qty, lot.reserved_qty), number
+        assert row["offered_qty"] is None
+    free: Counter[str] = Counter()
+    unpaid: Counter[tuple[str, str]] = Counter()
+    for lot in told.world.lots.values():
+        if lot.location_id == "L07":  # the warehouse that ships what China and Singapore order
+            free[lot.product_id] += int(lot.on_hand_qty - lot.reserved_qty)
+    for order in told.world.orders.values():
+        if order.paid_at is None and order.cancelled_at is None:
+            for line in order.lines:
+                unpaid[order.channel.value, line.product_id] += line.quantity
+    offered = [row for row in rows if row["channel"] is not None]
+    assert {row["channel"] for row in offered} == {
+        "douyin", "lazada", "pinduoduo", "tmall", "wechat_shop", "xiaohongshu"
+    }  # fmt: skip
+    for row in offered:
+        product = products[row["position_id"]]
+        assert row["offered_qty"] == free[product], row["position_id"]
+        held = unpaid[row["channel"], product] if row["channel"] in ("douyin", "pinduoduo") else None
+        assert row["reserved_qty"] == held, row["position_id"]
+        assert (row["location_id"], row["on_hand_qty"], row["available_qty"]) == (None, None, None)
+    assert {row["sku_id"] for row in offered} & {row["sku_id"] for row in counted.values()}

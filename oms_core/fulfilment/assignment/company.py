@@ -118,7 +118,7 @@ def read_company(connection: Connection, facts: Facts) -> Company:
         connection.execute(
             text(
                 "SELECT DISTINCT p.location_id FROM fct_inventory_positions AS p "
-                "JOIN dim_skus AS s ON s.sku_id = p.sku_id WHERE s.needs_cold_chain"
+                "JOIN dim_skus AS s ON s.sku_id = p.sku_id WHERE s.needs_cold_chain AND p.location_id IS NOT NULL"
             )
         ).scalars()
     )

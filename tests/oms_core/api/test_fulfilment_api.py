@@ -13,11 +13,16 @@ from fastapi import FastAPI
 from oms_core.api import keys, models
 from oms_core.api.app import create_app
 from oms_core.audit import log
+from oms_core.fulfilment.rebase import rebase
 from oms_core.store.postgres import Database
 
 Serving = Callable[[FastAPI], httpx.Client]
 NOW = datetime.now(UTC)
 TODAY = NOW.date()
+NODES = [
+    {"location_id": "location_x", "location_code": "AMS"},
+    {"location_id": "location_y", "location_code": "LYS"},
+]
 
 
 def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
@@ -32,12 +37,7 @@ def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
 @pytest.fixture
 def shop(database: Database, publish_small: Callable[..., Any], serving: Serving) -> httpx.Client:
     """A client with the key of a service of the tenant acme, over a small release."""
-    publish_small(
-        database,
-        dim_locations=[
-            {"location_id": "location_x", "location_code": "AMS"}, {"location_id": "location_y", "location_code": "LYS"}
-        ],
-    )  # fmt: skip
+    publish_small(database, dim_locations=NODES)
     with database.begin() as connection:
         key = keys.make(connection, "shop", role=keys.OMS_SERVICE, tenant="acme", by="root")
     client = serving(create_app(database))
@@ -214,3 +214,28 @@ def test_only_a_services_key_changes_stock_and_only_its_tenants(
         problem(shop.request(method, path, headers={"X-API-Key": "x"}), 401, "unauthorized")
     assert shop.get("/inventory/LIP-07", headers={"X-API-Key": auditor}).status_code == 200
     assert shop.delete(where).json()["state"] == "released"
+
+
+def test_what_channels_offer_stands_beside_what_lies_somewhere(
+    database: Database, shop: httpx.Client, publish_small: Callable[..., Any]
+) -> None:
+    assert shop.get("/inventory/LIP-07").json()["offers"] == []
+    offer = {
+        "position_id": "douyin:skus:5001", "sku_id": "sku_l", "location_id": None, "lot_number": None, "on_hand_qty": None,
+        "reserved_qty": 3, "uom": "C62", "counted_at": None, "expires_on": None, "source_system": "douyin",
+        "_extracted_at": NOW.replace(tzinfo=None), "channel": "douyin", "offered_qty": 40,
+    }  # fmt: skip
+    counted = {
+        **offer, "position_id": "odoo:quants:5", "location_id": "location_x", "on_hand_qty": 12, "reserved_qty": 2, "channel": None,
+        "offered_qty": None, "counted_at": NOW.replace(tzinfo=None), "source_system": "odoo",
+    }  # fmt: skip
+    sku = {"sku_id": "sku_l", "sku_code": "LIP-07", "gtin14": "04006381333931", "needs_cold_chain": False}
+    publish_small(database, dim_locations=NODES, dim_skus=[sku], fct_inventory_positions=[offer, counted])
+    assert rebase(database, {"odoo": 0}, by="root").left_out == {}
+    body = shop.get("/inventory/LIP-07").json()
+    assert [(node["location_id"], node["on_hand_qty"]) for node in body["nodes"]] == [("location_x", "12")]
+    (told,) = body["offers"]
+    assert (told["channel"], told["offered_qty"], told["held_qty"]) == ("douyin", "40", "3")
+    assert shop.get("/availability", params={"sku": "LIP-07"}).json()["available_qty"] == "10"
+    shown = {row["position_id"]: row for row in shop.get("/skus/LIP-07").json()["positions"]}
+    assert (shown["douyin:skus:5001"]["offered_qty"], shown["odoo:quants:5"]["channel"]) == ("40.000000", None)

@@ -1,0 +1,1 @@
+{{ marketplace_inventory_positions('douyin', 'skus', held='held_quantity') }}
