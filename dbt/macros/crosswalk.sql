@@ -1,13 +1,38 @@
-{#- The dated links of one entity as identity wrote them; is_current marks the link to use now. -#}
-{% macro crosswalk(entity) -%}
+{#-
+  The dated links of one entity as identity wrote them; is_current marks the link to use now.
+
+  gone: name of a CTE with record_id and noticed_at of what its source deleted; it stays linked, since documents go on naming it,
+  and says so.
+-#}
+{% macro crosswalk(entity, gone=none) -%}
 select
-    cast(record_id as {{ column_type('text') }}) as record_id,
-    cast({{ entity }}_id as {{ column_type('text') }}) as {{ entity }}_id,
-    cast(match_rule as {{ column_type('text') }}) as match_rule,
-    cast(valid_from as {{ column_type('instant') }}) as valid_from,
-    cast(valid_to as {{ column_type('instant') }}) as valid_to,
-    valid_to is null as is_current
-from {{ source('identity', entity ~ '_xref') }}
+    cast(links.record_id as {{ column_type('text') }}) as record_id,
+    cast(links.{{ entity }}_id as {{ column_type('text') }}) as {{ entity }}_id,
+    cast(links.match_rule as {{ column_type('text') }}) as match_rule,
+    cast(links.valid_from as {{ column_type('instant') }}) as valid_from,
+    cast(links.valid_to as {{ column_type('instant') }}) as valid_to,
+    links.valid_to is null as is_current
+    {%- if gone %},
+    {{ gone }}.noticed_at as source_deleted_at
+    {%- endif %}
+from {{ source('identity', entity ~ '_xref') }} as links
+{%- if gone %}
+left join {{ gone }} on links.record_id = {{ gone }}.record_id
+{%- endif %}
+{%- endmacro %}
+
+
+{#- An entity's current records with their golden id; what its source deleted tells nothing while another record is left. -#}
+{% macro linked_records(entity) -%}
+(
+    select records.*, xref.{{ entity }}_id
+    from {{ ref('int_' ~ entity ~ '_records') }} as records
+    inner join {{ ref(entity ~ '_xref') }} as xref on records.record_id = xref.record_id and xref.is_current
+    left join (
+        select distinct {{ entity }}_id from {{ ref(entity ~ '_xref') }} where is_current and source_deleted_at is null
+    ) as held on xref.{{ entity }}_id = held.{{ entity }}_id
+    where xref.source_deleted_at is null or held.{{ entity }}_id is null
+)
 {%- endmacro %}
 
 

@@ -267,7 +267,8 @@ buyers as (
 {%- endmacro %}
 
 
-{% macro marketplace_sku_records(source, skus) %}
+{#- products: the stream whose records are deleted, and their SKUs with them, by the number item_id. -#}
+{% macro marketplace_sku_records(source, skus, products=none) %}
 {{ conform('sku_records', ref('stg_' ~ source ~ '__' ~ skus), {
     'source_key': 'sku_id',
     'source_updated_at': 'updated_at',
@@ -275,6 +276,7 @@ buyers as (
     'title': 'title',
     'gtin': 'barcode',
     'gtin14': 'barcode_gtin14',
+    'parent_key': record_id(source, products, 'item_id') if products else 'null',
 }) }}
 {%- endmacro %}
 

@@ -1,11 +1,5 @@
-{%- set relation %}(
-    select records.*, xref.sku_id
-    from {{ ref('int_sku_records') }} as records
-    inner join {{ ref('sku_xref') }} as xref on records.record_id = xref.record_id and xref.is_current
-)
-{%- endset %}
 with survived as (
-{{ survive(relation, 'sku_id', 'sku', golden_units('sku')) }}
+{{ survive(linked_records('sku'), 'sku_id', 'sku', golden_units('sku')) }}
 )
 
 -- Handling that no system states for the SKU itself follows from its category.

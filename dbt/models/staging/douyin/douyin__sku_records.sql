@@ -1,1 +1,1 @@
-{{ marketplace_sku_records('douyin', 'skus') }}
+{{ marketplace_sku_records('douyin', 'skus', 'products') }}

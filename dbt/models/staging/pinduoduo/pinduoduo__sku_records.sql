@@ -1,1 +1,1 @@
-{{ marketplace_sku_records('pinduoduo', 'skus') }}
+{{ marketplace_sku_records('pinduoduo', 'skus', 'goods') }}

@@ -1,1 +1,1 @@
-{{ marketplace_sku_records('wechat_shop', 'skus') }}
+{{ marketplace_sku_records('wechat_shop', 'skus', 'product_numbers') }}

@@ -1,0 +1,1 @@
+{{ conform_tombstones('douyin', ref('stg_douyin__tombstones')) }}

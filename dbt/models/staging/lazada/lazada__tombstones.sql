@@ -1,0 +1,1 @@
+{{ conform_tombstones('lazada', ref('stg_lazada__tombstones')) }}
