@@ -178,6 +178,15 @@ def statement(shown: Columns) -> str:
         for name, kind in _annotations(models.Live)
         if name != "events"
     )
+    kept = ", ".join(
+        _field(name, kind, models.Reserved.model_fields) for name, kind in _annotations(models.Reserved)
+    )
+    references = "t.order_reference = o.order_id"
+    if "order_numbers" in known and "order_number" in known["fct_orders"]:
+        references = (
+            "t.order_reference IN (o.order_id, o.order_number) AND NOT EXISTS (SELECT FROM order_numbers AS m "
+            "WHERE m.order_number = t.order_reference AND m.order_id <> o.order_id)"
+        )
     about = "newest.id AS release_id, found.way AS found_by, about.record_ids AS record_ids"
     return f"""
 WITH newest AS (SELECT coalesce(nullif(current_setting('orderhub.as_of', true), '')::bigint, max(id)) AS id FROM releases)
@@ -200,7 +209,7 @@ LEFT JOIN LATERAL (
     FROM (SELECT id, way FROM by_id UNION ALL SELECT id, way FROM by_number) AS each
 ) AS found ON true
 LEFT JOIN LATERAL (
-    SELECT row_to_json(whole) AS document, concat_ws('|', whole_hash, whole.found_by, whole.record_ids::text, coalesce(whole.live::text, ''), {", ".join(f"coalesce({item}, '')" for item in hashes) or "''"}, {sealed}) AS seal
+    SELECT row_to_json(whole) AS document, concat_ws('|', whole_hash, whole.found_by, whole.record_ids::text, coalesce(whole.live::text, ''), coalesce(whole.reserved::text, ''), {", ".join(f"coalesce({item}, '')" for item in hashes) or "''"}, {sealed}) AS seal
     FROM fct_orders AS o {" ".join(joins)}
     CROSS JOIN LATERAL (SELECT {record_ids} AS record_ids) AS about
     LEFT JOIN LATERAL (
@@ -214,7 +223,13 @@ LEFT JOIN LATERAL (
             AND coalesce(current_setting('orderhub.as_of', true), '') = ''
         ) AS s LIMIT 1 -- so that it is made once, for the document and for the seal
     ) AS live ON true
-    CROSS JOIN LATERAL (SELECT {own}, {about}, {", ".join(fields)}, live.shown AS live, {provenance} AS provenance) AS whole
+    LEFT JOIN LATERAL (
+        SELECT coalesce(json_agg(r), '[]') AS shown FROM (
+            SELECT {kept} FROM order_reservations AS t WHERE {references}
+            ORDER BY t.reservation_id, t.line_number, t.location_id, t.lot_number, t.arrives_on
+        ) AS r HAVING coalesce(current_setting('orderhub.as_of', true), '') = '' LIMIT 1 -- made once, too
+    ) AS reserved ON true
+    CROSS JOIN LATERAL (SELECT {own}, {about}, {", ".join(fields)}, live.shown AS live, reserved.shown AS reserved, {provenance} AS provenance) AS whole
     CROSS JOIN LATERAL (SELECT o.row_hash AS whole_hash) AS hashed
     WHERE o.order_id = found.ids[1] AND cardinality(found.ids) = 1
 ) AS made ON true

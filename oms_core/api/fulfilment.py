@@ -190,7 +190,10 @@ class ReservationAsk(_Body):
     from_inbound: bool = Field(
         False, description="What does not lie there may be promised of goods that arrive by `promised_on`."
     )
-    order_reference: Name | None = None
+    order_reference: Name | None = Field(
+        None,
+        description="The order it is for, by its id or its number: its look-up shows what is held for it.",
+    )
 
 
 class Extension(_Body):

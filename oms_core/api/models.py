@@ -452,6 +452,23 @@ class Live(_Row):
     events: list[LiveEvent] = Field(description="The last 20, newest first")
 
 
+class Reserved(_Row):
+    """What an open reservation holds for the order, of one lot at one node."""
+
+    reservation_id: str
+    state: Literal["held", "allocated"]
+    expires_at: datetime | None = Field(None, description="Of the reservation; null: it is allocated")
+    line_number: int = Field(description="Of the reservation")
+    sku_id: str
+    location_id: str
+    lot_number: str | None = None
+    expires_on: date | None = Field(None, description="Of the goods")
+    qty: Decimal
+    uom: str
+    promised_on: date
+    arrives_on: date | None = Field(None, description="Of goods under way: when they are expected")
+
+
 class Order(OrderAttributes, Answer):
     """One order with everything that hangs on it."""
 
@@ -466,6 +483,11 @@ class Order(OrderAttributes, Answer):
     live: Live | None = Field(
         None,
         description="Null where the order is in no flow, and with `as_of`: it is of now, not of a release",
+    )
+    reserved: list[Reserved] | None = Field(
+        None,
+        description="What is held now by reservations and allocations whose `order_reference` is the order's id, or its "
+        "number where that leads to no other order; null with `as_of`",
     )
     provenance: list[Origin] | None = Field(
         None, description="With `explain=true`: where each value came from"

@@ -19,7 +19,7 @@ from oms_core.store.embedded import SUPERUSER, EmbeddedServer
 from oms_core.store.errors import DatabaseRefusedError, DatabaseUnavailableError
 from oms_core.store.tables import AUDITOR_ROLE, MASKED_SCHEMA, READER_ROLE, RELEASED_SCHEMA, STATE_SCHEMA
 
-HEAD = "0019"  # newest step in migrations/versions
+HEAD = "0020"  # newest step in migrations/versions
 OLDEST_SERVER = 150000
 _DATABASE = "orderhub"
 _UPGRADE_LOCK = 7_301_001  # advisory lock key, ours alone

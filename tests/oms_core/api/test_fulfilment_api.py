@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from oms_core.api import keys, models
 from oms_core.api.app import create_app
@@ -238,4 +239,38 @@ def test_what_channels_offer_stands_beside_what_lies_somewhere(
     assert (told["channel"], told["offered_qty"], told["held_qty"]) == ("douyin", "40", "3")
     assert shop.get("/availability", params={"sku": "LIP-07"}).json()["available_qty"] == "10"
     shown = {row["position_id"]: row for row in shop.get("/skus/LIP-07").json()["positions"]}
-    assert (shown["douyin:skus:5001"]["offered_qty"], shown["odoo:quants:5"]["channel"]) == ("40.000000", None)
+    assert (shown["douyin:skus:5001"]["offered_qty"], shown["odoo:quants:5"]["channel"]) == (
+        "40.000000",
+        None,
+    )
+
+
+def test_the_order_says_what_is_held_for_it(shop: httpx.Client, database: Database) -> None:
+    moved(shop)
+    before = shop.get("/orders/1042")
+    assert before.json()["reserved"] == []
+    # By its id and by its number; a number that leads to two orders tells nothing of either.
+    made = [
+        ask(shop, reference, qty=qty, order_reference=reference).json()["reservation_id"]
+        for reference, qty in (("order_a", 2), (before.json()["order_number"], 1), ("RECYCLED", 3))
+    ]
+    after = shop.get("/orders/1042", headers={"If-None-Match": before.headers["ETag"]})
+    assert after.status_code == 200, "what is held belongs to the ETag"
+    models.Order.model_validate(after.json())
+    held = {item["reservation_id"]: item for item in after.json()["reserved"]}
+    assert {name: (item["state"], item["qty"], item["location_id"]) for name, item in held.items()} == {
+        made[0]: ("held", "2.000000", "location_x"), made[1]: ("held", "1.000000", "location_x"),
+    }  # fmt: skip
+    assert all(set(item) == set(models.Reserved.model_fields) for item in held.values())
+    assert shop.post(f"/reservations/{made[0]}/allocation").status_code == 200
+    assert shop.delete(f"/reservations/{made[1]}").status_code == 200
+    (now,) = shop.get("/orders/%231042").json()["reserved"]
+    assert (now["reservation_id"], now["state"], now["expires_at"]) == (made[0], "allocated", None)
+    assert shop.get("/orders/1042?as_of=1").json()["reserved"] is None
+    many = shop.post("/orders/lookup", json={"numbers": ["order_a", "order_b"]}).json()["orders"]
+    assert (many["order_a"]["reserved"], many["order_b"]["reserved"]) == ([now], [])
+    ask(shop, "lapsed", qty=1, order_reference="order_b")
+    assert len(shop.get("/orders/order_b").json()["reserved"]) == 1
+    with database.begin() as connection:
+        connection.execute(text("UPDATE orderhub.reservations SET expires_at = now() WHERE key = 'lapsed'"))
+    assert shop.get("/orders/order_b").json()["reserved"] == []
