@@ -20,6 +20,7 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 from itertools import combinations, pairwise, permutations, product
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from rapidfuzz.distance import OSA
@@ -264,10 +265,16 @@ def order_links(
         references: rows of `int_order_references`.
         shipments: rows of `int_shipments` (order_record_id, tracking_number): a parcel's number joins those who know it.
     """
-    chain = _Chain(records)
-    chain.follow(references)
+    chain = _Chain(sorted(records, key=itemgetter("record_id")))
+    # Engines hand rows out in any order, and of two references that say the same the first one counts.
+    chain.follow(sorted(references, key=_said))
     chain.follow_parcels(shipments)
     return chain.links()
+
+
+def _said(reference: Row) -> tuple[str, ...]:
+    named = ("order_record_id", "reference_type", "reference_value", "target_system")
+    return tuple(reference[name] or "" for name in named)
 
 
 class _Chain:

@@ -438,10 +438,12 @@ def test_the_order_of_rows_changes_no_link(random: Any) -> None:
     orders = [
         order("shop:orders:a", "#1001"), order("shop:orders:b", "#1002"), order("erp:sales:1", "S1"), order("erp:sales:2", "S2"),
         order("wms:pickings:1", "WH/1", "fulfilment"), order("wms:pickings:2", "WH/2", "fulfilment"),
-        order("carrier:shipments:1", None, "shipment"),
+        order("wms:pickings:3", "WH/3", "fulfilment"), order("carrier:shipments:1", None, "shipment"),
     ]  # fmt: skip
     named = [
-        reference("erp:sales:1", "Shop 1001"), reference("erp:sales:2", "#10O2"), reference("wms:pickings:1", "S1 / #1002"),
+        reference("erp:sales:1", "Shop 1001"), reference("erp:sales:1", "#1001") | {"reference_type": "purchase_order"},
+        reference("erp:sales:2", "#10O2"), reference("wms:pickings:1", "S1 / #1002"),
+        reference("wms:pickings:3", "#77001"), reference("wms:pickings:3", "#88002"),
         reference("carrier:shipments:1", "WH/2 / #1001"),
     ]  # fmt: skip
     expected = order_links(orders, named)
