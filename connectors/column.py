@@ -301,6 +301,7 @@ CentAmount = Annotated[
 ]
 # For systems that write an empty text or a nought where there is nothing: `Annotated[UnixInstant | None, BLANK_IS_NULL]`.
 BLANK_IS_NULL = BeforeValidator(_blank_is_null)
+Text = Annotated[str | None, BLANK_IS_NULL]
 Gtin = Annotated[str, Column(pa.string(), (Companion("gtin14", pa.string(), gtin14),))]
 Phone = Annotated[str, Column(pa.string(), (Companion("e164", pa.string(), e164),))]
 Country = Annotated[str, Column(pa.string(), (Companion("iso2", pa.string(), country_iso2),))]

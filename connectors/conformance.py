@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -102,34 +102,34 @@ class Conformance:
     def test_every_stream_lands_and_every_row_is_accounted_for(
         self, service: Service, tmp_path: Path
     ) -> None:
-        with _landing(tmp_path) as landing:
+        with closing(Landing(tmp_path)) as landing:
             results = self._pull(service, landing)
-            _no_errors(results)
+            no_errors(results)
             assert {item.stream for item in results} == {stream.name for stream in self.source.streams}
             assert sum(item.landed for item in results) > 0
-            assert _law_holds(landing)
+            assert law_holds(landing)
             again = self._pull(service, landing)
-            _no_errors(again)
+            no_errors(again)
             changed = {item.stream: item.changed for item in again if item.changed}
             assert not changed, f"asked again at once, streams tell changed rows: {changed}"
         _no_secret_below(tmp_path, self.source, service.values)
 
     def test_an_increment_ends_where_a_full_pull_ends(self, service: Service, tmp_path: Path) -> None:
-        with _landing(tmp_path / "a") as increments:
-            _no_errors(self._pull(service, increments))
+        with closing(Landing(tmp_path / "a")) as increments:
+            no_errors(self._pull(service, increments))
             # One day of work seldom meets what was late, cancelled or sent back.
             for _ in range(3):
                 service.advance()
-                _no_errors(self._pull(service, increments))
+                no_errors(self._pull(service, increments))
             self._assert_is_truth(increments, service, tmp_path)
 
     @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: "+".join(trouble.names))
     def test_after_trouble_landed_equals_the_truth(
         self, trouble: Trouble, service: Service, tmp_path: Path
     ) -> None:
-        with _landing(tmp_path / "calm") as calm, _landing(tmp_path / "troubled") as troubled:
+        with closing(Landing(tmp_path / "calm")) as calm, closing(Landing(tmp_path / "troubled")) as troubled:
             if trouble.during in ("passes", "drifts"):
-                _no_errors(self._pull(service, calm))
+                no_errors(self._pull(service, calm))
             landing = calm if trouble.during == "drifts" else troubled
             before = {name: service.happened(name) for name in trouble.names}
             for name in trouble.names:
@@ -147,12 +147,12 @@ class Conformance:
                     assert name not in self.spared, f"{name} came about, though {self.spared[name]}"
                 else:
                     assert name in self.spared, f"{name} did not come about; say why in `spared`"
-            assert _law_holds(landing)
+            assert law_holds(landing)
             if trouble.during == "stops":
                 for item in results:
                     assert item.error is None or item.error.startswith(f"{item.source}.{item.stream}"), item
             else:
-                _no_errors(results)
+                no_errors(results)
             if trouble.during == "passes":
                 assert troubled.counts() == calm.counts()
                 return
@@ -160,14 +160,14 @@ class Conformance:
                 assert any(item.drift for item in results), "no field is reported as new or gone"
             if trouble.after == "work":
                 service.advance()
-            _no_errors(self._pull(service, landing, full=trouble.after == "full"))
+            no_errors(self._pull(service, landing, full=trouble.after == "full"))
             self._assert_is_truth(landing, service, tmp_path)
 
     def test_a_wrong_credential_is_refused_with_the_remedy(self, service: Service, tmp_path: Path) -> None:
         names = self._secret_names()
         if not names:
             pytest.skip(f"{self.source.name} asks for no credential")
-        with _landing(tmp_path) as landing:
+        with closing(Landing(tmp_path)) as landing:
             results = self._pull(service, landing, values=dict.fromkeys(names, "wrong"))
             direct = {
                 stream.name
@@ -186,13 +186,13 @@ class Conformance:
         names = self._secret_names()
         if not names:
             pytest.skip(f"{self.source.name} asks for no credential")
-        with _landing(tmp_path) as landing:
+        with closing(Landing(tmp_path)) as landing:
             results = self._pull(service, landing, values=dict.fromkeys(names, ""))
             assert all(item.error is not None and "is not set" in item.error for item in results)
 
     def test_an_unreachable_host_is_said_plainly(self, service: Service, tmp_path: Path) -> None:
         nowhere = {f"ORDERHUB_{self.source.name.upper()}_URL": "http://127.0.0.1:9"}
-        with _landing(tmp_path) as landing:
+        with closing(Landing(tmp_path)) as landing:
             first, *_ = self._pull(service, landing, values=nowhere)
             assert first.error is not None
             assert "cannot reach http://127.0.0.1:9" in first.error
@@ -220,8 +220,8 @@ class Conformance:
 
     def _assert_is_truth(self, landing: Landing, service: Service, tmp_path: Path) -> None:
         """What is landed by now is what a full pull into an empty landing brings."""
-        with _landing(tmp_path / "truth") as whole:
-            _no_errors(self._pull(service, whole))
+        with closing(Landing(tmp_path / "truth")) as whole:
+            no_errors(self._pull(service, whole))
             found, wanted = _newest(landing, self.source), _newest(whole, self.source)
         for stream, rows in wanted.items():
             missing = rows - found[stream]
@@ -232,6 +232,25 @@ def _with_small_pages(source: Source, size: int, places: Sequence[str]) -> Sourc
     return source.model_copy(
         update={"streams": tuple(_with_small_page(stream, size, places) for stream in source.streams)}
     )
+
+
+def no_errors(results: Sequence[PullResult]) -> None:
+    """Assert that no stream failed."""
+    assert [item.error for item in results if item.error] == []
+
+
+def law_holds(landing: Landing) -> bool:
+    """Whether every row that was pulled landed or is quarantined."""
+    return all(count.pulled == count.landed + count.quarantined for count in landing.counts())
+
+
+def landed_files(landing: Landing, source: Source) -> dict[str, list[str]]:
+    """Files that landed of a source, by stream."""
+    files: dict[str, list[str]] = {}
+    for batch in landing.batches(source=source.name):
+        for stream, path in batch.files.items():
+            files.setdefault(stream, []).append(str(path))
+    return files
 
 
 def _with_small_page(stream: Stream, size: int, places: Sequence[str]) -> Stream:
@@ -253,14 +272,6 @@ def _with_small_page(stream: Stream, size: int, places: Sequence[str]) -> Stream
     return stream.model_copy(update={"pages": pages, "ask": ask_for_little if places else ask})
 
 
-def _no_errors(results: list[PullResult]) -> None:
-    assert [item.error for item in results if item.error] == []
-
-
-def _law_holds(landing: Landing) -> bool:
-    return all(count.pulled == count.landed + count.quarantined for count in landing.counts())
-
-
 def _no_secret_below(root: Path, source: Source, values: Mapping[str, str]) -> None:
     secrets = [
         values[f"ORDERHUB_{source.name.upper()}_{name}"].encode()
@@ -273,21 +284,9 @@ def _no_secret_below(root: Path, source: Source, values: Mapping[str, str]) -> N
             assert not any(secret in content for secret in secrets), f"{folder}/{name} holds a secret"
 
 
-@contextmanager
-def _landing(root: Path) -> Iterator[Landing]:
-    landing = Landing(root)
-    try:
-        yield landing
-    finally:
-        landing.close()
-
-
 def _newest(landing: Landing, source: Source) -> Rows:
     """Key and hash of the newest version of every record, and its children's with it."""
-    files: dict[str, list[str]] = {}
-    for batch in landing.batches(source=source.name):
-        for stream, path in batch.files.items():
-            files.setdefault(stream, []).append(str(path))
+    files = landed_files(landing, source)
     found: Rows = {}
     with duckdb.connect() as connection:
         for declared in source.streams:

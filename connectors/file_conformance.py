@@ -10,8 +10,8 @@ the way to them; the proof is the one of `connectors.conformance`: once it is ov
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal
 import duckdb
 import pytest
 
+from connectors.conformance import landed_files, law_holds, no_errors
 from connectors.declare import Source
 from connectors.extract import PullResult
 from connectors.files import pull_feeds, pull_files
@@ -99,10 +100,10 @@ class FileConformance:
     def test_after_trouble_landed_equals_the_truth(
         self, trouble: FileTrouble, inbox: Inbox, tmp_path: Path
     ) -> None:
-        with _landing(tmp_path / "landing") as landing:
+        with closing(Landing(tmp_path / "landing")) as landing:
             inbox.fill()
             if trouble.is_late or trouble.during == "drifts":
-                _no_errors(self._pull(inbox, landing))
+                no_errors(self._pull(inbox, landing))
             names = [path.name for path in inbox.folder.iterdir()]
             inbox.misbehave(trouble.name)
             results = self._pull(inbox, landing, again=trouble.after == "full")
@@ -110,28 +111,28 @@ class FileConformance:
             assert happened != (trouble.name in self.spared), (
                 f"{trouble.name}: say why in `spared`, or do not"
             )
-            assert _law_holds(landing)
+            assert law_holds(landing)
             if trouble.during == "goes on":
                 for item in results:
                     assert item.error is None or any(name in item.error for name in names), item
             else:
-                _no_errors(results)
+                no_errors(results)
             if trouble.during == "passes":
                 assert _newest(landing, self.source) == self._truth(inbox, tmp_path)
             if trouble.during == "drifts" and happened:
                 assert any(item.drift for item in results), "no field is reported as new"
             inbox.fill()
-            _no_errors(self._pull(inbox, landing, again=trouble.after == "full"))
+            no_errors(self._pull(inbox, landing, again=trouble.after == "full"))
             assert _newest(landing, self.source) == self._truth(inbox, tmp_path)
             assert self._pull(inbox, landing) == [], "what landed lands again"
 
     def test_an_increment_ends_where_a_full_pull_ends(self, inbox: Inbox, tmp_path: Path) -> None:
-        with _landing(tmp_path / "landing") as landing:
+        with closing(Landing(tmp_path / "landing")) as landing:
             inbox.fill()
             for _ in range(3):
-                _no_errors(self._pull(inbox, landing))
+                no_errors(self._pull(inbox, landing))
                 inbox.advance()
-            _no_errors(self._pull(inbox, landing))
+            no_errors(self._pull(inbox, landing))
             assert _newest(landing, self.source) == self._truth(inbox, tmp_path)
 
     def _pull(self, inbox: Inbox, landing: Landing, again: bool = False) -> list[PullResult]:
@@ -142,35 +143,15 @@ class FileConformance:
     def _truth(self, inbox: Inbox, tmp_path: Path) -> Truth:
         """What a pull of everything into an empty landing brings."""
         inbox.fill()
-        with _landing(tmp_path / "truth") as whole:
-            _no_errors(self._pull(inbox, whole, again=True))
+        with closing(Landing(tmp_path / "truth")) as whole:
+            no_errors(self._pull(inbox, whole, again=True))
             return _newest(whole, self.source)
-
-
-def _no_errors(results: list[PullResult]) -> None:
-    assert [item.error for item in results if item.error] == []
-
-
-def _law_holds(landing: Landing) -> bool:
-    return all(count.pulled == count.landed + count.quarantined for count in landing.counts())
-
-
-@contextmanager
-def _landing(root: Path) -> Iterator[Landing]:
-    landing = Landing(root)
-    try:
-        yield landing
-    finally:
-        landing.close()
 
 
 def _newest(landing: Landing, source: Source) -> Truth:
     """What the newest version of every document says, by the bytes it stands in and its place there: not by the file's name."""
     declared = source.streams[0]
-    files: dict[str, list[str]] = {}
-    for batch in landing.batches(source=source.name):
-        for stream, path in batch.files.items():
-            files.setdefault(stream, []).append(str(path))
+    files = landed_files(landing, source)
     found: Truth = {name: Counter() for name in declared.tables}
     if declared.name not in files:
         return found

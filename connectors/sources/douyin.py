@@ -49,6 +49,7 @@ from connectors.declare import (
     Signed,
     Source,
     Stream,
+    Text,
     ThrottledError,
     UnixInstant,
     Webhook,
@@ -60,7 +61,6 @@ from connectors.declare import (
 )
 
 Seconds = Annotated[UnixInstant | None, BLANK_IS_NULL]
-Text = Annotated[str | None, BLANK_IS_NULL]
 
 # Lists as Douyin nests them; what is asked for by its id counts as a list of one.
 _ROWS = ("shop_order_list", "shop_order_detail", "items", "data", "process_info.after_sale_info")

@@ -65,6 +65,7 @@ from connectors.declare import (
     Secrets,
     Source,
     Stream,
+    Text,
     ThrottledError,
     UnixInstant,
     Webhook,
@@ -220,15 +221,9 @@ class Order(Record):
     ship_to_phone: Annotated[Phone | None, BLANK_IS_NULL] = Field(
         None, validation_alias=AliasPath("address_shipping", "phone"), description="masked"
     )
-    ship_to_street: Annotated[str | None, BLANK_IS_NULL] = Field(
-        None, validation_alias=AliasPath("address_shipping", "address1")
-    )
-    ship_to_city: Annotated[str | None, BLANK_IS_NULL] = Field(
-        None, validation_alias=AliasPath("address_shipping", "city")
-    )
-    ship_to_postcode: Annotated[str | None, BLANK_IS_NULL] = Field(
-        None, validation_alias=AliasPath("address_shipping", "post_code")
-    )
+    ship_to_street: Text = Field(None, validation_alias=AliasPath("address_shipping", "address1"))
+    ship_to_city: Text = Field(None, validation_alias=AliasPath("address_shipping", "city"))
+    ship_to_postcode: Text = Field(None, validation_alias=AliasPath("address_shipping", "post_code"))
     ship_to_country: Annotated[Country | None, BLANK_IS_NULL] = Field(
         None, validation_alias=AliasPath("address_shipping", "country")
     )
@@ -245,7 +240,7 @@ class OrderItem(Record):
     seller_sku: str | None = Field(None, validation_alias="sku")
     shop_sku: str | None = None
     name: str | None = None
-    buyer_id: Annotated[str | None, BLANK_IS_NULL] = Field(None, description="one per buyer and shop")
+    buyer_id: Text = Field(None, description="one per buyer and shop")
     status: str = Field(
         description="unpaid, pending, packed, ready_to_ship, shipped, delivered, canceled, returned, …"
     )
@@ -255,10 +250,10 @@ class OrderItem(Record):
     voucher_amount: FloatAmount = Field(validation_alias="voucher_amount")
     tax_amount: FloatAmount
     shipping_amount: FloatAmount
-    tracking_code: Annotated[str | None, BLANK_IS_NULL] = None
-    carrier: Annotated[str | None, BLANK_IS_NULL] = Field(None, validation_alias="shipment_provider")
-    package_id: Annotated[str | None, BLANK_IS_NULL] = None
-    reason: Annotated[str | None, BLANK_IS_NULL] = None
+    tracking_code: Text = None
+    carrier: Text = Field(None, validation_alias="shipment_provider")
+    package_id: Text = None
+    reason: Text = None
     paid_at: Annotated[MilliText | None, BLANK_IS_NULL] = Field(None, validation_alias="payment_time")
     created_at: LocalInstant
     updated_at: LocalInstant
@@ -283,7 +278,7 @@ class ReverseOrderLine(Record):
     sku_code: str | None = Field(None, validation_alias="seller_sku_id")
     reason: str | None = Field(None, validation_alias="reason_text")
     refund_amount: CentAmount | None = Field(None, description="tax included")
-    tracking_code: Annotated[str | None, BLANK_IS_NULL] = Field(None, validation_alias="tracking_number")
+    tracking_code: Text = Field(None, validation_alias="tracking_number")
     requested_at: UnixInstant = Field(validation_alias="return_order_line_gmt_create")
     changed_at: UnixInstant | None = Field(None, validation_alias="return_order_line_gmt_modified")
 

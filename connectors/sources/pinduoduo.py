@@ -45,6 +45,7 @@ from connectors.declare import (
     Source,
     Stream,
     Sweep,
+    Text,
     ThrottledError,
     decode_json,
     dig,
@@ -52,7 +53,6 @@ from connectors.declare import (
 )
 
 ChinaTime = Annotated[ChinaInstant | None, BLANK_IS_NULL]
-Text = Annotated[str | None, BLANK_IS_NULL]
 
 _ROWS = ("order_list", "order_sn_list", "order_info", "refund_list", "goods_list", "logistics_companies")
 # Of the gateway: app, token, signature, permission; then what passes by waiting.
@@ -94,7 +94,7 @@ class Order(Record):
     region: Text = Field(None, validation_alias="province")
     city: Text = None
     district: Text = Field(None, validation_alias="town")
-    carrier_id: Annotated[str | None, BLANK_IS_NULL] = Field(None, validation_alias="logistics_id")
+    carrier_id: Text = Field(None, validation_alias="logistics_id")
     tracking_number: Text = None
     created_at: ChinaInstant = Field(validation_alias="created_time")
     paid_at: ChinaTime = Field(None, validation_alias="pay_time")

@@ -41,6 +41,7 @@ from connectors.declare import (
     Source,
     Stream,
     Sweep,
+    Text,
     ThrottledError,
     TokenPages,
     UnixInstant,
@@ -49,7 +50,6 @@ from connectors.declare import (
 )
 
 Seconds = Annotated[UnixInstant | None, BLANK_IS_NULL]
-Text = Annotated[str | None, BLANK_IS_NULL]
 
 _ORDER, _PRICES, _PAY = ("order_detail",), ("order_detail", "price_info"), ("order_detail", "pay_info")
 _ADDRESS = ("order_detail", "delivery_info", "address_info")

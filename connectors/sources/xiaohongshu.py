@@ -49,6 +49,7 @@ from connectors.declare import (
     Source,
     Stream,
     Sweep,
+    Text,
     ThrottledError,
     Webhook,
     decode_json,
@@ -57,7 +58,6 @@ from connectors.declare import (
 )
 
 Millis = Annotated[MilliInstant | None, BLANK_IS_NULL]
-Text = Annotated[str | None, BLANK_IS_NULL]
 Yuan = Annotated[Amount | None, BLANK_IS_NULL]
 
 _ROWS = ("orderList", "afterSaleBasicInfos", "afterSaleInfo", "transactions", "data")

@@ -156,14 +156,6 @@ def inbox(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def landing(tmp_path: Path) -> Iterator[Landing]:
-    """An empty landing folder."""
-    opened = Landing(tmp_path / "landing")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def landed(landing: Landing) -> Callable[[str], list[dict[str, Any]]]:
     """Read every landed row of a stream."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import fsspec
-import pyarrow.parquet as pq
 import pytest
 
 from connectors.extract import PullResult
@@ -36,24 +35,6 @@ class TestDealerRebates(FileConformance):
         return write_rebates(world, CLEAN, folder)
 
 
-@pytest.fixture
-def landing(tmp_path: Path) -> Iterator[Landing]:
-    opened = Landing(tmp_path / "landing")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def rows(landing: Landing) -> Callable[[str], list[dict[str, Any]]]:
-    """Read every landed row of a stream."""
-
-    def read(stream: str) -> list[dict[str, Any]]:
-        files = [batch.files[stream] for batch in landing.batches() if stream in batch.files]
-        return [row for file in files for row in pq.read_table(file).to_pylist()]
-
-    return read
-
-
 def drop(tmp_path: Path, world: World = WORLD, dirt: Dirt = CLEAN) -> Path:
     write_rebates(world, dirt, tmp_path / "inbox")
     return tmp_path / "inbox"
@@ -71,27 +52,29 @@ def test_same_world_same_bytes(tmp_path: Path) -> None:
 
 
 def test_every_claim_and_answer_lands_with_its_money(
-    tmp_path: Path, landing: Landing, rows: Callable[[str], list[dict[str, Any]]]
+    tmp_path: Path, landing: Landing, landed: Callable[[str], list[dict[str, Any]]]
 ) -> None:
     results = pull(landing, drop(tmp_path))
     assert [item.error for item in results if item.error] == []
     assert sum(item.quarantined for item in results) == 0
     expected = claims(WORLD, CLEAN)
-    assert {(row["claim_number"], row["claim_line"]): row["claimed_amount"] for row in rows("claims")} == {
+    assert {(row["claim_number"], row["claim_line"]): row["claimed_amount"] for row in landed("claims")} == {
         (line.claim_number, str(line.line_number)): line.claimed_amount for line in expected
     }
     assert {
-        (row["claim_number"], row["claim_line"]): row["settled_amount"] for row in rows("settlements")
+        (row["claim_number"], row["claim_line"]): row["settled_amount"] for row in landed("settlements")
     } == {
         (line.claim_number, str(line.line_number)): line.settled_amount
         for line in expected
         if line.settled_on is not None
     }
-    assert {(row["agreement_code"], row["tier_from_amount"], row["rate"]) for row in rows("agreements")} == {
-        (item.code, *tier) for item in agreements(WORLD, CLEAN) for tier in item.tiers
+    assert {
+        (row["agreement_code"], row["tier_from_amount"], row["rate"]) for row in landed("agreements")
+    } == {(item.code, *tier) for item in agreements(WORLD, CLEAN) for tier in item.tiers}
+    assert {row["order_number"] for row in landed("claims")} == {
+        known_number(line.order) for line in expected
     }
-    assert {row["order_number"] for row in rows("claims")} == {known_number(line.order) for line in expected}
-    assert {row["form"] for row in rows("documents")} == {"csv", "xlsx", "x12"}
+    assert {row["form"] for row in landed("documents")} == {"csv", "xlsx", "x12"}
 
 
 def test_files_that_landed_are_not_landed_again(tmp_path: Path, landing: Landing) -> None:
@@ -103,14 +86,14 @@ def test_files_that_landed_are_not_landed_again(tmp_path: Path, landing: Landing
 
 
 def test_time_brings_new_claims_and_answers(
-    tmp_path: Path, landing: Landing, rows: Callable[[str], list[dict[str, Any]]]
+    tmp_path: Path, landing: Landing, landed: Callable[[str], list[dict[str, Any]]]
 ) -> None:
     pull(landing, drop(tmp_path))
-    before = len(rows("claims"))
+    before = len(landed("claims"))
     later = advance(WORLD, 40, timedelta(days=30))
     results = pull(landing, drop(tmp_path, later))
     assert [item.error for item in results if item.error] == []
-    assert len(rows("claims")) > before
+    assert len(landed("claims")) > before
 
 
 def test_damaged_files_wait_in_quarantine_whole_with_the_reason(tmp_path: Path, landing: Landing) -> None:
@@ -135,7 +118,7 @@ def test_damaged_files_wait_in_quarantine_whole_with_the_reason(tmp_path: Path, 
 
 
 def test_a_broken_line_costs_itself_alone(
-    tmp_path: Path, landing: Landing, rows: Callable[[str], list[dict[str, Any]]]
+    tmp_path: Path, landing: Landing, landed: Callable[[str], list[dict[str, Any]]]
 ) -> None:
     inbox = tmp_path / "inbox"
     inbox.mkdir()
@@ -148,7 +131,7 @@ def test_a_broken_line_costs_itself_alone(
     )
     (result,) = pull(landing, inbox)
     assert (result.landed, result.quarantined) == (2, 2)
-    (claim,) = rows("claims")
+    (claim,) = landed("claims")
     assert (claim["base_amount"], claim["claimed_amount"]) == (Decimal(1200), Decimal(60))
     assert claim["claimed_on"].isoformat() == "2026-10-05"
 
@@ -174,7 +157,7 @@ def test_an_inbox_may_be_any_folder_that_fsspec_opens(tmp_path: Path, landing: L
 
 
 def test_a_document_sent_again_replaces_itself(
-    tmp_path: Path, landing: Landing, rows: Callable[[str], list[dict[str, Any]]]
+    tmp_path: Path, landing: Landing, landed: Callable[[str], list[dict[str, Any]]]
 ) -> None:
     inbox = tmp_path / "inbox"
     good = next(
@@ -186,7 +169,7 @@ def test_a_document_sent_again_replaces_itself(
     (inbox / "2.edi").write_bytes(good.replace(b"*ZZ*LUNABEAUTY ", b"*ZZ*LUNABEAUTE "))
     results = pull(landing, inbox)
     assert [item.error for item in results] == [None, None]
-    first, second = rows("documents")
+    first, second = landed("documents")
     assert first["document_id"] == second["document_id"]
     assert (first["file_name"], second["file_name"]) == ("1.edi", "2.edi")
 
@@ -207,15 +190,15 @@ def test_a_set_that_is_not_read_is_named(tmp_path: Path) -> None:
 
 
 def test_spoilt_copies_cost_no_claim(
-    tmp_path: Path, landing: Landing, rows: Callable[[str], list[dict[str, Any]]]
+    tmp_path: Path, landing: Landing, landed: Callable[[str], list[dict[str, Any]]]
 ) -> None:
     dirty = Dirt(7, "dealer_rebates", "heavy")
     results = pull(landing, drop(tmp_path, dirt=dirty))
     assert sum(item.quarantined for item in results) > 0
-    assert len({(row["claim_number"], row["claim_line"]) for row in rows("claims")}) == len(
+    assert len({(row["claim_number"], row["claim_line"]) for row in landed("claims")}) == len(
         claims(WORLD, dirty)
     )
     truths = {truth.record_id for truth in rebate_truths(WORLD, dirty)}
     assert {
-        f"dealer_rebates:claims:{row['claim_number']}/{row['order_number']}" for row in rows("claims")
+        f"dealer_rebates:claims:{row['claim_number']}/{row['order_number']}" for row in landed("claims")
     } == truths

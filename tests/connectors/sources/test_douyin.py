@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from connectors.conformance import Conformance, Service
+from connectors.conformance import Conformance
 from connectors.declare import Ask, BrokenAnswerError, Outgoing, ProtocolError, RefusedError, ThrottledError
 from connectors.extract import pull_source
 from connectors.sandbox.world import Channel
@@ -19,15 +18,9 @@ _SECRETS = ("APP_KEY", "APP_SECRET", "ACCESS_TOKEN")
 _WINDOW = {"update_time_start": 1793000000, "update_time_end": 1793001800, "page": 0, "size": 100}
 
 
-@pytest.fixture
-def service(service: Service, quick: None) -> Service:
-    """The last weeks only."""
-    since = (datetime(2026, 10, 31, tzinfo=UTC) - timedelta(days=20)).isoformat()
-    return replace(service, values={**service.values, "ORDERHUB_DOUYIN_SINCE": since})
-
-
 class TestDouyin(Conformance):
     source = SOURCE
+    days = 20
     orders = 60
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-import pytest
 
-from connectors.conformance import Conformance, Service
+from connectors.conformance import Conformance
 from connectors.declare import (
     Bounds,
     BrokenAnswerError,
@@ -32,15 +30,9 @@ _HALF_HOUR = {
 }
 
 
-@pytest.fixture
-def service(service: Service, quick: None) -> Service:
-    """The last weeks only: each day is a window."""
-    since = (datetime(2026, 10, 31, tzinfo=UTC) - timedelta(days=20)).isoformat()
-    return replace(service, values={**service.values, "ORDERHUB_PINDUODUO_SINCE": since})
-
-
 class TestPinduoduo(Conformance):
     source = SOURCE
+    days = 20
     orders = 60
 
 

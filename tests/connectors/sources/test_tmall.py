@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from connectors.conformance import Conformance, Service
+from connectors.conformance import Conformance
 from connectors.declare import BrokenAnswerError, Outgoing, ProtocolError, RefusedError, ThrottledError
 from connectors.sandbox.world import Channel
 from connectors.sources.tmall import SOURCE, TradeDetail, decode, fault, sign, signature
@@ -23,15 +22,9 @@ _DAY = {
 }
 
 
-@pytest.fixture
-def service(service: Service, quick: None) -> Service:
-    """The last month only: each day is a window."""
-    since = (datetime(2026, 10, 31, tzinfo=UTC) - timedelta(days=20)).isoformat()
-    return replace(service, values={**service.values, "ORDERHUB_TMALL_SINCE": since})
-
-
 class TestTmall(Conformance):
     source = SOURCE
+    days = 20
     orders = 60
 
 

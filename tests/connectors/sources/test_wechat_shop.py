@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-import pytest
 
 from connectors.client import Client
-from connectors.conformance import Conformance, Service
+from connectors.conformance import Conformance
 from connectors.declare import Bounds, BrokenAnswerError, ProtocolError, RefusedError, ThrottledError
 from connectors.sandbox.world import Channel
 from connectors.sources.wechat_shop import SOURCE, decode, fault, grant, is_outdated
@@ -18,15 +15,9 @@ from connectors.sources.wechat_shop import SOURCE, decode, fault, grant, is_outd
 _WEEK = {"update_time_range": {"start_time": 1792000000, "end_time": 1792604800}, "page_size": 100}
 
 
-@pytest.fixture
-def service(service: Service, quick: None) -> Service:
-    """The last weeks only: each day is a window."""
-    since = (datetime(2026, 10, 31, tzinfo=UTC) - timedelta(days=20)).isoformat()
-    return replace(service, values={**service.values, "ORDERHUB_WECHAT_SHOP_SINCE": since})
-
-
 class TestWechatShop(Conformance):
     source = SOURCE
+    days = 20
     orders = 60
 
 

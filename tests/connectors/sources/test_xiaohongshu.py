@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-import pytest
 
-from connectors.conformance import Conformance, Service
+from connectors.conformance import Conformance
 from connectors.declare import (
     Bounds,
     BrokenAnswerError,
@@ -33,15 +31,9 @@ _HALF_HOUR = {
 }
 
 
-@pytest.fixture
-def service(service: Service, quick: None) -> Service:
-    """The last weeks only: each day is a window."""
-    since = (datetime(2026, 10, 31, tzinfo=UTC) - timedelta(days=20)).isoformat()
-    return replace(service, values={**service.values, "ORDERHUB_XIAOHONGSHU_SINCE": since})
-
-
 class TestXiaohongshu(Conformance):
     source = SOURCE
+    days = 20
     orders = 60
 
 
