@@ -6,6 +6,7 @@ its partitions anew; the other tables are written whole.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,6 +62,8 @@ class SparkWarehouse:
                 f"cannot reach Spark at {self._url.split(';')[0]}: {error}. Check ORDERHUB_WAREHOUSE_URL, and that a "
                 "Spark Connect server listens there"
             ) from error
+        # Closed before pyspark's own farewell, which waits ten minutes for a server that is gone.
+        atexit.register(session.client.close)
         return session
 
     def load(self, schemas: Mapping[str, pa.Schema], loads: Sequence[Load]) -> int:
@@ -135,7 +138,12 @@ class SparkWarehouse:
         """Nothing to do: a partition that is dropped and a table that is written anew leave no file behind."""
 
     def dbt_environment(self) -> dict[str, str]:
-        return {"ORDERHUB_DBT_TARGET": "spark", "SPARK_REMOTE": self._url}
+        return {
+            "ORDERHUB_DBT_TARGET": "spark",
+            "SPARK_REMOTE": self._url,
+            # dbt's adapter asks each session for a catalog, which the server has chosen already.
+            "PYTHONWARNINGS": "ignore:Failed to set spark.sql.catalogImplementation:UserWarning",
+        }
 
     def _drop_batch(self, table: str, batch_id: str) -> None:
         self._session.sql(f"alter table landing.`{table}` drop if exists partition ({_BATCH} = '{batch_id}')")
@@ -144,9 +152,12 @@ class SparkWarehouse:
         self._frame(table).write.mode("overwrite").format("parquet").saveAsTable(f"`{schema}`.`{name}`")
 
     def _frame(self, table: pa.Table) -> Any:
-        columns = [
-            f"cast(`{field.name}` as {_spark_type(field.type)}) as `{field.name}`" for field in table.schema
-        ]
+        kinds = {field.name: _spark_type(field.type) for field in table.schema}
+        if not table.num_rows:  # what has no rows, Spark wants described
+            return self._session.createDataFrame(
+                [], ", ".join(f"`{name}` {kind}" for name, kind in kinds.items())
+            )
+        columns = [f"cast(`{name}` as {kind}) as `{name}`" for name, kind in kinds.items()]
         return self._session.createDataFrame(table).selectExpr(*columns)
 
 

@@ -101,6 +101,5 @@ def test_spark_gives_the_same_facts_row_by_row(
     tables = duck.tables("marts")
     assert spark.tables("marts") == tables
     assert "fct_orders" in tables
-    for table in tables:
-        assert _rows(duck, table) == _rows(spark, table), table
+    assert [table for table in tables if _rows(duck, table) != _rows(spark, table)] == []
     assert not pipeline.unify(settings).is_new
