@@ -29,12 +29,12 @@ from oms_core.api.description import describe
 from oms_core.api.edge import Edge
 from oms_core.api.gathering import Gathering
 from oms_core.api.limits import Limit
-from oms_core.api.models import Customer, Health, Release, Releases, Sku
+from oms_core.api.models import Customer, Health, Location, Release, Releases, Sku
 from oms_core.api.oidc import Issuer, Trust
 from oms_core.api.orders import NOT_CHANGED, AsOf, Number, answer_headers, tags
 from oms_core.release.read import current_release, list_releases, resolve
 from oms_core.store.postgres import Database
-from oms_core.store.released import CUSTOMER, SKU, Entity, Found, Released
+from oms_core.store.released import CUSTOMER, LOCATION, SKU, Entity, Found, Released
 from oms_core.store.tables import API_ROLES
 
 _MOST_ORDER_IDS = 1000
@@ -124,6 +124,23 @@ def create_app(
             positions = released.rows("fct_inventory_positions", key, "location_id, lot_number, position_id")
             about = _about(released, SKU, found)
         return _answer(request, Sku, row, {"positions": positions}, about, reading)
+
+    @app.get(
+        "/locations/{number:path}",
+        tags=["look-up"],
+        response_model=Location,
+        responses=problems.failures(403, 404, 409) | NOT_CHANGED,
+    )
+    def location(
+        request: Request, number: Number, as_of: AsOf = None, reading: Reading = persons
+    ) -> Response:
+        """One golden location: a store, a warehouse, somebody else's."""
+        with reading.at(_release(database, as_of)) as connection:
+            released = Released(connection)
+            found = released.find(LOCATION, number)
+            row = released.rows("dim_locations", {"location_id": found.golden_id}, "location_id")[0]
+            about = _about(released, LOCATION, found)
+        return _answer(request, Location, row, {}, about, reading)
 
     @app.get(
         "/releases",

@@ -314,6 +314,28 @@ class SkuAttributes(_Row):
     origin_country: str | None = None
     source_systems: TextList | None = None
     record_count: int | None = None
+    deleted_record_count: int | None = Field(None, description="Of them, those that their source deleted")
+
+
+class LocationAttributes(_Row):
+    """One golden location."""
+
+    location_id: str
+    location_name: str | None = None
+    location_type: str | None = None
+    gln: str | None = None
+    location_code: str | None = None
+    street: str | None = None
+    city: str | None = None
+    region: str | None = None
+    postcode: str | None = None
+    country: str | None = None
+    latitude: Decimal | None = None
+    longitude: Decimal | None = None
+    timezone: str | None = None
+    source_systems: TextList | None = None
+    record_count: int | None = None
+    deleted_record_count: int | None = Field(None, description="Of them, those that their source deleted")
 
 
 class Origin(_Row):
@@ -415,6 +437,19 @@ SKU_EXAMPLE: JsonDict = {
 }
 
 
+LOCATION_EXAMPLE: JsonDict = {
+    "release_id": 7,
+    "found_by": "location_code",
+    "record_ids": ["odoo:warehouses:7", "tryton:locations:70"],
+    "location_id": "LOC-V5EL563GNY3IG247",
+    "location_name": "Hamburg Warehouse",
+    "location_type": "warehouse",
+    "location_code": "WH-DE",
+    "country": "DE",
+    "timezone": "Europe/Berlin",
+}
+
+
 class Answer(BaseModel):
     """What every answer says about itself."""
 
@@ -508,6 +543,12 @@ class Sku(SkuAttributes, Answer):
     model_config = ConfigDict(json_schema_extra={"examples": [SKU_EXAMPLE]})
 
     positions: list[InventoryPosition]
+
+
+class Location(LocationAttributes, Answer):
+    """One golden location; what lies there is asked by SKU."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [LOCATION_EXAMPLE]})
 
 
 class Release(BaseModel):

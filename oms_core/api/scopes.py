@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 SCOPES = (
     "availability:read", "changes:read", "customers:read", "exceptions:read", "exceptions:write", "finance:read",
     "finance:write", "flows:read", "flows:write", "identity:read", "identity:write", "inventory:read", "inventory:write",
-    "orders:read", "orders:write", "releases:read", "reservations:read", "reservations:write", "skus:read", "sourcing:read",
+    "locations:read", "orders:read", "orders:write", "releases:read", "reservations:read", "reservations:write", "skus:read", "sourcing:read",
     "sourcing:write",
 )  # fmt: skip
 # They change nothing; they are POST since what they ask is long.

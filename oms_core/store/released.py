@@ -67,6 +67,7 @@ LOCATION = Entity(
     "dim_locations",
     (
         ("location_code", "dim_locations", "location_code"),
+        ("gln", "dim_locations", "gln"),
         ("record_id", "location_xref", "record_id"),
         ("source_key", "location_xref", SOURCE_KEY),
     ),
@@ -142,12 +143,17 @@ class Released:
         return [Found(*tuple[str, str](row)) for row in rows]
 
     def _by_number(self, entity: Entity, number: str) -> list[Found]:
-        """All rows that the number leads to, each with the first way that led there."""
+        """All rows that the number leads to, each with the first way that led there.
+
+        A GTIN of 8, 12 or 13 digits is one of 14 with zeros before it (GS1 General Specifications, section 3.3.2).
+        """
         key = f"{entity.name}_id"
+        gtin = number.zfill(14) if number.isdecimal() and len(number) in (8, 12, 13) else number
         ways = " UNION ALL ".join(
             f"SELECT {key} AS id, {rank} AS rank FROM {table} "
-            f"WHERE {expression} = :number" + (" AND valid_to IS NULL" if table.endswith("_xref") else "")
-            for rank, (_found_by, table, expression) in enumerate(entity.ways)
+            f"WHERE {expression} = {':gtin' if found_by == 'gtin14' else ':number'}"
+            + (" AND valid_to IS NULL" if table.endswith("_xref") else "")
+            for rank, (found_by, table, expression) in enumerate(entity.ways)
             if table in self.tables
         )
         rows = self._connection.execute(
@@ -155,7 +161,7 @@ class Released:
                 f"SELECT ways.id, min(ways.rank) FROM ({ways}) AS ways "
                 f"JOIN {entity.table} AS shown ON shown.{key} = ways.id GROUP BY ways.id ORDER BY ways.id LIMIT :limit"
             ),
-            {"number": number, "limit": MOST_CANDIDATES},
+            {"number": number, "gtin": gtin, "limit": MOST_CANDIDATES},
         )
         found = [tuple[str, int](row) for row in rows]
         return [Found(golden_id, entity.ways[rank][0]) for golden_id, rank in found]

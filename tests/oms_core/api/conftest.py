@@ -28,7 +28,7 @@ def release_company(database: Database, publish_small: Callable[..., Any]) -> Ca
         publish_small(
             database,
             dim_locations=[
-                {"location_id": name, "location_code": name, "location_type": "warehouse", "country": "DE", "latitude": lat,
+                {"location_id": name, "location_code": name, "gln": None, "location_type": "warehouse", "country": "DE", "latitude": lat,
                  "longitude": 10.0, "timezone": None}
                 for name, lat in (("HAM", 53.6), ("MUC", 48.1))
             ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,7 @@ def test_customers_and_skus(client: httpx.Client) -> None:
         ("sku_l", "id"),
         ("LIP-07", "sku_code"),
         ("04006381333931", "gtin14"),
+        ("4006381333931", "gtin14"),
         ("W62X", "source_key"),
     ):
         sku = client.get(f"/skus/{number}").json()
@@ -136,6 +138,37 @@ def test_customers_and_skus(client: httpx.Client) -> None:
         assert [position["on_hand_qty"] for position in sku["positions"]] == ["120.000000"]
     problem(client.get("/customers/nobody"), 404, "not-released")
     problem(client.get("/skus/nothing"), 404, "not-released")
+
+
+def test_locations(client: httpx.Client, database: Database, publish_small: Callable[..., Any]) -> None:
+    at = datetime(2026, 11, 1)
+    publish_small(
+        database,
+        dim_locations=[
+            {"location_id": "location_x", "location_code": "AMS", "gln": "8719333000017", "location_name": "Amsterdam",
+             "source_systems": '["odoo"]'},
+            {"location_id": "location_y", "location_code": "LYS", "gln": None},
+        ],
+        location_xref=[{"record_id": "odoo:warehouses:7", "location_id": "location_x", "valid_from": at, "valid_to": None}],
+    )  # fmt: skip
+    for number, found_by in (
+        ("location_x", "id"),
+        ("AMS", "location_code"),
+        ("8719333000017", "gln"),
+        ("odoo:warehouses:7", "record_id"),
+        ("7", "source_key"),
+    ):
+        answer = client.get(f"/locations/{number}")
+        body = answer.json()
+        assert (body["location_id"], body["found_by"], body["location_name"]) == (
+            "location_x",
+            found_by,
+            "Amsterdam",
+        )
+        assert (body["record_ids"], body["source_systems"]) == (["odoo:warehouses:7"], ["odoo"])
+        seen = {"If-None-Match": answer.headers["ETag"]}
+        assert client.get(f"/locations/{number}", headers=seen).status_code == 304
+    problem(client.get("/locations/nowhere"), 404, "not-released")
 
 
 def test_past_releases_stay_readable(
@@ -340,7 +373,7 @@ def test_with_a_key_every_look_up_needs_it(
     publish_small(database)
     client = serving(create_app(database, KEY))
     for headers in ({}, {"X-API-Key": "wrong"}, {"Authorization": "Bearer wröng".encode().decode("latin-1")}):
-        for path in ("/orders/1042", "/customers/301", "/skus/sku_l", "/releases"):
+        for path in ("/orders/1042", "/customers/301", "/skus/sku_l", "/locations/AMS", "/releases"):
             answer = client.get(
                 path, headers={name: value.encode("latin-1") for name, value in headers.items()}
             )
@@ -399,6 +432,7 @@ def test_every_released_column_is_answered() -> None:
         "fct_inventory_positions": models.InventoryPosition,
         "dim_customers": models.CustomerAttributes,
         "dim_skus": models.SkuAttributes,
+        "dim_locations": models.LocationAttributes,
         "order_attribute_provenance": models.Origin,
     }.items():
         offered = {column for column in contracts[mart] if not column.startswith("_")} - elsewhere
@@ -409,6 +443,7 @@ def test_examples_are_valid() -> None:
     models.Order.model_validate(models.ORDER_EXAMPLE)
     models.Customer.model_validate(models.CUSTOMER_EXAMPLE)
     models.Sku.model_validate(models.SKU_EXAMPLE)
+    models.Location.model_validate(models.LOCATION_EXAMPLE)
 
 
 def test_openapi_document_is_valid_and_as_agreed(database: Database) -> None:

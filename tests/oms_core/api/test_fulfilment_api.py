@@ -21,8 +21,8 @@ Serving = Callable[[FastAPI], httpx.Client]
 NOW = datetime.now(UTC)
 TODAY = NOW.date()
 NODES = [
-    {"location_id": "location_x", "location_code": "AMS"},
-    {"location_id": "location_y", "location_code": "LYS"},
+    {"location_id": "location_x", "location_code": "AMS", "gln": None},
+    {"location_id": "location_y", "location_code": "LYS", "gln": None},
 ]
 
 

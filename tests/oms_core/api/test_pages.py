@@ -18,6 +18,7 @@ WHOLE = {
     "/identity/pairs": "two records side by side",
     "/identity/{entity}/{golden_id}": "one golden record",
     "/inventory/{sku}": "one SKU wherever it lies",
+    "/locations/{number}": "one location",
     "/orders/{number}": "one order with all that is needed to fulfil it",
     "/orders/{number}/flow": "the way of one order",
     "/reservations/{reservation_id}": "one reservation: at most 200 lines",

@@ -77,7 +77,7 @@ def hub(database: Database, publish_small: Callable[..., Any], put: Put) -> Sour
     publish_small(
         database,
         dim_locations=[
-            {"location_id": name, "location_code": name, "location_type": kind, "country": country, "latitude": lat,
+            {"location_id": name, "location_code": name, "gln": None, "location_type": kind, "country": country, "latitude": lat,
              "longitude": long, "timezone": None}
             for name, (kind, country, lat, long) in NODES.items()
         ],
