@@ -222,6 +222,55 @@ from {{ relation }}
 {%- endmacro %}
 
 
+{#- Words about records of a stream that stay, and say themselves that they were deleted, in the columns of landed tombstones. -#}
+{% macro told_deleted(relation, stream, key, where) -%}
+select
+    '{{ stream }}' as stream,
+    {{ key }} as record_key,
+    cast(null as {{ column_type('text') }}) as merged_into_key,
+    true as is_deleted,
+    'record' as evidence,
+    updated_at as noticed_at,
+    _source,
+    _stream,
+    _batch_id,
+    _page_sha256,
+    _row_index,
+    _extracted_at
+from {{ relation }}
+where {{ where }}
+{%- endmacro %}
+
+
+{#-
+  Order records of the documents that bill several orders: each stands for all of them, and order_references names them.
+
+  relation: parts of documents, with is_shared, currency and lineage columns. key: identifies the document. number: what is
+  printed on it. changed_at: when it last changed.
+-#}
+{% macro conform_shared_invoices(relation, key, number, changed_at) -%}
+{% set shared -%}
+(
+    select
+        {{ key }} as document_key, max({{ number }}) as document_number, max({{ changed_at }}) as changed_at,
+        max(currency) as currency, min(_first_seen_at) as _first_seen_at, max(_source) as _source, max(_stream) as _stream,
+        max(_batch_id) as _batch_id, max(_page_sha256) as _page_sha256, max(_row_index) as _row_index,
+        max(_extracted_at) as _extracted_at
+    from {{ relation }}
+    where is_shared
+    group by {{ key }}
+) as shared
+{%- endset %}
+{{ conform('order_records', shared, {
+    'source_key': 'document_key',
+    'source_updated_at': 'changed_at',
+    'order_number': 'document_number',
+    'document_role': "'invoice'",
+    'currency': 'currency',
+}) }}
+{%- endmacro %}
+
+
 {#- Whether a source still holds a record, as far as is known: a line that was struck from an order tells no one itself. -#}
 {% macro is_held(source, stream, key) -%}
 not exists (

@@ -29,6 +29,7 @@ from connectors.sandbox.generate import advance as advance_world
 from connectors.sandbox.generate import generate
 from connectors.sandbox.inbox import TroubledFolder
 from connectors.sandbox.server import Sandbox, Served, serving
+from connectors.sandbox.world import Channel, World
 
 _CONTRACTS = Path(__file__).resolve().parents[4] / "shared" / "contracts"
 
@@ -175,3 +176,21 @@ def pull(landing: Landing) -> Callable[..., dict[str, PullResult]]:
         return {result.stream: result for result in results}
 
     return run
+
+
+@pytest.fixture
+def paid_and_sent() -> Callable[[World, Channel, datetime], set[str]]:
+    """Numbers of the paid orders of a channel whose first parcel left by a time."""
+
+    def numbers(world: World, channel: Channel, left_by: datetime) -> set[str]:
+        return {
+            order.number
+            for order in world.orders.values()
+            if order.channel is channel
+            and order.cancelled_at is None
+            and order.paid_at is not None
+            and order.shipments
+            and min(one.dispatched_at for one in order.shipments) <= left_by
+        }
+
+    return numbers

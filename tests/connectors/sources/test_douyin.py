@@ -126,7 +126,7 @@ def test_every_order_arrives_with_its_money(serve: Any, pull: Any, landed: Any) 
     assert len(refunds) == sum(len(order.returns) for order in placed)
 
 
-def test_bills_tell_what_the_platform_kept(serve: Any, pull: Any, landed: Any) -> None:
+def test_bills_tell_what_the_platform_kept(serve: Any, pull: Any, landed: Any, paid_and_sent: Any) -> None:
     with serve("douyin", orders=300, level="none") as served:
         world = served.sandbox.world
         result = pull("douyin", served.env, streams=["settle_bills"])["settle_bills"]
@@ -140,15 +140,7 @@ def test_bills_tell_what_the_platform_kept(serve: Any, pull: Any, landed: Any) -
     assert len(kept) > 3
     for number, fee in kept.items():
         assert fee == placed[number].channel_fee_amount
-    early = world.now - timedelta(days=3)
-    sent = {
-        number
-        for number, order in placed.items()
-        if order.cancelled_at is None
-        and order.paid_at is not None
-        and order.shipments
-        and min(one.dispatched_at for one in order.shipments) <= early
-    }
+    sent = paid_and_sent(world, Channel.DOUYIN, world.now - timedelta(days=3))
     assert sent <= set(kept)
 
 

@@ -123,7 +123,9 @@ def test_every_order_arrives_with_its_money(serve: Any, pull: Any, landed: Any) 
     assert sum(refunds) == sum(taken.refund_amount for order in placed for taken in order.returns)
 
 
-def test_transactions_tell_what_was_kept_of_an_order(serve: Any, pull: Any, landed: Any) -> None:
+def test_transactions_tell_what_was_kept_of_an_order(
+    serve: Any, pull: Any, landed: Any, paid_and_sent: Any
+) -> None:
     with serve("xiaohongshu", orders=300, level="none") as served:
         result = pull("xiaohongshu", served.env, streams=["transactions"])["transactions"]
         world = served.sandbox.world
@@ -131,15 +133,7 @@ def test_transactions_tell_what_was_kept_of_an_order(serve: Any, pull: Any, land
     placed = {order.number: order for order in world.orders.values() if order.channel is Channel.XIAOHONGSHU}
     rows = landed("transactions")
     settled = {row["order_id"]: row for row in rows if row["settle_kind"] == 0}
-    early = world.now - timedelta(days=2)
-    sent = {
-        number
-        for number, order in placed.items()
-        if order.cancelled_at is None
-        and order.paid_at is not None
-        and order.shipments
-        and min(one.dispatched_at for one in order.shipments) <= early
-    }
+    sent = paid_and_sent(world, Channel.XIAOHONGSHU, world.now - timedelta(days=2))
     assert len(sent) > 3
     assert sent <= set(settled)
     for number, row in settled.items():

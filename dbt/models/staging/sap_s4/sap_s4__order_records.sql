@@ -62,17 +62,6 @@ orders as (
         on orders.sales_order = freight.sales_order
     left join taxes
         on orders.sales_order = taxes.sales_order
-),
-
--- A document that bills several orders stands for each of them; one that bills one order is told by what it bills.
-shared as (
-    select
-        billing_document, max(changed_at) as changed_at, max(currency) as currency,
-        min(_first_seen_at) as _first_seen_at, max(_source) as _source, max(_stream) as _stream, max(_batch_id) as _batch_id,
-        max(_page_sha256) as _page_sha256, max(_row_index) as _row_index, max(_extracted_at) as _extracted_at
-    from {{ ref('stg_sap_s4__order_billing') }}
-    where is_shared
-    group by billing_document
 )
 
 {{ conform('order_records', 'orders', {
@@ -96,10 +85,4 @@ shared as (
 
 union all
 
-{{ conform('order_records', 'shared', {
-    'source_key': 'billing_document',
-    'source_updated_at': 'changed_at',
-    'order_number': 'billing_document',
-    'document_role': "'invoice'",
-    'currency': 'currency',
-}) }}
+{{ conform_shared_invoices(ref('stg_sap_s4__order_billing'), 'billing_document', 'billing_document', 'changed_at') }}

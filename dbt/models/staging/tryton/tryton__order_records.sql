@@ -57,17 +57,6 @@ sales as (
     left join costs
         on sales.id = costs.sale_id
     where sales.state not in ('draft', 'quotation')
-),
-
--- A document that bills several sales stands for each of them; one that bills one sale is told by what it bills.
-shared as (
-    select
-        id, max(number) as number, max(modified_at) as modified_at, max(currency) as currency,
-        min(_first_seen_at) as _first_seen_at, max(_source) as _source, max(_stream) as _stream, max(_batch_id) as _batch_id,
-        max(_page_sha256) as _page_sha256, max(_row_index) as _row_index, max(_extracted_at) as _extracted_at
-    from {{ ref('stg_tryton__sale_billing') }}
-    where is_shared
-    group by id
 )
 
 {{ conform('order_records', 'sales', {
@@ -98,10 +87,4 @@ shared as (
 
 union all
 
-{{ conform('order_records', 'shared', {
-    'source_key': 'id',
-    'source_updated_at': 'modified_at',
-    'order_number': 'number',
-    'document_role': "'invoice'",
-    'currency': 'currency',
-}) }}
+{{ conform_shared_invoices(ref('stg_tryton__sale_billing'), 'id', 'number', 'modified_at') }}
