@@ -60,6 +60,15 @@ def show_policy() -> None:
     typer.echo(shipped.read_text("utf-8"), nl=False)
 
 
+@app.command("schema", epilog="Example: `orderhub sourcing schema facts`")
+def show_schema(
+    kind: Annotated[Kind, typer.Argument(help="What the schema is of.", show_default=False)],
+) -> None:
+    """Print the JSON Schema of a policy or of facts: node hours, carriers' cut-offs, capacities, hazards and the rest."""
+    model = policy.Policy if kind is Kind.POLICY else facts.Facts
+    print_json(model.model_json_schema())
+
+
 @app.command("facts", epilog="Example: `orderhub sourcing facts > facts.json`")
 def show_facts() -> None:
     """Print facts no source tells, those of the demo company, to start others from."""

@@ -122,10 +122,13 @@ def read_company(connection: Connection, facts: Facts) -> Company:
             )
         ).scalars()
     )
+    said = {
+        row["location_id"]: facts.of_node(row["location_type"], told.get(row["location_id"])) for row in rows
+    }
     nodes = {
         row["location_id"]: _node(
             row,
-            facts.of_node(row["location_type"], told.get(row["location_id"])),
+            said[row["location_id"]],
             measured,
             history.get(row["location_id"], (0, 0)),
             row["location_id"] in cold,
@@ -133,6 +136,11 @@ def read_company(connection: Connection, facts: Facts) -> Company:
         )
         for row in rows
     }
+    unknown += [
+        f"the time zone of node {node_id}: the hours and collections that the facts say of it do not count"
+        for node_id, node in nodes.items()
+        if node.time_zone is None and (said[node_id].hours or said[node_id].collections)
+    ]
     if measured.handling_of_all is not None:
         unknown += [
             f"how long node {node_id} itself takes to hand an order over; the median of all nodes counts"
@@ -275,6 +283,7 @@ def _node(
     currency: str,
 ) -> Node:
     node_id = row["location_id"]
+    time_zone = _first(facts.time_zone, row["timezone"])
     parcel, kg, km = measured.tariff or (None, None, None)
     base, speed = measured.travel or (None, None)
     is_said = facts.base_hours is not None or facts.km_per_hour is not None
@@ -287,7 +296,7 @@ def _node(
         _first(facts.latitude, _float(row["latitude"])),
         _first(facts.longitude, _float(row["longitude"])),
         _first(facts.country, row["country"]),
-        _first(facts.time_zone, row["timezone"]),
+        time_zone,
         currency,
         Carrier(
             _first(facts.parcel_cost, _money(parcel)),
@@ -300,8 +309,8 @@ def _node(
             near_factor,
             near_km,
         ),
-        facts.hours,
-        facts.collections,
+        None if time_zone is None else facts.hours,
+        None if time_zone is None else facts.collections,
         _first(facts.handling_hours, measured.handling_hours.get(node_id, measured.handling_of_all)),
         facts.parcels_per_shift,
         0,

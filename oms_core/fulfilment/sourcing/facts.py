@@ -12,8 +12,10 @@ from importlib import resources
 from typing import Annotated, Any
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from oms_core.fulfilment.errors import RequestError
+from oms_core.fulfilment.sourcing.network import check_week
 from oms_core.fulfilment.sourcing.policy import Country, parse
 
 Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
@@ -26,35 +28,73 @@ class _Document(BaseModel):
 
 
 class NodeFacts(_Document):
-    """What is known of a node; names and units as in `network.Node` and `network.Carrier`.
+    """What is known of a node, by its own id, its kind, or of every node."""
 
-    Attributes:
-        ships: whether it ships our orders. A third party's node does only where this says so.
-    """
-
-    ships: bool | None = None
+    ships: bool | None = Field(
+        default=None,
+        description="Whether it ships our orders. A third party's node does only where this says so.",
+    )
     latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
     longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
     country: Country | None = None
-    time_zone: str | None = None
-    hours: tuple[tuple[int, int, int], ...] | None = None
-    collections: tuple[tuple[int, int], ...] | None = None
-    handling_hours: Hours | None = None
+    time_zone: str | None = Field(
+        default=None, description="IANA name; hours and collections are said in it."
+    )
+    hours: tuple[tuple[int, int, int], ...] | None = Field(
+        default=None,
+        description="When it works: weekday (Monday is 0), opens, closes, in minutes after midnight; closes may be 1440, "
+        "and later is the next day's.",
+        examples=[[[0, 480, 1080], [1, 480, 1080]]],
+    )
+    collections: tuple[tuple[int, int], ...] | None = Field(
+        default=None,
+        description="The carrier's cut-offs: weekday, and the minute after midnight by which a parcel must be ready.",
+        examples=[[[0, 1020], [1, 1020]]],
+    )
+    handling_hours: Hours | None = Field(
+        default=None,
+        description="From the order reaching the open node to the parcel being ready; where hours or collections are not "
+        "known, to the carrier having it.",
+    )
     parcels_per_shift: Annotated[int, Field(ge=0)] | None = None
     lines_per_shift: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    parcel_pick_cost: Money | None = None
+    parcel_pick_cost: Money | None = Field(
+        default=None, description="In the reporting currency, as all money here."
+    )
     unit_pick_cost: Money | None = None
-    parcel_cost: Money | None = None
+    parcel_cost: Money | None = Field(
+        default=None, description="The carrier's contract: what a parcel costs before its mass and way."
+    )
     cost_per_kg: Money | None = None
     cost_per_100_km: Money | None = None
-    base_hours: Hours | None = None
+    base_hours: Hours | None = Field(
+        default=None, description="A parcel travels base_hours + distance / km_per_hour."
+    )
     km_per_hour: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    co2e_kg_per_tkm: Hours | None = None
-    parcel_co2e_kg: Hours | None = None
-    temperature_classes: frozenset[Name] | None = None
-    cold_chain_hours: Hours | None = None
-    hazard_classes: frozenset[Name] = frozenset()
-    clears_customs_to: frozenset[Country] | None = None
+    co2e_kg_per_tkm: Hours | None = Field(
+        default=None, description="kg CO2e per tonne-kilometre, well to wheel."
+    )
+    parcel_co2e_kg: Hours | None = Field(default=None, description="kg CO2e of packing one parcel.")
+    temperature_classes: frozenset[Name] | None = Field(
+        default=None, description="What it can keep and send unbroken: ambient, chilled, frozen."
+    )
+    cold_chain_hours: Hours | None = Field(
+        default=None, description="How long its packing keeps goods that are not ambient."
+    )
+    hazard_classes: frozenset[Name] = Field(
+        default=frozenset(), description="UN classes of hazardous goods it may send, such as 3 or 9."
+    )
+    clears_customs_to: frozenset[Country] | None = Field(
+        default=None, description="Countries beyond its customs union it may send to."
+    )
+
+    @model_validator(mode="after")
+    def _have_a_week(self) -> NodeFacts:
+        try:
+            check_week("the node", self.time_zone, self.hours, self.collections)
+        except RequestError as error:
+            raise ValueError(str(error)) from error
+        return self
 
 
 class GoodsFacts(_Document):

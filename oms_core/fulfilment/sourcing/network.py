@@ -457,15 +457,35 @@ def check_place(what: str, latitude: float | None, longitude: float | None) -> N
         raise RequestError("bad-place", f"{what}: {latitude}, {longitude} is no place on earth, in degrees")
 
 
+def check_week(
+    where: str,
+    time_zone: str | None,
+    hours: Iterable[tuple[int, int, int]] | None,
+    collections: Iterable[tuple[int, int]] | None,
+) -> None:
+    """Refuse times of a week that make no sense; see `Node` for what they mean.
+
+    Raises:
+        RequestError: "bad-node".
+    """
+    try:
+        ZoneInfo(time_zone or _NO_ZONE)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise RequestError("bad-node", f"{where}: {time_zone!r} is no IANA time zone") from error
+    for day, start, end in hours or ():
+        if not (0 <= day <= 6 and 0 <= start < end <= 2 * _DAY_MINUTES and start < _DAY_MINUTES):
+            raise RequestError("bad-node", f"{where}: hours {(day, start, end)} are no weekday and minutes")
+    for day, minute in collections or ():
+        if not (0 <= day <= 6 and 0 <= minute < _DAY_MINUTES):
+            raise RequestError("bad-node", f"{where}: collection {(day, minute)} is no weekday and minute")
+
+
 def _check(node: Node) -> None:
     where = f"node {node.node_id!r}"
     check_place(where, node.latitude, node.longitude)
     if node.time_zone is None and (node.hours is not None or node.collections is not None):
         raise RequestError("bad-node", f"{where}: hours and collections need its time zone")
-    try:
-        ZoneInfo(node.time_zone or _NO_ZONE)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise RequestError("bad-node", f"{where}: {node.time_zone!r} is no IANA time zone") from error
+    check_week(where, node.time_zone, node.hours, node.collections)
     carrier = node.carrier
     figures: dict[str, float | Decimal | None] = {
         "parcel_cost": carrier.parcel_cost,
@@ -496,9 +516,3 @@ def _check(node: Node) -> None:
         raise RequestError("bad-node", f"{where}: its carrier's km_per_hour is zero, so nothing would arrive")
     if node.refused > node.offered or node.late > node.offered:
         raise RequestError("bad-node", f"{where}: more orders refused or late than offered")
-    for day, start, end in node.hours or ():
-        if not (0 <= day <= 6 and 0 <= start < end <= 2 * _DAY_MINUTES and start < _DAY_MINUTES):
-            raise RequestError("bad-node", f"{where}: hours {(day, start, end)} are no weekday and minutes")
-    for day, minute in node.collections or ():
-        if not (0 <= day <= 6 and 0 <= minute < _DAY_MINUTES):
-            raise RequestError("bad-node", f"{where}: collection {(day, minute)} is no weekday and minute")

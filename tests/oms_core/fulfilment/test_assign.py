@@ -268,11 +268,38 @@ def test_rules_are_versioned_and_their_activation_is_logged(hub: Sourcing, datab
             ("policy", json.dumps(green | {"parameters": {}}), "unknown-parameter"),
             ("facts", '{"version": "2", "every_node": {"parcel_cost": -1}}', "bad-facts"),
             ("facts", '{"version": "2", "version": "3"}', "bad-facts"),
+            ("facts", '{"version": "2", "kinds": {"store": {"time_zone": "Mars/Base"}}}', "bad-facts"),
+            ("facts", '{"version": "2", "nodes": {"HAM": {"hours": [[7, 0, 10]]}}}', "bad-facts"),
+            ("facts", '{"version": "2", "nodes": {"HAM": {"collections": [[0, -5]]}}}', "bad-facts"),
         ):
             with pytest.raises(FulfilmentError) as error:
                 rules.activate(connection, kind, document, by="ops", reason="bad")  # type: ignore[arg-type]
             assert code_of(error) == code
     assert hub.source("O2", by="shop").policy_version == "green"
+
+
+def test_hours_that_people_state_forbid_a_node_where_its_time_zone_is_known(
+    hub: Sourcing, database: Database
+) -> None:
+    far = (NOW.weekday() + 5) % 7  # further away than the policy lets an order wait
+    shut = {"hours": [[far, 600, 660]], "collections": [[far, 660]]}
+    for version, zone, chosen in (("2", "Europe/Berlin", "MUC"), ("3", None, "HAM")):
+        nodes = {"HAM": {**shut, **({"time_zone": zone} if zone else {})}}
+        with database.begin() as connection:
+            rules.activate(
+                connection,
+                "facts",
+                json.dumps({**KNOWN, "version": version, "nodes": nodes}),
+                by="ops",
+                reason="hours",
+            )
+        kept = hub.source("O2", by="shop")
+        assert [parcel["node_id"] for parcel in kept.decision["parcels"]] == [chosen]
+        said = "the time zone of node HAM: the hours and collections that the facts say of it do not count"
+        assert (said in kept.unknown) is (zone is None)
+        if zone:
+            (ham,) = [item for item in kept.decision["counterfactuals"] if item["node_id"] == "HAM"]
+            assert ham["verdict"] == "forbidden" and "open" in ham["because"]
 
 
 def test_a_past_day_is_replayed_under_other_weights_and_stock(hub: Sourcing, database: Database) -> None:
