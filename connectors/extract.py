@@ -206,13 +206,13 @@ def attempt(batch: Batch, read: Callable[[], int], started: float) -> PullResult
 
 
 def _placed(source: str, stream: str, error: ConnectorError) -> str:
-    """What went wrong, beginning with where; a source's own faults know no stream."""
+    """What went wrong, beginning with where; a source's own faults know no stream. What to do is said at the end."""
     text = str(error)
-    return (
-        text
-        if text.startswith(f"{source}.{stream}")
-        else f"{source}.{stream}: {text.removeprefix(f'{source}: ')}"
-    )
+    if not text.startswith(f"{source}.{stream}"):
+        text = f"{source}.{stream}: {text.removeprefix(f'{source}: ')}"
+    if isinstance(error, ProtocolError):
+        text += f" (orderhub sources check {source} compares its answers with the declaration)"
+    return text
 
 
 def committed(batch: Batch, changed: int, started: float) -> PullResult:

@@ -74,6 +74,32 @@ def test_a_refusal_is_said_once_with_the_remedy(
     assert [batch.stream for batch in landing.batches()] == ["items"]
 
 
+@pytest.mark.parametrize(
+    ("content", "status", "what_to_do"),
+    [
+        ({"message": "unknown key"}, 401, "Check ORDERHUB_SHOP_TOKEN."),
+        ({"message": "no access"}, 403, "Give our credential access to shop.items."),
+        ({"message": "no such field"}, 400, "orderhub sources check shop compares"),
+        ({"error": "maintenance"}, 200, "orderhub sources check shop compares"),
+        (b"<!doctype html><title>Sign in</title>", 200, "pull again later"),
+        ({"items": [{"id": "i1"}], "next": "same"}, 200, "orderhub sources check shop compares"),
+        ({}, 429, "pull again later"),
+        ({}, 503, "pull again later"),
+    ],
+    ids=["key", "permission", "rejected", "error body", "html", "endless", "too many", "down"],
+)
+def test_what_went_wrong_names_source_and_stream_and_what_to_do(
+    desk: Any, kit: SimpleNamespace, pull_shop: Pull, monkeypatch: pytest.MonkeyPatch, content: Any, status: int,
+    what_to_do: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(client_room, "MAX_ATTEMPTS", 2)
+    desk.routes["/items"] = kit.Reply(content, status)
+    results = pull_shop()
+    error = results["items"].error or ""
+    assert error.startswith("shop.items: ") and what_to_do in error, error
+    assert results["orders"].error is None, "the other stream goes on"
+
+
 def test_a_missing_secret_names_the_variable(pull_shop: Pull, desk: Any) -> None:
     results = pull_shop({"ORDERHUB_SHOP_TOKEN": ""})
     assert all("ORDERHUB_SHOP_TOKEN is not set" in (item.error or "") for item in results.values())
