@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +26,7 @@ def pull_bulk(
     since: datetime | None = None,
     until: datetime | None = None,
     progress: Progress | None = None,
+    open_client: Callable[[Source, Mapping[str, str]], Client] = Client,
 ) -> list[PullResult]:
     """Read the streams of a source that have a bulk operation by it, one after another; whole, unless bounds are given.
 
@@ -36,6 +37,7 @@ def pull_bulk(
         streams: names; all that have one by default.
         since, until: aware UTC bounds of change, for what is too much for one file.
         progress: called after each file.
+        open_client: opens the client of the source.
     """
     chosen = [
         stream
@@ -43,7 +45,7 @@ def pull_bulk(
         if stream.bulk is not None and (streams is None or set(stream.tables) & set(streams))
     ]
     try:
-        client = Client(source, values)
+        client = open_client(source, values)
     except ConnectorError as error:
         kind = kind_of(error)
         return [PullResult(source.name, stream.name, error=str(error), error_kind=kind) for stream in chosen]

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Literal
 import duckdb
 import pytest
 
+from connectors.bulk import pull_bulk
 from connectors.client import Client
 from connectors.declare import Bounds, Source, Stream
 from connectors.extract import PullResult, pull_source
@@ -207,16 +208,18 @@ class Conformance:
     def _pull(
         self, service: Service, landing: Landing, values: Mapping[str, str] | None = None, full: bool = False
     ) -> list[PullResult]:
-        # Without our own ceiling on requests: only what the server refuses is waited for.
-        small = _with_small_pages(self.source, self.page_size, self.page_limits)
-        quick = small.model_copy(update={"limit": None, "timeout_seconds": _SHORT_TIMEOUT_SECONDS})
         return pull_source(
-            quick,
+            self._quick_source(),
             landing,
             {**service.values, **(values or {})},
             full=full,
-            open_client=partial(Client, sleep=service.sleep, clock=service.clock),
+            open_client=_by_clock_of(service),
         )
+
+    def _quick_source(self) -> Source:
+        # Without our own ceiling on requests: only what the server refuses is waited for.
+        small = _with_small_pages(self.source, self.page_size, self.page_limits)
+        return small.model_copy(update={"limit": None, "timeout_seconds": _SHORT_TIMEOUT_SECONDS})
 
     def _assert_is_truth(self, landing: Landing, service: Service, tmp_path: Path) -> None:
         """What is landed by now is what a full pull into an empty landing brings."""
@@ -226,6 +229,45 @@ class Conformance:
         for stream, rows in wanted.items():
             missing = rows - found[stream]
             assert not missing, f"{stream}: what landed misses {sorted(missing)[:5]}"
+
+
+class BulkConformance(Conformance):
+    """What a source with bulk operations is put through besides."""
+
+    @pytest.mark.parametrize(
+        "trouble",
+        [trouble for trouble in TROUBLES if trouble.during in ("passes", "stops")],
+        ids=lambda trouble: "+".join(trouble.names),
+    )
+    def test_after_trouble_a_bulk_back_fill_and_an_increment_are_the_truth(
+        self, trouble: Trouble, service: Service, tmp_path: Path
+    ) -> None:
+        with closing(Landing(tmp_path / "bulk")) as landing:
+            before = {name: service.happened(name) for name in trouble.names}
+            for name in trouble.names:
+                service.misbehave(name, trouble.times)
+            results = self._pull_bulk(service, landing)
+            assert {item.stream for item in results} == {
+                stream.name for stream in self.source.streams if stream.bulk is not None
+            }
+            assert all(service.happened(name) > count for name, count in before.items())
+            if trouble.during == "passes":
+                no_errors(results)
+            else:
+                for item in results:
+                    assert item.error is None or item.error.startswith(f"{item.source}.{item.stream}"), item
+                no_errors(self._pull_bulk(service, landing))
+            assert law_holds(landing)
+            service.advance()
+            no_errors(self._pull(service, landing))
+            self._assert_is_truth(landing, service, tmp_path)
+
+    def _pull_bulk(self, service: Service, landing: Landing) -> list[PullResult]:
+        return pull_bulk(self._quick_source(), landing, service.values, open_client=_by_clock_of(service))
+
+
+def _by_clock_of(service: Service) -> Callable[[Source, Mapping[str, str]], Client]:
+    return partial(Client, sleep=service.sleep, clock=service.clock)
 
 
 def _with_small_pages(source: Source, size: int, places: Sequence[str]) -> Source:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from connectors.conformance import Conformance
+from connectors.conformance import BulkConformance
 from connectors.declare import RefusedError, ThrottledError
 from connectors.sandbox import shopify as twin
 from connectors.sandbox.graphql import GraphQLError, parse, static_cost
@@ -19,7 +19,7 @@ from connectors.sources.shopify import SOURCE, Order, Transaction, fault
 QUERIES = ("ORDERS", "CUSTOMERS", "PRODUCTS", "VARIANTS", "LOCATIONS", "INVENTORY_LEVELS")
 
 
-class TestShopify(Conformance):
+class TestShopify(BulkConformance):
     source = SOURCE
 
 
