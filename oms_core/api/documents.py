@@ -32,8 +32,9 @@ _PARTS: Mapping[str, tuple[str, type[BaseModel], str]] = {
 }
 MOST_LIVE_EVENTS = 20
 _PROVENANCE = "order_attribute_provenance"
+_RECIPIENT = "fct_order_addresses"
 _TABLES = (
-    "fct_orders", "order_numbers", "order_xref", _PROVENANCE, *(table for table, _, _ in _PARTS.values()),
+    "fct_orders", "order_numbers", "order_xref", _PROVENANCE, _RECIPIENT, *(table for table, _, _ in _PARTS.values()),
 )  # fmt: skip
 # Which of these tables the reader sees, and with which columns.
 COLUMNS = """
@@ -138,7 +139,16 @@ def statement(shown: Columns) -> str:
         if "order_xref" in known
         else "'{}'::text[]"
     )
-    joins, fields, hashes = [], [], []
+    joins, fields, hashes = [], ["NULL::json AS recipient"], []
+    if _RECIPIENT in known:
+        listed = ", ".join(
+            _field(name, kind, known[_RECIPIENT], "a") for name, kind in _annotations(models.Recipient)
+        )
+        joins.append(f"LEFT JOIN {_RECIPIENT} AS a ON a.order_id = o.order_id")
+        fields = [
+            f"CASE WHEN a.order_id IS NOT NULL THEN (SELECT row_to_json(s) FROM (SELECT {listed}) AS s) END AS recipient"
+        ]
+        hashes.append("a.row_hash")
     for part, (table, model, order) in _PARTS.items():
         if table not in known:
             fields.append(f"'[]'::json AS {part}")

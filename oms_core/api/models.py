@@ -487,6 +487,19 @@ class Live(_Row):
     events: list[LiveEvent] = Field(description="The last 20, newest first")
 
 
+class Recipient(_Row):
+    """Whom the order goes to and where, as the document tells it whose address the order shows."""
+
+    customer_id: str | None = None
+    ship_to_name: str | None = None
+    ship_to_street: str | None = None
+    ship_to_city: str | None = None
+    ship_to_region: str | None = None
+    ship_to_postcode: str | None = None
+    ship_to_country: str | None = None
+    source_system: str | None = None
+
+
 class Reserved(_Row):
     """What an open reservation holds for the order, of one lot at one node."""
 
@@ -509,6 +522,7 @@ class Order(OrderAttributes, Answer):
 
     model_config = ConfigDict(json_schema_extra={"examples": [ORDER_EXAMPLE]})
 
+    recipient: Recipient | None = Field(None, description="Null where no document tells it")
     lines: list[OrderLine]
     events: list[OrderEvent] = Field(description="In order of time")
     shipments: list[Shipment]

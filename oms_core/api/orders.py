@@ -101,7 +101,7 @@ def router(database: Database, access: Access, gathering: Gathering) -> APIRoute
         number: Number,
         reading: Reading = Depends(access.reading),
     ) -> Response:
-        """One order, with its lines, events, shipments, payments, refunds and returns, where it is in its flow and what is held for it now."""
+        """One order, with whom it goes to, its lines, events, shipments, payments, refunds and returns, where it is in its flow and what is held for it now."""
         asked = _asked(request)
         if asked.as_of is None and not asked.explain and not reading.is_masked and "\0" not in number:
             found = await gathering.find(number)

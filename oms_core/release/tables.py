@@ -43,6 +43,12 @@ RELEASED_TABLES: Mapping[str, ReleasedTable] = {
             ("ship_to_postcode",),
             ("customer_id", "order_id"),
         ),
+        ReleasedTable(
+            "fct_order_addresses",
+            ("order_id",),
+            personal=("ship_to_name", "ship_to_street", "ship_to_postcode"),
+            person=("customer_id", "order_id"),
+        ),
         ReleasedTable("fct_order_lines", ("order_line_id",), ("order_id", "sku_id")),
         ReleasedTable("fct_order_events", ("event_id",), ("order_id",)),
         ReleasedTable("fct_shipments", ("shipment_id",), ("order_id",)),

@@ -90,6 +90,14 @@ _ORDER = {
 }
 # table -> (model, rows an order has, its columns by an expression over `n`, the order, and `part`, counted from 1)
 _PARTS: dict[str, tuple[type[BaseModel], int, dict[str, str]]] = {
+    "fct_order_addresses": (
+        models.Recipient,
+        1,
+        {
+            "customer_id": _ORDER["customer_id"], "ship_to_name": "'Rosalind ' || n", "ship_to_street": "'Breite Straße ' || n",
+            "ship_to_city": "'Köln'", "ship_to_postcode": "'50667'", "ship_to_country": "'DE'", "source_system": "'odoo'",
+        },
+    ),
     "fct_order_lines": (
         models.OrderLine,
         2,

@@ -352,3 +352,22 @@ def test_stock_is_what_lies_at_each_place_and_what_each_marketplace_offers_of_it
         assert row["reserved_qty"] == held, row["position_id"]
         assert (row["location_id"], row["on_hand_qty"], row["available_qty"]) == (None, None, None)
     assert {row["sku_id"] for row in offered} & {row["sku_id"] for row in counted.values()}
+
+
+def test_an_order_goes_to_whom_and_where_its_buyer_said(told: Told) -> None:
+    rows = {row["order_id"]: row for row in told.rows("select * from marts.fct_order_addresses")}
+    fields = ("ship_to_country", "ship_to_region", "ship_to_city", "ship_to_postcode")
+    shown = {
+        golden: [row[name] for name in fields]
+        for golden, row in told.orders.items()
+        if row["ship_to_country"] or row["ship_to_city"] or row["ship_to_postcode"]
+    }
+    assert {golden: [row[name] for name in fields] for golden, row in rows.items()} == shown
+    # Marketplaces mask people; where a warehouse, a carrier or the books saw the order, the recipient is known.
+    named = {golden: row for golden, row in rows.items() if row["ship_to_street"] is not None}
+    assert len(named) > 0.8 * len(rows) and all(row["ship_to_name"] for row in named.values())
+    told_of = [
+        (row, told.true_order[golden].ship_to) for golden, row in named.items() if golden in told.true_order
+    ]
+    right = [row for row, true in told_of if true is not None and row["ship_to_postcode"] == true.postcode]
+    assert len(right) > 0.95 * len(told_of) > 60

@@ -242,6 +242,26 @@ def test_who_need_not_reach_a_person_sees_persons_masked(client: httpx.Client, d
     assert steward.json()["full_name"] == "王小明"
 
 
+def test_whom_an_order_goes_to_is_told_to_those_who_ship_it(
+    client: httpx.Client, database: Database, publish_small: Callable[..., Any]
+) -> None:
+    before = client.get("/orders/1042")
+    assert before.json()["recipient"] is None
+    address = {
+        "order_id": "order_a", "customer_id": "customer_w", "ship_to_name": "王小明", "ship_to_street": "人民路387号501室",
+        "ship_to_city": "北京市", "ship_to_region": None, "ship_to_postcode": "100066", "ship_to_country": "CN", "source_system": "odoo",
+    }  # fmt: skip
+    publish_small(database, fct_order_addresses=[address])
+    whole = client.get("/orders/1042", headers={"If-None-Match": before.headers["ETag"]})
+    shown = {name: value for name, value in address.items() if name != "order_id"}
+    assert (whole.status_code, whole.json()["recipient"]) == (200, shown)
+    models.Order.model_validate(whole.json())
+    assert client.get("/orders/77").json()["recipient"] is None
+    masked = client.get("/orders/1042", headers=key_of(database, "eve", "finance")).json()["recipient"]
+    assert masked == shown | {"ship_to_name": "王•••", "ship_to_street": "人•••", "ship_to_postcode": "1•••"}
+    assert client.get("/orders/1042?as_of=1").json()["recipient"] is None
+
+
 def test_an_auditors_purpose_lifts_the_mask_and_is_logged(client: httpx.Client, database: Database) -> None:
     auditor = key_of(database, "eve", "auditor") | {"Orderhub-Purpose": "complaint 12"}
     assert client.get("/customers/customer_w", headers=auditor).json()["full_name"] == "王小明"
@@ -423,6 +443,7 @@ def test_every_released_column_is_answered() -> None:
     elsewhere = {"order_id", "sku_id", "row_hash", "release_id", "stream", "source_key"}
     for mart, model in {
         "fct_orders": models.OrderAttributes,
+        "fct_order_addresses": models.Recipient,
         "fct_order_lines": models.OrderLine,
         "fct_order_events": models.OrderEvent,
         "fct_shipments": models.Shipment,
