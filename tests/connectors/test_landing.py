@@ -437,6 +437,28 @@ def test_the_next_pull_begins_a_lag_before_the_cursor(
     assert cursor <= datetime.now(UTC), "a change time in the future hides nothing that comes until then"
 
 
+def test_what_the_source_commits_late_is_not_lost(
+    desk: Any, kit: SimpleNamespace, landing: Landing, pull_shop: Callable[..., dict[str, PullResult]]
+) -> None:
+    """A long transaction shows its record minutes after others that were stamped later."""
+    first = datetime(2026, 3, 1, 2, tzinfo=UTC)
+    held = [kit.order(1, updated_at=first.isoformat())]
+
+    def answer(query: dict[str, str]) -> Any:
+        since = datetime.fromisoformat(query.get("since", "2000-01-01T00:00:00+00:00"))
+        return kit.Reply(
+            {"orders": [order for order in held if datetime.fromisoformat(order["updated_at"]) >= since]}
+        )
+
+    desk.routes["/orders"] = answer
+    pull_shop()
+    assert landing.cursor("shop", "orders") == first
+    held.append(kit.order(2, updated_at=(first - timedelta(minutes=9)).isoformat()))
+    result = pull_shop()["orders"]
+    assert (result.changed, landing.cursor("shop", "orders")) == (1, first)
+    assert {row["order_id"] for row in rows_of(landing, "orders")} == {"o1", "o2"}
+
+
 def test_fields_that_come_and_go_are_reported(
     desk: Any, kit: SimpleNamespace, landing: Landing, pull_shop: Callable[..., dict[str, PullResult]]
 ) -> None:
