@@ -276,6 +276,8 @@ def test_an_erased_person_is_gone_and_the_books_and_proofs_stay(
     (now,) = asked(f"select * from dim_customers {mine}")
     assert (now["full_name"], now["email"], now["street"]) == (None, None, None)
     assert now["record_count"] == person["record_count"]
+    gone = asked(f"select ship_to_name, ship_to_street, ship_to_postcode from fct_order_addresses {mine}")
+    assert {value for row in gone for value in row.values()} <= {None}
     assert asked(money) == before
     (then,) = asked(f"select full_name, email from dim_customers {mine}", "--as-of", "1")
     assert then["email"].startswith("erased:") and then["full_name"].startswith("erased:")
