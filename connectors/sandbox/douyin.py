@@ -26,12 +26,21 @@ from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.differences import Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
-from connectors.sandbox.marketplace import CARRIERS, REASONS, Shop, fen, seconds
+from connectors.sandbox.marketplace import CARRIERS, REASONS, Shop, Stage, fen, seconds
 from connectors.sandbox.notify import Change
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import Channel, Order, Product, Return, World
 
 Json = dict[str, Any]
+_STATUSES = {
+    Stage.UNPAID: 1,
+    Stage.CANCELLED: 4,
+    Stage.UNSENT: 2,
+    Stage.PART_SENT: 101,
+    Stage.SENT: 3,
+    Stage.CLOSED: 5,
+    Stage.REFUNDED: 39,
+}
 
 _CLOCK_TOLERANCE = timedelta(minutes=10)
 _PAY_TYPES = {"wechat_pay": 1, "alipay": 2, "douyin_pay": 9}
@@ -108,7 +117,7 @@ class Twin:
         row: Json = {
             "order_id": order.number,
             "shop_id": 4463798,
-            "order_status": self._status(order),
+            "order_status": _STATUSES[self._shop.stage(order)],
             "trade_type": 2 if self._dirt.fraction(f"{key}/step") < 0.05 else 0,
             "pay_type": _PAY_TYPES[order.payment_method],
             "order_amount": fen(order.gross_amount),
@@ -151,20 +160,6 @@ class Twin:
             row["order_amount"] = "-"
         return row
 
-    def _status(self, order: Order) -> int:
-        shop = self._shop
-        if order.cancelled_at is not None:
-            return 4
-        if order.paid_at is None:
-            return 1
-        if shop.refunded(order) >= shop.total(order):
-            return 39
-        if order.closed_at is not None:
-            return 5
-        if shop.sent(order) == 0:
-            return 2
-        return 3 if shop.is_sent(order) else 101
-
     def _sku_order(self, order: Order, number: int) -> Json:
         shop = self._shop
         shown = shop.lines(order)[number - 1]
@@ -174,7 +169,7 @@ class Twin:
             # The first SKU of an order has the order's number.
             "order_id": self._line_id(order, number),
             "parent_order_id": order.number,
-            "order_status": self._status(order),
+            "order_status": _STATUSES[self._shop.stage(order)],
             "product_id": shop.item_id(product),
             "sku_id": shop.sku_id(product),
             "code": shop.code(product) or "",

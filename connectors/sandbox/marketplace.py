@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import ROUND_CEILING, Decimal
+from enum import StrEnum
 from functools import cached_property
 
 from connectors.sandbox import vocabulary as words
@@ -44,6 +45,18 @@ REASONS = {
     "arrived_too_late": "未按约定时间发货",
 }
 _CENT = Decimal("0.01")
+
+
+class Stage(StrEnum):
+    """How far an order has come, as its buyer is shown it."""
+
+    UNPAID = "unpaid"
+    CANCELLED = "cancelled"
+    UNSENT = "unsent"
+    PART_SENT = "part_sent"
+    SENT = "sent"
+    CLOSED = "closed"
+    REFUNDED = "refunded"
 
 
 @dataclass(frozen=True)
@@ -227,6 +240,19 @@ class Shop:
         return base64.b64encode(digest).decode()
 
     # --- what became of it --------------------------------------------------------------------------------------------
+
+    def stage(self, order: Order) -> Stage:
+        if order.cancelled_at is not None:
+            return Stage.CANCELLED
+        if order.paid_at is None:
+            return Stage.UNPAID
+        if self.refunded(order) >= self.total(order):
+            return Stage.REFUNDED
+        if order.closed_at is not None:
+            return Stage.CLOSED
+        if self.sent(order) == 0:
+            return Stage.UNSENT
+        return Stage.SENT if self.is_sent(order) else Stage.PART_SENT
 
     def sent(self, order: Order, line_number: int | None = None) -> int:
         """Units sent, of one line or of all."""

@@ -26,11 +26,20 @@ from starlette.routing import BaseRoute, Route
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
-from connectors.sandbox.marketplace import CARRIERS, CST, REASONS, Shop, local_text, yuan
+from connectors.sandbox.marketplace import CARRIERS, CST, REASONS, Shop, Stage, local_text, yuan
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import Channel, Order, Product, Return, World
 
 Json = dict[str, Any]
+_STATUSES = {
+    Stage.UNPAID: "WAIT_BUYER_PAY",
+    Stage.CANCELLED: "TRADE_CLOSED_BY_TAOBAO",
+    Stage.UNSENT: "WAIT_SELLER_SEND_GOODS",
+    Stage.PART_SENT: "SELLER_CONSIGNED_PART",
+    Stage.SENT: "WAIT_BUYER_CONFIRM_GOODS",
+    Stage.CLOSED: "TRADE_FINISHED",
+    Stage.REFUNDED: "TRADE_CLOSED",
+}
 
 _CLOCK_TOLERANCE = timedelta(minutes=10)
 _LONGEST_WINDOW = timedelta(days=1)
@@ -95,7 +104,7 @@ class Twin:
             "tid": int(order.number),
             "tid_str": order.number,
             "type": "step" if is_step else "fixed",
-            "status": self._status(order),
+            "status": _STATUSES[self._shop.stage(order)],
             "created": local_text(order.placed_at),
             "modified": local_text(shop.updated_at(order)),
             "payment": yuan(shop.total(order)),
@@ -125,20 +134,6 @@ class Twin:
             row["total_fee"] = "面议"
         return row
 
-    def _status(self, order: Order) -> str:
-        shop = self._shop
-        if order.cancelled_at is not None:
-            return "TRADE_CLOSED_BY_TAOBAO"
-        if order.paid_at is None:
-            return "WAIT_BUYER_PAY"
-        if shop.refunded(order) >= shop.total(order):
-            return "TRADE_CLOSED"
-        if order.closed_at is not None:
-            return "TRADE_FINISHED"
-        if shop.sent(order) == 0:
-            return "WAIT_SELLER_SEND_GOODS"
-        return "WAIT_BUYER_CONFIRM_GOODS" if shop.is_sent(order) else "SELLER_CONSIGNED_PART"
-
     def _orders(self, order: Order, is_shared: bool) -> list[Json]:
         shop = self._shop
         rows: list[Json] = []
@@ -159,7 +154,7 @@ class Twin:
                 "adjust_fee": "0.00",
                 "payment": yuan(payment),
                 "sub_order_tax_fee": yuan(shown.tax),
-                "status": self._status(order),
+                "status": _STATUSES[self._shop.stage(order)],
                 "refund_status": "SUCCESS" if line.line_number in refunds else "NO_REFUND",
             }
             code = shop.code(product)

@@ -21,12 +21,21 @@ from starlette.routing import BaseRoute, Route
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
-from connectors.sandbox.marketplace import CARRIERS, REASONS, Shop, fen, seconds
+from connectors.sandbox.marketplace import CARRIERS, REASONS, Shop, Stage, fen, seconds
 from connectors.sandbox.notify import Change
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import Channel, Order, Product, Return, World
 
 Json = dict[str, Any]
+_STATUSES = {
+    Stage.UNPAID: 10,
+    Stage.CANCELLED: 250,
+    Stage.UNSENT: 20,
+    Stage.PART_SENT: 21,
+    Stage.SENT: 30,
+    Stage.CLOSED: 100,
+    Stage.REFUNDED: 200,
+}
 
 _ORDER_WINDOW, _AFTER_SALE_WINDOW = timedelta(days=7), timedelta(days=1)
 _TOKEN_SECONDS = 7200
@@ -137,26 +146,12 @@ class Twin:
             detail["price_info"]["order_price"] = "-"
         return {
             "order_id": order.number,
-            "status": self._status(order),
+            "status": _STATUSES[self._shop.stage(order)],
             **people,
             "create_time": seconds(order.placed_at),
             "update_time": seconds(shop.updated_at(order)),
             "order_detail": detail,
         }
-
-    def _status(self, order: Order) -> int:
-        shop = self._shop
-        if order.cancelled_at is not None:
-            return 250
-        if order.paid_at is None:
-            return 10
-        if shop.refunded(order) >= shop.total(order):
-            return 200
-        if order.closed_at is not None:
-            return 100
-        if shop.sent(order) == 0:
-            return 20
-        return 30 if shop.is_sent(order) else 21
 
     def _order_product(self, order: Order, number: int) -> Json:
         shop = self._shop

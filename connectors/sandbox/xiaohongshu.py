@@ -26,7 +26,7 @@ from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.differences import Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
-from connectors.sandbox.marketplace import REASONS, Shop, fen, seconds, yuan
+from connectors.sandbox.marketplace import REASONS, Shop, Stage, fen, seconds, yuan
 from connectors.sandbox.notify import Change
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import Channel, Order, Product, Return, World
@@ -34,6 +34,15 @@ from connectors.sandbox.world import Channel, Order, Product, Return, World
 Json = dict[str, Any]
 
 _ADDRESS = "/ark/open_api/v3/common_controller"
+_STATUSES = {
+    Stage.UNPAID: 1,
+    Stage.CANCELLED: 9,
+    Stage.UNSENT: 4,
+    Stage.PART_SENT: 5,
+    Stage.SENT: 6,
+    Stage.CLOSED: 7,
+    Stage.REFUNDED: 8,
+}
 _SECRETS = {"APP_ID": 20, "APP_SECRET": 32, "ACCESS_TOKEN": 40}
 _PAYMENT_TYPES = {"alipay": 1, "wechat_pay": 2}
 _CARRIERS = {"sf_express": "shunfeng", "zto": "zhongtong"}
@@ -106,7 +115,7 @@ class Twin:
         row: Json = {
             "orderId": order.number,
             "orderType": 2 if self._dirt.fraction(f"{key}/step") < 0.05 else 1,
-            "orderStatus": self._status(order),
+            "orderStatus": _STATUSES[self._shop.stage(order)],
             "paymentType": _PAYMENT_TYPES[order.payment_method],
             "totalPayAmount": fen(shop.total(order)),
             "totalShippingFree": fen(order.shipping_amount),
@@ -137,20 +146,6 @@ class Twin:
         if self._dirt.is_invalid(key):
             row["totalPayAmount"] = "-"
         return row
-
-    def _status(self, order: Order) -> int:
-        shop = self._shop
-        if order.cancelled_at is not None:
-            return 9
-        if order.paid_at is None:
-            return 1
-        if shop.refunded(order) >= shop.total(order):
-            return 8
-        if order.closed_at is not None:
-            return 7
-        if shop.sent(order) == 0:
-            return 4
-        return 6 if shop.is_sent(order) else 5
 
     def _order_sku(self, order: Order, number: int) -> Json:
         shop = self._shop
