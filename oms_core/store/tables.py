@@ -669,7 +669,9 @@ reservations = Table(
     _one_of("state", RESERVATION_STATES),
     CheckConstraint("(state = 'held') = (expires_at IS NOT NULL)", name="only_held_ones_expire"),
     Index("reservations_by_key", "tenant", "key", unique=True),
-    Index("reservations_of_order", "order_reference", postgresql_where=text("state IN ('held', 'allocated')")),
+    Index(
+        "reservations_of_order", "order_reference", postgresql_where=text("state IN ('held', 'allocated')")
+    ),
 )
 
 reservation_lines = Table(
