@@ -79,6 +79,8 @@ RELEASED_TABLES: Mapping[str, ReleasedTable] = {
             person=("golden_id",),
         ),
         ReleasedTable("order_numbers", ("order_number", "order_id", "record_id"), ("order_id",)),
+        ReleasedTable("sku_numbers", ("sku_number", "sku_id", "record_id"), ("sku_id",)),
+        ReleasedTable("location_numbers", ("location_number", "location_id", "record_id"), ("location_id",)),
         ReleasedTable("order_xref", ("record_id", "order_id", "valid_from"), ("order_id", SOURCE_KEY)),
         ReleasedTable("customer_xref", ("record_id", "valid_from"), ("customer_id", SOURCE_KEY)),
         ReleasedTable("sku_xref", ("record_id", "valid_from"), ("sku_id", SOURCE_KEY)),

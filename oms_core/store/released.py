@@ -30,11 +30,18 @@ class Found:
 
 @dataclass(frozen=True)
 class Entity:
-    """Where an entity's rows stand, and which tables and columns hold numbers that lead to them."""
+    """Where an entity's rows stand, and which tables and columns hold numbers that lead to them.
+
+    Attributes:
+        ways: (found_by, table, expression).
+        further: ways that are tried where those lead nowhere, since a code that is best believed of one row may be an odd
+            one, or a recycled one, of another.
+    """
 
     name: str
     table: str
-    ways: tuple[tuple[str, str, str], ...]  # (found_by, table, expression)
+    ways: tuple[tuple[str, str, str], ...]
+    further: tuple[tuple[str, str, str], ...] = ()
 
 
 ORDER = Entity(
@@ -61,6 +68,7 @@ SKU = Entity(
         ("record_id", "sku_xref", "record_id"),
         ("source_key", "sku_xref", SOURCE_KEY),
     ),
+    (("sku_number", "sku_numbers", "sku_number"),),
 )
 LOCATION = Entity(
     "location",
@@ -71,6 +79,7 @@ LOCATION = Entity(
         ("record_id", "location_xref", "record_id"),
         ("source_key", "location_xref", SOURCE_KEY),
     ),
+    (("location_number", "location_numbers", "location_number"),),
 )
 
 
@@ -120,7 +129,11 @@ class Released:
         missing = f"no {entity.name} in release {self.release_id} has the number {number!r}"
         if "\0" in number:  # PostgreSQL's text holds none
             raise NotReleasedError(missing)
-        found = self._by_id(entity, number) or self._by_number(entity, number)
+        found = (
+            self._by_id(entity, number)
+            or self._by_number(entity, number, entity.ways)
+            or self._by_number(entity, number, entity.further)
+        )
         if not found:
             raise NotReleasedError(missing)
         if len(found) > 1:
@@ -142,7 +155,7 @@ class Released:
         )
         return [Found(*tuple[str, str](row)) for row in rows]
 
-    def _by_number(self, entity: Entity, number: str) -> list[Found]:
+    def _by_number(self, entity: Entity, number: str, tried: tuple[tuple[str, str, str], ...]) -> list[Found]:
         """All rows that the number leads to, each with the first way that led there.
 
         A GTIN of 8, 12 or 13 digits is one of 14 with zeros before it (GS1 General Specifications, section 3.3.2).
@@ -153,9 +166,11 @@ class Released:
             f"SELECT {key} AS id, {rank} AS rank FROM {table} "
             f"WHERE {expression} = {':gtin' if found_by == 'gtin14' else ':number'}"
             + (" AND valid_to IS NULL" if table.endswith("_xref") else "")
-            for rank, (found_by, table, expression) in enumerate(entity.ways)
+            for rank, (found_by, table, expression) in enumerate(tried)
             if table in self.tables
         )
+        if not ways:
+            return []
         rows = self._connection.execute(
             text(
                 f"SELECT ways.id, min(ways.rank) FROM ({ways}) AS ways "
@@ -164,7 +179,7 @@ class Released:
             {"number": number, "gtin": gtin, "limit": MOST_CANDIDATES},
         )
         found = [tuple[str, int](row) for row in rows]
-        return [Found(golden_id, entity.ways[rank][0]) for golden_id, rank in found]
+        return [Found(golden_id, tried[rank][0]) for golden_id, rank in found]
 
     def rows(
         self,

@@ -171,6 +171,42 @@ def test_locations(client: httpx.Client, database: Database, publish_small: Call
     problem(client.get("/locations/nowhere"), 404, "not-released")
 
 
+def test_any_code_of_any_system_leads_to_a_sku_or_a_place_unless_it_leads_to_two(
+    client: httpx.Client, database: Database, publish_small: Callable[..., Any]
+) -> None:
+    def sku(sku_id: str, code: str) -> dict[str, Any]:
+        return {"sku_id": sku_id, "sku_code": code, "gtin14": None, "unit_cost_amount": None}
+
+    def known(number: str, sku_id: str, source: str) -> dict[str, Any]:
+        return {
+            "sku_number": number,
+            "sku_id": sku_id,
+            "source_system": source,
+            "record_id": f"{source}:items:{sku_id}",
+        }
+
+    publish_small(
+        database,
+        dim_skus=[sku("sku_l", "LIP-07"), sku("sku_m", "BALM")],
+        sku_numbers=[
+            known("lip 07/red", "sku_l", "lazada"), known("BALM", "sku_l", "square"), known("OLD", "sku_l", "square"),
+            known("OLD", "sku_m", "lazada"),
+        ],
+        dim_locations=[{"location_id": "location_x", "location_code": "WHCN", "gln": None}],
+        location_numbers=[
+            {"location_number": "WH-CN", "location_id": "location_x", "source_system": "square", "record_id": "square:locations:1"}
+        ],
+    )  # fmt: skip
+    for path, golden, found_by in (
+        ("/skus/lip 07%2Fred", "sku_l", "sku_number"),
+        ("/skus/BALM", "sku_m", "sku_code"),  # what one system calls another by mistake does not hide it
+        ("/locations/WH-CN", "location_x", "location_number"),
+    ):
+        body = client.get(path).json()
+        assert (body.get("sku_id", body.get("location_id")), body["found_by"]) == (golden, found_by)
+    problem(client.get("/skus/OLD"), 409, "ambiguous-number")
+
+
 def test_past_releases_stay_readable(
     client: httpx.Client, database: Database, publish_small: Callable[..., Any]
 ) -> None:
