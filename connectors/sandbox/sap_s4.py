@@ -27,7 +27,7 @@ from starlette.routing import BaseRoute, Route
 
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
-from connectors.sandbox.differences import Differences, Planted, week_end
+from connectors.sandbox.differences import Cause, Differences, Planted, week_end
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import PREFIXES, Channel, Customer, Order, Product, World
@@ -380,6 +380,9 @@ class Twin:
         is_told = not _is_trade(order) and order.channel is not Channel.PINDUODUO
         is_astray = self._dirt.is_invalid(f"order/{order.order_id}")
         cause = self._differences.draw("invoice", order) if is_told and not is_astray else None
+        # WeChat's prices have the tax in them: what it is, the bill alone tells.
+        if cause is Cause.TAX_ROUNDING and order.channel is Channel.WECHAT_SHOP:
+            cause = None
         bill = None
         if _is_trade(order) and order.shipments and order.currency == "CNY" and not is_astray:
             # A parcel is in the bill of the week in which its first scan is seen, or else the bill would change later.
