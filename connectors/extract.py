@@ -10,7 +10,6 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -349,7 +348,7 @@ def _read_run(
     telling = stream.pages if isinstance(stream.pages, NumberedPages | OffsetPages) else None
     told: int | None = None
     distinct: set[str] = set()
-    landings: list[Future[datetime | None]] = []
+    latest: datetime | None = None
     rows_read = 0
     ask = stream.pages.first(stream.ask(bounds))
     if stream.delta is not None and delta_link is not None:
@@ -366,7 +365,7 @@ def _read_run(
         asked.add(mark)
         answer, ask = _permitted(source, stream, client, batch, ask)
         if numbered is not None and numbered.overflows(answer.body):
-            return _latest(landings), "overflow", None
+            return latest, "overflow", None
         if telling is not None and len(asked) == 1:
             told = telling.told(answer.body)
         if numbered is not None and numbered.only_counts(ask, answer.body):
@@ -393,7 +392,8 @@ def _read_run(
             rows = [{**row, **asked_by} if isinstance(row, dict) else row for row in rows]
         batch.count(stream.name, len(rows))
         has_nul = _may_hold_nul(answer.content)
-        landings.append(batch.defer(land_rows, batch, stream, rows, digest, has_nul=has_nul))
+        landed_to = land_rows(batch, stream, rows, digest, has_nul=has_nul)
+        latest = max(filter(None, (latest, landed_to)), default=None)
         if told is not None:
             distinct.update(map(record_hash, rows))
         rows_read += len(rows)
@@ -403,16 +403,11 @@ def _read_run(
         if following is None:
             if stream.delta is not None and isinstance(answer.body, dict):
                 batch.delta_link = answer.body.get(stream.delta.link)
-            return _latest(landings), "end", None if told is None else (told, len(distinct))
+            return latest, "end", None if told is None else (told, len(distinct))
         if numbered is None and stream.pages.ceiling is not None and rows_read >= stream.pages.ceiling:
-            return _latest(landings), "cut", None
+            return latest, "cut", None
         ask = following
     raise ProtocolError(f"{source.name}.{stream.name}: more than {MAX_PAGES} pages; paging does not end")
-
-
-def _latest(landings: Sequence[Future[datetime | None]]) -> datetime | None:
-    """The latest cursor of pages, once they have landed."""
-    return max(filter(None, (landing.result() for landing in landings)), default=None)
 
 
 def _permitted(source: Source, stream: Stream, client: Client, batch: Batch, ask: Ask) -> tuple[Answer, Ask]:

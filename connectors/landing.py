@@ -18,7 +18,7 @@ import logging
 import os
 import secrets
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -38,11 +38,10 @@ from connectors.declare import Record, Stream, stream_schemas
 from connectors.errors import FatalError
 
 _FLUSH_ROWS = 20_000
-_MOST_UNFINISHED = 4  # parts of pages that wait while the next is asked for: an archiving and a landing each
+_MOST_UNFINISHED = 4  # pages to archive and tables to write that wait while the next page is asked for
 
 _log = logging.getLogger(__name__)
 
-_T = TypeVar("_T")
 _metadata = sa.MetaData()
 
 BATCHES = sa.Table(
@@ -656,9 +655,9 @@ class Batch:
         self._buffers: dict[str, list[pa.RecordBatch]] = {name: [] for name in stream.tables}
         self._buffered = dict.fromkeys(stream.tables, 0)
         self._writers: dict[str, pq.ParquetWriter] = {}
-        # Pages reach the disk in any order, and land, in a thread of their own, in the order they came.
-        self._disk = ThreadPoolExecutor(2, thread_name_prefix="archive")
-        self._behind = ThreadPoolExecutor(1, thread_name_prefix="landing")
+        # Pages reach the disk in any order, rows in the order they came.
+        self._archiving = ThreadPoolExecutor(2, thread_name_prefix="archive")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="landing")
         self._unfinished: deque[Future[Any]] = deque()
         self._seen_fields: dict[str, set[str]] = {name: set() for name in stream.tables}
         self._totals: dict[str, dict[str, Decimal]] = {total.amount: {} for total in stream.control_totals}
@@ -666,18 +665,9 @@ class Batch:
     def archive(self, content: bytes, origin: str) -> str:
         """Archive a page before it is parsed; return its SHA-256. It is on disk before the batch is visible."""
         digest = hashlib.sha256(content).hexdigest()
-        self._note(self._disk.submit(self._landing._keep_page, digest, content))
+        self._note(self._archiving.submit(self._landing._keep_page, digest, content))
         self.pages.append((digest, len(content), origin))
         return digest
-
-    def defer(self, work: Callable[..., _T], *arguments: Any, **options: Any) -> Future[_T]:
-        """Do a page's part while the next page is asked for: one after another, and before `commit`.
-
-        What goes wrong in it is raised by its future, by a later call or by `commit`. It must not call this itself.
-        """
-        future = self._behind.submit(work, *arguments, **options)
-        self._note(future)
-        return future
 
     def _note(self, future: Future[Any]) -> None:
         self._unfinished.append(future)
@@ -783,8 +773,8 @@ class Batch:
 
     def abandon(self) -> None:
         """Forget the rows. Archived pages stay."""
-        self._disk.shutdown()
-        self._behind.shutdown()
+        self._archiving.shutdown()
+        self._writing.shutdown()
         for work in self._unfinished:
             if (error := work.exception()) is not None:
                 _log.error(
@@ -817,11 +807,11 @@ class Batch:
         Raises:
             FatalError: another replay landed the rows meanwhile; nothing of this batch is visible.
         """
-        self._finish()
-        self._disk.shutdown()
-        self._behind.shutdown()
         for name in self._buffers:
             self._flush(name)
+        self._finish()
+        self._archiving.shutdown()
+        self._writing.shutdown()
         paths: dict[str, Path] = {}
         for name, writer in self._writers.items():
             writer.close()
@@ -1042,7 +1032,7 @@ class Batch:
         table = pa.Table.from_batches(self._buffers[name], schema=self.schemas[name])
         if name == self.stream.name:
             self._sum(table)
-        self._writers[name].write_table(table)
+        self._note(self._writing.submit(self._writers[name].write_table, table))
         self._buffers[name], self._buffered[name] = [], 0
 
     def _final(self, name: str) -> Path:
