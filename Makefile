@@ -28,7 +28,7 @@ demo: install ## Run the main job on the sandbox company (DEMO="--orders 500 --s
 	$(BIN)/orderhub demo $(DEMO)
 
 test: install ## Run the whole test suite
-	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder --durations 15 -m "not spark"
+	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder --durations 15 -m "not spark"
 
 test-spark: install ## Compare facts and scores on Spark with those of DuckDB and PostgreSQL (needs Java 17; installs half a gigabyte)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[spark]' \

@@ -18,7 +18,7 @@ from oms_core.cli.main import app
 ROOT = Path(__file__).resolve().parents[3]
 _KEPT = (
     "README.md", "pyproject.toml", "dbt/dbt_project.yml", "dbt/profiles.yml", "dbt/seeds", "dbt/macros", "dbt/data_tests",
-    "connectors", "tests/connectors/sources/conftest.py",
+    "connectors", "tests/connectors/conftest.py", "tests/connectors/sources/conftest.py",
 )  # fmt: skip
 
 
