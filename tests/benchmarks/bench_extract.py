@@ -78,7 +78,7 @@ def test_orders_a_second_beside_dlt_and_a_bare_loop(server: str) -> None:
         )
 
 
-def test_memory_does_not_grow_with_the_orders() -> None:
+def test_memory_from_few_orders_to_many() -> None:
     table = Table("orders", "orders/s", "peak MB", title="our kit, from few orders to many")
     for orders in (FEW, MANY):
         with shop(orders, "template") as url:
