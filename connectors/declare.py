@@ -6,7 +6,8 @@ A source module builds one `SOURCE` from what this module exports and imports no
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -51,6 +52,7 @@ from connectors.column import (
     local_instant,
 )
 from connectors.decode import decode_json
+from connectors.edifact import BrokenMessage, EdifactMessage, EdifactSegment, read_edifact
 from connectors.errors import (
     BrokenAnswerError,
     ConnectorError,
@@ -101,6 +103,7 @@ __all__ = [
     "Bearer",
     "Bounds",
     "BrokenAnswerError",
+    "BrokenMessage",
     "Bulk",
     "CentAmount",
     "Child",
@@ -113,6 +116,8 @@ __all__ = [
     "Currency",
     "Delta",
     "DigestSignature",
+    "EdifactMessage",
+    "EdifactSegment",
     "EncryptedSignature",
     "Export",
     "FatalError",
@@ -159,6 +164,7 @@ __all__ = [
     "TokenSignature",
     "TransactionSet",
     "UnixInstant",
+    "UnreadDocument",
     "UtcInstant",
     "Webhook",
     "ask_everything",
@@ -166,6 +172,7 @@ __all__ = [
     "dig",
     "local_instant",
     "pair_text",
+    "read_edifact",
     "read_form",
     "read_messages",
     "read_rsa_key",
@@ -508,6 +515,14 @@ class Export(BaseModel):
     is_signed: bool = False
 
 
+@dataclass(frozen=True)
+class UnreadDocument:
+    """A document that nothing can be made of, beside others of its file that can be read; `fault` says why."""
+
+    name: str
+    fault: str
+
+
 class Feed(BaseModel):
     """One kind of file that a source's own reader understands; a file is a document or several.
 
@@ -515,13 +530,13 @@ class Feed(BaseModel):
         name: what the files are.
         files: glob inside the source's inbox folder, such as `claims_*.csv`.
         read: (file name, bytes) -> documents: raw rows of the source's one stream, their nested lists its children.
-            A `ValueError` puts the whole file into quarantine, with its message.
+            A `ValueError` puts the whole file into quarantine, with its message; an `UnreadDocument` itself alone.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     files: str = Field(min_length=1)
-    read: Callable[[str, bytes], list[dict[str, Any]]]
+    read: Callable[[str, bytes], Sequence[dict[str, Any] | UnreadDocument]]
 
 
 class RateLimit(BaseModel):

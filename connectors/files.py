@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from connectors.columnar import Coded, can_check, check, combine
-from connectors.declare import Export, Feed, Record, Source, Stream, stream_schemas
+from connectors.declare import Export, Feed, Record, Source, Stream, UnreadDocument, stream_schemas
 from connectors.errors import ConnectorError, DeclarationError, SkippableError, UnreachableError, kind_of
 from connectors.extract import Progress, PullResult, committed, land_rows, payload_text, record_hash
 from connectors.landing import Batch, Landing, Rejection, RowOrigin
@@ -263,14 +263,19 @@ class _Gathered:
 
     def add(self, name: str, content: bytes, digest: str, feed: Feed) -> list[PullResult]:
         """Read a file into the batch; the batch before is committed first where the file tells of its documents again."""
-        fault, rows = None, []
+        rows: dict[int, dict[str, Any]] = {}
+        unread: dict[int, UnreadDocument] = {}
         try:
-            rows = feed.read(name, content)
+            for place, document in enumerate(feed.read(name, content)):
+                if isinstance(document, UnreadDocument):
+                    unread[place] = document
+                else:
+                    rows[place] = document
         except ValueError as error:
-            fault = f"{name}: file: {error}"
+            unread = {0: UnreadDocument("file", str(error))}
         except Exception as error:  # readers of damaged files raise zlib, XML, zip and lookup errors alike
-            fault = f"{name}: file: not readable: {error!r}"
-        keys = {tuple(row.get(field) for field in self._stream.key) for row in rows}
+            unread = {0: UnreadDocument("file", f"not readable: {error!r}")}
+        keys = {tuple(row.get(field) for field in self._stream.key) for row in rows.values()}
         results = self.commit() if self._keys & keys else []
         if self._batch is None:
             self._batch, self._started = (
@@ -279,15 +284,15 @@ class _Gathered:
             )
         self._keys |= keys
         self._batch.archive(content, name)
-        self._batch.count(self._stream.name, len(rows) if fault is None else 1)
+        self._batch.count(self._stream.name, len(rows) + len(unread))
         self.rows += len(rows)
-        if fault is None:
-            land_rows(self._batch, self._stream, rows, digest, has_nul=True)
-        else:
+        land_rows(self._batch, self._stream, list(rows.values()), digest, has_nul=True, indices=list(rows))
+        for place, document in unread.items():
             # Without its rows no replay can land it: the sender must send it again, whole.
-            payload = {"file_name": name, "bytes": len(content)}
-            origin = RowOrigin(digest, 0, record_hash(payload))
-            self._batch.reject(Rejection(self._stream.name, origin, payload_text(payload), fault))
+            payload = {"file_name": name, "document": document.name, "bytes": len(content)}
+            origin = RowOrigin(digest, place, record_hash(payload))
+            said = f"{name}: {document.name}: {document.fault}"
+            self._batch.reject(Rejection(self._stream.name, origin, payload_text(payload), said))
         return results
 
     def commit(self) -> list[PullResult]:

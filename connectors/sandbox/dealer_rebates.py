@@ -1,18 +1,19 @@
 """The dealers' rebates as files: agreements, a claim per dealer and month, our answers to the claims.
 
-Dealers whose number leaves 0 when divided by three write X12, the others CSV, or XLSX where they are in China. Claims of
+Dealers in Europe whose currency is the euro write EDIFACT; of the others, those whose number leaves 0 when divided by three
+write X12, the rest CSV, or XLSX where they are in China. We answer in the form of the claim. Claims of
 a month are sent on the 5th of the next one and answered on the 25th: most are paid, some in part, some disputed. Beside
 them lie files that nothing can be made of: an interchange cut off, and one whose trailer counts wrongly; both are bad
 copies of good ones.
 
-Source: ANSI ASC X12 005010, transaction sets 844, 845, 849.
+Source: ANSI ASC X12 005010, transaction sets 844, 845, 849; UN/EDIFACT directory D.96A, messages INVOIC and REMADV.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -23,6 +24,7 @@ import openpyxl
 
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.dirt import Dirt
+from connectors.sandbox.edifact import Segment, write_interchange
 from connectors.sandbox.files import saved_workbook
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import Channel, Customer, Order, OrderLine, World
@@ -216,14 +218,15 @@ def write_rebates(world: World, dirt: Dirt, folder: Path) -> list[Path]:
         files |= _claim_files(rows, dirt)
     for day in sorted({row.settled_on for row in claimed if row.settled_on is not None}):
         rows = [row for row in claimed if row.settled_on == day]
-        if lines := [_settlement_row(row) for row in rows if not _writes_x12(row.agreement)]:
-            files[f"settlements_{day:%Y%m}.csv"] = _csv(_SETTLEMENT_HEADERS, lines)
-        for item in {
-            row.agreement.code: row.agreement for row in rows if _writes_x12(row.agreement)
-        }.values():
+        tabled = [row for row in rows if not (_writes_x12(row.agreement) or _writes_edifact(row.agreement))]
+        if tabled:
+            files[f"settlements_{day:%Y%m}.csv"] = _csv(_SETTLEMENT_HEADERS, map(_settlement_row, tabled))
+        for item in {row.agreement.code: row.agreement for row in rows if row not in tabled}.values():
             own = [row for row in rows if row.agreement is item]
-            files[f"settlements_{dealer_code(item.dealer)}_{day:%Y%m}.edi"] = _interchange(
-                item, "CF", [_set_849(own)], day, is_ours=True
+            files[f"settlements_{dealer_code(item.dealer)}_{day:%Y%m}.edi"] = (
+                _edifact(item, ("REMADV", _remadv(own)), day, is_ours=True)
+                if _writes_edifact(item)
+                else _interchange(item, "CF", [_set_849(own)], day, is_ours=True)
             )
     for name, content in files.items():
         partial = folder / f".{name}.partial"
@@ -236,24 +239,31 @@ def _new_year() -> date:
     return date(_YEAR, 1, 1)
 
 
+def _writes_edifact(agreement: Agreement) -> bool:
+    return agreement.currency == "EUR"
+
+
 def _writes_x12(agreement: Agreement) -> bool:
-    return int(agreement.dealer.customer_id[1:]) % 3 == 0
+    return not _writes_edifact(agreement) and int(agreement.dealer.customer_id[1:]) % 3 == 0
 
 
 def _claim_files(rows: list[ClaimLine], dirt: Dirt) -> dict[str, bytes]:
     first = rows[0]
     name = f"claims_{dealer_code(first.agreement.dealer)}_{first.claimed_on:%Y%m}"
-    if not _writes_x12(first.agreement):
+    if _writes_edifact(first.agreement):
+        whole, trailer = _edifact(first.agreement, ("INVOIC", _invoic(rows)), first.claimed_on), b"\r\nUNT+"
+    elif _writes_x12(first.agreement):
+        whole, trailer = _interchange(first.agreement, "CF", [_set_844(rows)], first.claimed_on), b"~\nSE*"
+    else:
         if first.agreement.dealer.address.country == "CN":
             return {f"{name}.xlsx": _xlsx(_CLAIM_HEADERS_ZH, [_claim_row(row) for row in rows])}
         return {f"{name}.csv": _csv(_CLAIM_HEADERS, [_claim_row(row) for row in rows])}
-    whole = _interchange(first.agreement, "CF", [_set_844(rows)], first.claimed_on)
     files = {f"{name}.edi": whole}
     if dirt.chance(f"{name}/cut", 0.2):
         files[f"{name}_copy.edi"] = whole[: len(whole) * 2 // 3]
     elif dirt.chance(f"{name}/miscounted", 0.2):
-        head, _, tail = whole.rpartition(b"~\nSE*")
-        files[f"{name}_copy.edi"] = head + b"~\nSE*9" + tail
+        head, _, tail = whole.rpartition(trailer)
+        files[f"{name}_copy.edi"] = head + trailer + b"9" + tail
     return files
 
 
@@ -286,7 +296,7 @@ def _settlement_number(row: ClaimLine) -> str:
     return row.claim_number.replace("RC-", "RS-")
 
 
-def _csv(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+def _csv(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(headers)
@@ -382,3 +392,77 @@ def _interchange(
         lines += [f"ST*{code}*{place:04d}", *body, f"SE*{len(body) + 2}*{place:04d}"]
     lines += [f"GE*{len(sets)}*1", f"IEA*1*{number}"]
     return "".join(f"{line}~\n" for line in lines).encode()
+
+
+# --- EDIFACT ------------------------------------------------------------------------------------------------
+
+
+def _invoic(rows: list[ClaimLine]) -> list[Segment]:
+    """A debit note for a month's rebate: per line the goods, the net amount it is figured on, and the order."""
+    first = rows[0]
+    month = first.claimed_on.replace(day=1) - timedelta(days=1)
+    body: list[Segment] = [
+        ("BGM", 84, first.claim_number, 9),
+        ("DTM", (137, _day(first.claimed_on), 102)),
+        ("DTM", (263, f"{month:%Y%m}01-{_day(month)}", 718)),
+        ("RFF", ("CT", first.agreement.code)),
+        *_parties("BY", "SU", first.agreement),
+        ("CUX", (2, first.order.currency, 4)),
+    ]
+    for row in rows:
+        body += [
+            ("LIN", row.line_number, "", (row.sku_code, "SA")),
+            ("QTY", (47, row.line.quantity, "PCE")),
+            ("MOA", (25, row.base_amount)),
+            ("MOA", (203, row.claimed_amount)),
+            ("RFF", ("ON", row.order_number)),
+            ("DTM", (4, _day(row.order.placed_at.date()), 102)),
+        ]
+    total = sum((row.claimed_amount for row in rows), Decimal(0))
+    units = sum(row.line.quantity for row in rows)
+    return [*body, ("UNS", "S"), ("CNT", (1, units)), ("CNT", (2, len(rows))), ("MOA", (79, total))]
+
+
+def _remadv(rows: list[ClaimLine]) -> list[Segment]:
+    """What we pay on a debit note: per line what was claimed and what is paid; a disputed line is left out, with why."""
+    first = rows[0]
+    assert first.settled_on is not None  # only what was answered is written
+    claimed = sum((row.claimed_amount for row in rows), Decimal(0))
+    paid = sum((row.settled_amount for row in rows if row.settled_amount is not None), Decimal(0))
+    body: list[Segment] = [
+        ("BGM", 481, _settlement_number(first), 9),
+        ("DTM", (137, _day(first.settled_on), 102)),
+        *_parties("PE", "PR", first.agreement),
+        ("CUX", (2, first.order.currency, 11)),
+        ("DOC", 84, first.claim_number),
+        ("MOA", (9, claimed)),
+        ("MOA", (12, paid)),
+    ]
+    for row in rows:
+        amounts: list[Segment] = [
+            ("MOA", (9, row.claimed_amount)),
+            ("MOA", (12, row.settled_amount or Decimal(0))),
+        ]
+        if row.status == "disputed":
+            reason: list[Segment] = [("AJT", 5), ("FTX", "AAI", "", "", "price not agreed")]
+            body += [("DLI", 2, row.line_number), *amounts, *reason]
+        else:
+            body += [("DLI", 1, row.line_number), *amounts]
+    return [*body, ("UNS", "S"), ("MOA", (12, paid))]
+
+
+def _parties(dealer: str, us: str, item: Agreement) -> list[Segment]:
+    """The dealer under the number that we gave it, and us, by the roles of the message; a name is 35 characters at most."""
+    name = (item.dealer.company_name or "").encode("iso8859-1", "replace").decode("iso8859-1")
+    return [
+        ("NAD", dealer, (dealer_code(item.dealer), "", 91), "", (name[:35], name[35:70])),
+        ("NAD", us, (_US, "", 92)),
+    ]
+
+
+def _edifact(
+    item: Agreement, message: tuple[str, list[Segment]], day: date, *, is_ours: bool = False
+) -> bytes:
+    dealer = dealer_code(item.dealer).replace("-", "")
+    sender, receiver = (_US, dealer) if is_ours else (dealer, _US)
+    return write_interchange(sender, receiver, f"{dealer[3:]}{day:%y%m%d}", day, [message])

@@ -1,11 +1,12 @@
 """Dealers' rebates, as files in an inbox: what was agreed, what dealers claim for their orders, what was settled.
 
-Dealers and our sales office send what their systems write: CSV, XLSX (with Chinese headers from China) and X12
-interchanges with the sets 845 (agreements), 844 (claims) and 849 (settlements). A file is one document, an interchange
-one per transaction set; a document that is sent again replaces what it said before. What does not add up (control
-counts of the envelope, hash totals of a set) is no document: the whole file waits in quarantine.
+Dealers and our sales office send what their systems write: CSV, XLSX (with Chinese headers from China), X12
+interchanges with the sets 845 (agreements), 844 (claims) and 849 (settlements), and EDIFACT interchanges with INVOIC
+(a dealer's debit note: the claim) and REMADV (what we pay on it, and why not). A file is one document, an interchange
+one per transaction set or message; a document that is sent again replaces what it said before. What does not add up
+is no document: where the envelope's counts disagree the whole file waits in quarantine, where a message's do, itself.
 
-Source: ANSI ASC X12 005010, transaction sets 844, 845, 849.
+Source: ANSI ASC X12 005010, transaction sets 844, 845, 849; UN/EDIFACT directory D.96A, messages INVOIC and REMADV.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from pydantic import BeforeValidator
 
 from connectors.declare import (
     Amount,
+    BrokenMessage,
     Child,
     Country,
     Currency,
+    EdifactMessage,
+    EdifactSegment,
     Feed,
     Field,
     Kind,
@@ -30,6 +34,8 @@ from connectors.declare import (
     Source,
     Stream,
     TransactionSet,
+    UnreadDocument,
+    read_edifact,
     read_table,
     read_x12,
 )
@@ -58,15 +64,15 @@ Day = Annotated[date, BeforeValidator(_day)]
 
 
 class Document(Record):
-    """A file, or one transaction set of an interchange."""
+    """A file, or one transaction set or message of an interchange."""
 
     document_id: str = Field(
-        min_length=1, description="file name, or the set's control numbers with its sender"
+        min_length=1, description="file name, or the control numbers of a set or message with its sender"
     )
     file_name: str = Field(min_length=1)
     document_type: str = Field(pattern="^(agreements|claims|settlements)$")
-    form: str = Field(pattern="^(csv|xlsx|x12)$")
-    sender: str | None = Field(None, description="interchange id of an X12 sender")
+    form: str = Field(pattern="^(csv|xlsx|x12|edifact)$")
+    sender: str | None = Field(None, description="interchange id of the sender")
     control_number: str | None = Field(None, description="of the interchange")
 
 
@@ -161,13 +167,15 @@ def _table(kind: str) -> Callable[[str, bytes], list[dict[str, Any]]]:
     return read
 
 
-def read_interchange(name: str, content: bytes) -> list[dict[str, Any]]:
-    """Read the agreements, claims and settlements of an X12 file.
+def read_interchange(name: str, content: bytes) -> list[dict[str, Any] | UnreadDocument]:
+    """Read the agreements, claims and settlements of an X12 or EDIFACT file, whichever it begins as.
 
     Raises:
-        ValueError: the envelope or a set does not add up, or a set is none of 844, 845 and 849.
+        ValueError: the envelope or an X12 set does not add up, or a set is none of 844, 845 and 849.
     """
-    documents = []
+    if content.lstrip(b"\xef\xbb\xbf\r\n ").startswith((b"UNA", b"UNB")):
+        return [_read_message(name, found) for found in read_edifact(content)]
+    documents: list[dict[str, Any] | UnreadDocument] = []
     for found in read_x12(content):
         if found.code not in _SETS:
             raise ValueError(f"transaction set {found.number} is a {found.code}; 844, 845 and 849 are read")
@@ -193,7 +201,7 @@ def _check_totals(found: TransactionSet, rows: list[dict[str, Any]]) -> None:
                 f"transaction set {found.number}: CTT counts {segment[1]} contracts, {contracts} came"
             )
         if segment[0] == "CTT" and len(segment) > 2 and segment[2]:
-            total = sum((_number(row.get("qty")) for row in rows), Decimal(0))
+            total = _sum(rows, "qty")
             if _number(segment[2]) != total:
                 raise ValueError(f"transaction set {found.number}: CTT sums {segment[2]} units, {total} came")
         if segment[0] == "AMT" and segment[1] == "TT":
@@ -298,6 +306,146 @@ _SETS: dict[str, tuple[str, Callable[[TransactionSet], list[dict[str, Any]]]]] =
     "844": ("claims", _claims_844),
     "845": ("agreements", _agreements_845),
     "849": ("settlements", _settlements_849),
+}
+
+
+def _read_message(name: str, found: EdifactMessage | BrokenMessage) -> dict[str, Any] | UnreadDocument:
+    """A message as a document; one that is broken, or does not add up, as the reason why it is none."""
+    if isinstance(found, BrokenMessage):
+        return UnreadDocument(f"message {found.reference}", found.fault)
+    try:
+        if found.type not in _MESSAGES:
+            raise ValueError(
+                f"it is {found.type}; {' and '.join(_MESSAGES)} are read: take it out of the inbox"
+            )
+        kind, read = _MESSAGES[found.type]
+        rows = read(found)
+    except ValueError as error:
+        return UnreadDocument(f"message {found.reference}", str(error))
+    place = [found.sender, found.interchange, *filter(None, [found.group]), found.reference]
+    return {
+        "document_id": "/".join(place), "file_name": name, "document_type": kind, "form": "edifact",
+        "sender": found.sender, "control_number": found.interchange, kind: rows,
+    }  # fmt: skip
+
+
+def _claims_invoic(found: EdifactMessage) -> list[dict[str, Any]]:
+    """BGM 84, DTM 137, RFF CT, NAD BY, CUX; per line LIN, QTY 47, MOA 25 (base), MOA 203 (claimed), RFF ON (order)."""
+    head: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = []
+    totals: dict[str, str] = {}
+    for segment in found.segments:
+        told = rows[-1] if rows else head
+        match segment.part(0), segment.part(1):
+            case "BGM", code:
+                if code != "84":
+                    raise ValueError(
+                        f"BGM names the document {code}; a claim is 84, a debit note for financial adjustments"
+                    )
+                head["claim_number"] = segment.part(2)
+            case "DTM", "137":
+                head["claimed_on"] = _message_day(segment)
+            case "NAD", "BY":
+                head["dealer_code"] = segment.part(2)
+            case "CUX", "2":
+                head["currency"] = segment.part(1, 1)
+            case "RFF", "CT":
+                told["agreement_code"] = segment.part(1, 1)
+            case "LIN", line:
+                rows.append({**head, "claim_line": line})
+                if segment.part(3, 1) != "EN":
+                    rows[-1]["sku_code"] = segment.part(3)
+            case "PIA", _ if segment.part(2, 1) == "SA":
+                told["sku_code"] = segment.part(2)
+            case "QTY", "47":
+                told["qty"] = found.number(segment)
+            case "MOA", "25":
+                told["base_amount"] = found.number(segment)
+            case "MOA", "203":
+                told["claimed_amount"] = found.number(segment)
+            case "RFF", "ON":
+                told["order_number"] = segment.part(1, 1)
+            case "CNT", qualifier:
+                totals[f"CNT {qualifier}"] = found.number(segment)
+            case "MOA", "79":
+                totals["MOA 79"] = found.number(segment)
+    for place, came in (
+        ("CNT 1", _sum(rows, "qty")),
+        ("CNT 2", Decimal(len(rows))),
+        ("MOA 79", _sum(rows, "claimed_amount")),
+    ):
+        _hold("the total", totals, place, came)
+    return rows
+
+
+def _settlements_remadv(found: EdifactMessage) -> list[dict[str, Any]]:
+    """BGM 481, DTM 137, NAD PE, CUX; per claim DOC 84, per line DLI (2: left out), MOA 12 (paid), AJT and FTX (why not)."""
+    head: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = []
+    paid: dict[str, str] = {}  # document, or the whole message -> what was paid, as it says itself
+    level = "message"
+    for segment in found.segments:
+        match segment.part(0), segment.part(1):
+            case "BGM", code:
+                if code != "481":
+                    raise ValueError(
+                        f"BGM names the document {code}; a settlement is 481, a remittance advice"
+                    )
+                head["settlement_number"] = segment.part(2)
+            case "DTM", "137" if level == "message":
+                head["settled_on"] = _message_day(segment)
+            case "NAD", "PE":
+                head["dealer_code"] = segment.part(2)
+            case "CUX", "2" if level == "message":
+                head["currency"] = segment.part(1, 1)
+            case "DOC", _:
+                head["claim_number"] = level = segment.part(2)
+            case "DLI", indicator:
+                status = "disputed" if indicator == _LEFT_OUT else "accepted"
+                rows.append({**head, "claim_line": segment.part(2), "status": status})
+                level = "line"
+            case "UNS", _:
+                level = "message"
+            case "MOA", "12" if level == "line":
+                rows[-1]["settled_amount"] = found.number(segment)
+            case "MOA", "12":
+                paid[level] = found.number(segment)
+            case "AJT", reason if level == "line":
+                rows[-1]["reason"] = reason
+            case "FTX", _ if level == "line":
+                rows[-1]["reason"] = segment.part(4)
+    for place in paid:
+        of = rows if place == "message" else [row for row in rows if row["claim_number"] == place]
+        _hold("MOA 12", paid, place, _sum(of, "settled_amount"))
+    return rows
+
+
+def _message_day(segment: EdifactSegment) -> str:
+    """The day of a date whose format begins with year, month and day."""
+    if segment.part(1, 2) not in ("102", "203", "204"):
+        raise ValueError(
+            f"segment {segment.place} (DTM) has the date format {segment.part(1, 2)!r}; 102, 203 and 204 are read: "
+            "ask the sender for one of them"
+        )
+    return segment.part(1, 1)[:8]
+
+
+def _sum(rows: list[dict[str, Any]], field: str) -> Decimal:
+    return sum((_number(row.get(field)) for row in rows), Decimal(0))
+
+
+def _hold(what: str, totals: dict[str, str], place: str, came: Decimal) -> None:
+    """Hold a message to a total of its own, where it has it."""
+    if place in totals and _number(totals[place]) != came:
+        raise ValueError(
+            f"{what} of {place} says {totals[place]}, {came} came; ask the sender to send it again, whole"
+        )
+
+
+_LEFT_OUT = "2"  # DLI 1073: excluded from the document
+_MESSAGES: dict[str, tuple[str, Callable[[EdifactMessage], list[dict[str, Any]]]]] = {
+    "INVOIC": ("claims", _claims_invoic),
+    "REMADV": ("settlements", _settlements_remadv),
 }
 
 SOURCE = Source(

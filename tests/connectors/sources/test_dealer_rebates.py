@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -40,6 +41,20 @@ def drop(tmp_path: Path, world: World = WORLD, dirt: Dirt = CLEAN) -> Path:
     return tmp_path / "inbox"
 
 
+def x12_claim(tmp_path: Path) -> Path:
+    """A claim in X12, of those dropped."""
+    found = (path for path in write_rebates(WORLD, CLEAN, tmp_path) if path.match("claims_*.edi"))
+    return next(path for path in found if path.read_bytes().startswith(b"ISA"))
+
+
+def edifact_claim(tmp_path: Path) -> bytes:
+    """A claim in EDIFACT, of those dropped."""
+    found = [
+        path.read_bytes() for path in write_rebates(WORLD, CLEAN, tmp_path) if path.match("claims_*.edi")
+    ]
+    return next(content for content in found if content.startswith(b"UNA"))
+
+
 def pull(landing: Landing, inbox: Path | str, **options: Any) -> list[PullResult]:
     return pull_feeds(SOURCE, str(inbox), landing, **options)
 
@@ -74,7 +89,7 @@ def test_every_claim_and_answer_lands_with_its_money(
     assert {row["order_number"] for row in landed("claims")} == {
         known_number(line.order) for line in expected
     }
-    assert {row["form"] for row in landed("documents")} == {"csv", "xlsx", "x12"}
+    assert {row["form"] for row in landed("documents")} == {"csv", "xlsx", "x12", "edifact"}
 
 
 def test_files_that_landed_are_not_landed_again(tmp_path: Path, landing: Landing) -> None:
@@ -98,8 +113,7 @@ def test_time_brings_new_claims_and_answers(
 
 def test_damaged_files_wait_in_quarantine_whole_with_the_reason(tmp_path: Path, landing: Landing) -> None:
     inbox = tmp_path / "inbox"
-    good = next(path for path in write_rebates(WORLD, CLEAN, inbox) if path.match("claims_*.edi"))
-    whole = good.read_bytes()
+    whole = x12_claim(inbox).read_bytes()
     for path in inbox.iterdir():
         path.unlink()
     (inbox / "a_cut.edi").write_bytes(whole[: len(whole) // 2])
@@ -160,9 +174,7 @@ def test_a_document_sent_again_replaces_itself(
     tmp_path: Path, landing: Landing, landed: Callable[[str], list[dict[str, Any]]]
 ) -> None:
     inbox = tmp_path / "inbox"
-    good = next(
-        path for path in write_rebates(WORLD, CLEAN, inbox) if path.match("claims_*.edi")
-    ).read_bytes()
+    good = x12_claim(inbox).read_bytes()
     for path in inbox.iterdir():
         path.unlink()
     (inbox / "1.edi").write_bytes(good)
@@ -184,9 +196,52 @@ def test_an_empty_file_is_said_and_read_again_once_it_is_whole(tmp_path: Path, l
 
 
 def test_a_set_that_is_not_read_is_named(tmp_path: Path) -> None:
-    path = next(path for path in write_rebates(WORLD, CLEAN, tmp_path) if path.match("claims_*.edi"))
+    path = x12_claim(tmp_path)
     with pytest.raises(ValueError, match="is a 850; 844, 845 and 849 are read"):
         read_interchange("x.edi", path.read_bytes().replace(b"ST*844*", b"ST*850*"))
+
+
+def test_a_message_that_does_not_add_up_costs_itself_alone(
+    tmp_path: Path, landing: Landing, landed: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    whole = edifact_claim(tmp_path / "written").decode("latin-1")
+    head, _, rest = whole.partition("UNH+1+")
+    message, _, tail = rest.partition("UNZ+1+")
+    message = f"UNH+1+{message}"
+
+    def numbered(number: int, **changes: str) -> str:
+        text = message.replace("UNH+1+", f"UNH+{number}+").replace("+1'\r\n", f"+{number}'\r\n")
+        for old, new in changes.items():
+            assert f"{old}+" in text
+            text = re.sub(rf"{old}\+[^']*'", f"{old}+{new}'", text, count=1)
+        return text
+
+    spoilt = [
+        numbered(2, UNT="99+2"),
+        numbered(3, CNT="1:999999"),
+        numbered(4, QTY="47:1.5"),
+        numbered(5, BGM="380+X+9"),
+    ]
+    other = message.replace("UNH+1+INVOIC", "UNH+6+ORDERS").replace("+1'\r\n", "+6'\r\n")
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "inbox" / "all.edi").write_bytes(
+        "".join([head, message, *spoilt, other, f"UNZ+6+{tail}"]).encode("latin-1")
+    )
+    (result,) = pull(landing, tmp_path / "inbox")
+    assert (result.quarantined, result.error) == (5, None)
+    assert result.pulled == result.landed + 5
+    assert {row["document_id"].rpartition("/")[2] for row in landed("documents")} == {"1"}
+    said = [row.error for row in list_rows(landing)]
+    for line, reason in zip(
+        said,
+        (
+            "all.edi: message 2: interchange", "the total of CNT 1 says 999999", "'1.5' is no number with the decimal mark ,",
+            "BGM names the document 380", "it is ORDERS; INVOIC and REMADV are read",
+        ),
+        strict=True,
+    ):  # fmt: skip
+        assert reason in line
+    assert "UNT counts 99, but" in said[0] and "ask the sender to send it again" in said[0]
 
 
 def test_spoilt_copies_cost_no_claim(
