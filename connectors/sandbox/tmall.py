@@ -157,6 +157,12 @@ class Twin:
                 "status": _STATUSES[self._shop.stage(order)],
                 "refund_status": "SUCCESS" if line.line_number in refunds else "NO_REFUND",
             }
+            sent = next(
+                (parcel for parcel in order.shipments if any(n == line.line_number for n, _ in parcel.lines)),
+                None,
+            )
+            if sent is not None:
+                row |= {"invoice_no": sent.tracking_number, "consign_time": local_text(sent.dispatched_at)}
             code = shop.code(product)
             row |= {"outer_sku_id": code} if code else {}
             row |= {"part_mjz_discount": yuan(shown.discount)} if is_shared and shown.discount else {}
@@ -178,14 +184,12 @@ class Twin:
                 "tid": int(tid),
                 "out_sid": shipment.tracking_number,
                 "company_name": CARRIERS[shipment.carrier][1],
-                "status": "ACCEPTED_BY_RECEIVER" if shipment.delivered_at else "SENDING",
-                "delivery_start": local_text(shipment.dispatched_at),
+                # The shop books its carriers itself: this says no more than that it sent the parcel.
+                "status": "ACCEPTED_BY_RECEIVER",
                 "created": local_text(shipment.packed_at),
-                "modified": local_text(shipment.delivered_at or shipment.first_scan_at),
+                "modified": local_text(shipment.dispatched_at),
             }
-            rows.append(
-                row | ({"delivery_end": local_text(shipment.delivered_at)} if shipment.delivered_at else {})
-            )
+            rows.append(row)
         return rows
 
     @cached_property
@@ -219,7 +223,6 @@ class Twin:
             "refund_fee": yuan(taken.refund_amount),
             "reason": REASONS[taken.reason],
             "has_good_return": True,
-            "good_return_time": local_text(taken.received_at),
             "num": taken.quantity,
         }
         code = shop.code(shop.product(line))
@@ -285,9 +288,7 @@ class Twin:
         match method:
             case "taobao.trades.sold.increment.get":
                 rows = _changed(list(self._trades.values()), fields, _LONGEST_WINDOW)
-                shown = [
-                    {name: row[name] for name in ("tid", "tid_str", "status", "modified")} for row in rows
-                ]
+                shown = [{name: row[name] for name in ("tid", "status", "modified")} for row in rows]
                 return method, _page(shown, fields, "trades", "trade", 100)
             case "taobao.trade.fullinfo.get":
                 if fields["tid"] not in self._trades:

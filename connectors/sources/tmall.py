@@ -58,7 +58,7 @@ _TRADE_FIELDS = (
     "order_tax_fee,commission_fee,step_trade_status,buyer_open_uid,receiver_name,receiver_mobile,receiver_state,"
     "receiver_city,receiver_district,orders"
 )
-_REFUND_FIELDS = "refund_id,tid,oid,status,created,modified,refund_fee,reason,has_good_return,good_return_time,num,outer_id"
+_REFUND_FIELDS = "refund_id,tid,oid,status,created,modified,refund_fee,reason,has_good_return,num,outer_id"
 # Lists as TOP nests them; a single trade counts as a list of one.
 _ROWS = ("trades.trade", "trade", "shippings.shipping", "refunds.refund", "items.item")
 _REFUSED = (11, 12, 24, 25, 26, 27, 28, 29, 53)
@@ -136,18 +136,23 @@ class TradeOrder(Record):
     tax_amount: Amount | None = Field(None, validation_alias="sub_order_tax_fee")
     # The only order of a trade has the freight in its `payment`; the others do not: neither is a line's amount.
     payable_amount: Amount | None = Field(None, validation_alias="payment")
+    tracking_number: str | None = Field(
+        None, validation_alias="invoice_no", description="of the parcel it is in"
+    )
+    shipped_at: ChinaInstant | None = Field(None, validation_alias="consign_time")
 
 
 class Shipping(Record):
-    """A parcel of a trade."""
+    """A parcel of a trade; when it left stands on its orders, and when it came nowhere."""
 
     parcel_id: str = Field(validation_alias="order_code", min_length=1)
     order_id: str = Field(validation_alias="tid")
     tracking_number: str | None = Field(None, validation_alias="out_sid")
     carrier: str | None = Field(None, validation_alias="company_name")
-    status: str | None = None
-    shipped_at: ChinaInstant | None = Field(None, validation_alias="delivery_start")
-    received_at: ChinaInstant | None = Field(None, validation_alias="delivery_end")
+    status: str | None = Field(
+        None,
+        description="ACCEPTED_BY_RECEIVER says that it came only of carriers booked through Tmall; of others, that it left",
+    )
     created_at: ChinaInstant | None = Field(None, validation_alias="created")
     updated_at: ChinaInstant | None = Field(None, validation_alias="modified")
 
@@ -164,8 +169,7 @@ class Refund(Record):
     currency: Currency = "CNY"
     amount: Amount = Field(validation_alias="refund_fee")
     reason: str | None = None
-    has_goods_back: bool = Field(False, validation_alias="has_good_return")
-    returned_at: ChinaInstant | None = Field(None, validation_alias="good_return_time")
+    needs_goods_back: bool = Field(False, validation_alias="has_good_return")
     created_at: ChinaInstant = Field(validation_alias="created")
     updated_at: ChinaInstant = Field(validation_alias="modified")
 
@@ -215,7 +219,7 @@ def _ask_trade(bounds: Bounds) -> Ask:
 
 
 def _ask_shippings(bounds: Bounds) -> Ask:
-    fields = "order_code,tid,out_sid,company_name,status,delivery_start,delivery_end,created,modified"
+    fields = "order_code,tid,out_sid,company_name,status,created,modified"
     return Ask(params={"method": "taobao.logistics.orders.get", "fields": fields, "tid": bounds.keys[0]})
 
 
@@ -323,6 +327,7 @@ SOURCE = Source(
             record=Trade,
             key=("trade_id",),
             path="",
+            method="POST",
             ask=_ask_trades,
             rows="rows",
             pages=_pages(100),
@@ -339,6 +344,7 @@ SOURCE = Source(
             record=TradeDetail,
             key=("order_id",),
             path="",
+            method="POST",
             ask=_ask_trade,
             rows="rows",
             fan_out=("trades", "trade_id"),
@@ -361,6 +367,7 @@ SOURCE = Source(
             record=Shipping,
             key=("parcel_id",),
             path="",
+            method="POST",
             ask=_ask_shippings,
             rows="rows",
             fan_out=("trades", "trade_id"),
@@ -374,6 +381,7 @@ SOURCE = Source(
             record=Refund,
             key=("refund_id",),
             path="",
+            method="POST",
             ask=_ask_refunds,
             rows="rows",
             pages=_pages(100),
@@ -390,6 +398,7 @@ SOURCE = Source(
             record=Item,
             key=("item_id",),
             path="",
+            method="POST",
             ask=_ask_items,
             rows="rows",
             pages=NumberedPages(
@@ -403,6 +412,7 @@ SOURCE = Source(
             record=ItemDetail,
             key=("item_id",),
             path="",
+            method="POST",
             ask=_ask_item_details,
             rows="rows",
             fan_out=("items", "item_id"),

@@ -7,6 +7,8 @@ select
         when 'TRADE_NO_CREATE_PAY' then 'open'
         when 'WAIT_BUYER_PAY' then 'open'
         when 'PAY_PENDING' then 'open'
+        when 'WAIT_PRE_AUTH_CONFIRM' then 'open'
+        when 'PAID_FORBID_CONSIGN' then 'processing'
         when 'WAIT_SELLER_SEND_GOODS' then 'processing'
         when 'SELLER_CONSIGNED_PART' then 'processing'
         when 'WAIT_BUYER_CONFIRM_GOODS' then 'shipped'
