@@ -80,9 +80,10 @@ class Ticket(Record):
     external_id: str | None = None
     created_at: Instant
     updated_at: Instant
-    generated_at: UnixInstant = Field(
+    generated_at: UnixInstant | None = Field(
+        default=None,
         validation_alias="generated_timestamp",
-        description="Last change of any kind, also the system's own; moves the cursor",
+        description="Last change of any kind, also the system's own; moves the cursor; told by exports alone",
     )
 
 

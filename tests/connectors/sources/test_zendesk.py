@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import ValidationError
 
 import connectors.sandbox.zendesk as twin
 from connectors.conformance import Conformance
@@ -37,8 +36,8 @@ def test_a_ticket_is_as_new_as_the_system_says() -> None:
     ticket = Ticket.model_validate(_TICKET)
     assert ticket.generated_at == datetime.fromtimestamp(1_792_600_000, UTC)
     assert ticket.via_channel == "web"
-    with pytest.raises(ValidationError, match="generated_timestamp"):
-        Ticket.model_validate({**_TICKET, "generated_timestamp": None})
+    asked_for_by_id = {name: value for name, value in _TICKET.items() if name != "generated_timestamp"}
+    assert Ticket.model_validate(asked_for_by_id).generated_at is None
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-{{ latest(source('landing', 'zendesk__tickets'), keys=['id'], order='generated_at') }}
+{{ latest(source('landing', 'zendesk__tickets'), keys=['id'], order='coalesce(generated_at, updated_at)') }}

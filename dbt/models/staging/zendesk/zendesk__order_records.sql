@@ -7,7 +7,7 @@ with tickets as (
 
 {{ conform('order_records', 'tickets', {
     'source_key': 'id',
-    'source_updated_at': 'generated_at',
+    'source_updated_at': 'coalesce(generated_at, updated_at)',
     'document_role': "'ticket'",
     'customer_key': record_id('zendesk', 'users', 'requester_id'),
 }) }}

@@ -6,7 +6,7 @@ with tickets as (
 
 {{ conform('order_references', 'tickets', {
     'source_key': 'id',
-    'source_updated_at': 'generated_at',
+    'source_updated_at': 'coalesce(generated_at, updated_at)',
     'order_record_id': record_id('zendesk', 'tickets', 'id'),
     'reference_type': "'order_number'",
     'reference_value': 'order_number',

@@ -9,7 +9,7 @@ with accepted as (
 
 {{ conform('returns', 'accepted', {
     'source_key': 'id',
-    'source_updated_at': 'generated_at',
+    'source_updated_at': 'coalesce(generated_at, updated_at)',
     'return_key': 'id',
     'order_record_id': 'order_record_id',
     'qty': 'return_qty',

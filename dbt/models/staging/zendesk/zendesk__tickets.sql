@@ -18,7 +18,7 @@ tickets as (
 
 {{ conform('tickets', 'tickets', {
     'source_key': 'id',
-    'source_updated_at': 'generated_at',
+    'source_updated_at': 'coalesce(generated_at, updated_at)',
     'ticket_key': 'id',
     'order_record_id': 'order_record_id',
     'customer_key': record_id('zendesk', 'users', 'requester_id'),
