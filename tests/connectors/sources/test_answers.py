@@ -46,7 +46,7 @@ from connectors.table import read_table
 
 _FOLDER = Path(__file__).with_name("answers")
 _KINDS = {"recorded", "contract", "documentation"}
-_ORDERS = 60
+_ORDERS = 250  # so that every shop has returns
 
 Shape = dict[str, set[str]]  # dotted place -> JSON types that stand there
 
