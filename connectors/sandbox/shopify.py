@@ -332,7 +332,7 @@ class Twin:
             "transactions": self._transactions(order, total),
             "refunds": [self._refund(order, taken) for taken in order.returns],
             "fulfillments": [
-                self._fulfillment(shipment, place) for place, shipment in enumerate(order.shipments, 1)
+                self._fulfillment(order, shipment, place) for place, shipment in enumerate(order.shipments, 1)
             ],
         }
         if self._dirt.is_invalid(key):
@@ -417,11 +417,11 @@ class Twin:
             "refundLineItems": Connection([returned]),
         }
 
-    def _fulfillment(self, shipment: Shipment, place: int) -> Json:
+    def _fulfillment(self, order: Order, shipment: Shipment, place: int) -> Json:
         tracking = {"company": shipment.carrier.replace("_", " ").title(), "number": shipment.tracking_number}
         return {
             "id": self._gid("Fulfillment", shipment.shipment_id),
-            "name": f"F{place}",
+            "name": f"{order.number}-F{place}",
             "status": "SUCCESS",
             "displayStatus": "DELIVERED" if shipment.delivered_at else "IN_TRANSIT",
             "createdAt": _time(shipment.dispatched_at),
@@ -529,7 +529,10 @@ class Twin:
         }
 
     def _lines(self, document: str) -> list[Json]:
-        """Every object of a bulk query; those of a connection in another one follow it, with `__parentId`."""
+        """Every object of a bulk query; those of a connection in another one have `__parentId`, and stand anywhere.
+
+        Since 2026-01 nothing groups them below their parent, unless `groupObjects` asks for it: here they come first.
+        """
         [top] = parse(document)
         lines: list[Json] = []
         for row in self._root()[top.name](top.arguments).rows:
@@ -539,7 +542,7 @@ class Twin:
             lines.append(Execution({}).run(plain, row, top.name))
             for field in inner:
                 [below] = _nodes(field)
-                lines += [
+                lines[:0] = [
                     Execution({}).run(below.fields, item, field.name) | {"__parentId": row["id"]}
                     for item in row[field.name].rows
                 ]

@@ -183,7 +183,9 @@ class Refund(Record):
     note: str | None = None
     currency: Currency = Field(validation_alias=_money("totalRefundedSet", "currencyCode"))
     amount: Amount = Field(validation_alias=_money("totalRefundedSet"), ge=0)
-    created_at: Instant = Field(validation_alias="createdAt")
+    created_at: Instant | None = Field(
+        None, validation_alias="createdAt", description="null until it is made"
+    )
     has_more_lines: Annotated[bool, AfterValidator(_whole)] = Field(
         validation_alias=AliasPath("refundLineItems", "pageInfo", "hasNextPage")
     )
@@ -520,19 +522,17 @@ def _in_bulk(connection: str, fields: str) -> Bulk:
 
 
 def assemble(lines: list[Any]) -> tuple[list[Any], list[str]]:
-    """Put lines back below the object that their `__parentId` names, in the order they came.
+    """Put lines below the object that their `__parentId` names, in the order they came; they may stand before it.
 
     Orders with refunds are left to be asked for one by one: the lines of a refund are in no file.
     """
-    objects: dict[str, Any] = {}
+    objects = {line["id"]: line for line in lines if "__parentId" not in line}
+    for key, row in objects.items():
+        if key.startswith("gid://shopify/Order/"):
+            row["lineItems"] = {"pageInfo": {"hasNextPage": False}, "nodes": []}
     for line in lines:
-        parent = line.pop("__parentId", None)
-        if parent is None:
-            objects[line["id"]] = line
-            if line["id"].startswith("gid://shopify/Order/"):
-                line["lineItems"] = {"pageInfo": {"hasNextPage": False}, "nodes": []}
-        else:
-            objects[parent]["lineItems"]["nodes"].append(line)
+        if "__parentId" in line:
+            objects[line.pop("__parentId")]["lineItems"]["nodes"].append(line)
     refunded = [key for key, row in objects.items() if row.get("refunds")]
     return [row for key, row in objects.items() if not row.get("refunds")], refunded
 

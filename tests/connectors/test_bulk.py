@@ -118,8 +118,8 @@ def test_lines_go_back_below_their_parents() -> None:
     one, two = "gid://shopify/Order/1", "gid://shopify/Order/2"
     rows, refunded = assemble(
         [
-            {"id": one, "refunds": []},
             {"id": "l1", "__parentId": one},
+            {"id": one, "refunds": []},
             {"id": two, "refunds": [{"id": "r"}]},
             {"id": "l3", "__parentId": two},
             {"id": "l2", "__parentId": one},

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from graphql import build_schema, execute_sync, validate
+from graphql import parse as graphql_parse
 
 from connectors.conformance import BulkConformance
-from connectors.declare import RefusedError, ThrottledError
+from connectors.declare import Bounds, RefusedError, ThrottledError
 from connectors.sandbox import shopify as twin
 from connectors.sandbox.graphql import GraphQLError, parse, static_cost
 from connectors.sandbox.world import Channel
@@ -26,6 +32,50 @@ class TestShopify(BulkConformance):
 @pytest.mark.parametrize("name", QUERIES)
 def test_no_query_can_cost_more_than_one_may(name: str) -> None:
     assert static_cost(parse(getattr(shopify, name))) <= 1000
+
+
+def test_every_query_keeps_the_schema_and_every_documented_answer_is_one_of_its() -> None:
+    folder = Path(__file__).with_name("answers") / "shopify"
+    schema = build_schema((folder / "schema.graphql").read_text("utf-8"))
+    asked = list(_documents())
+    assert len(asked) >= 4 * len(SOURCE.streams)
+    for document in asked:
+        assert validate(schema, graphql_parse(document)) == []
+    for stream in SOURCE.streams:
+        document = stream.ask(Bounds(keys=("gid://shopify/Location/1",))).json_body["query"]
+        for path in folder.glob(f"{stream.name}*.json"):
+            answer = json.loads(path.read_bytes())["answer"]["data"]
+            found = execute_sync(
+                schema,
+                graphql_parse(document),
+                answer,
+                variable_values={"location": "gid://shopify/Location/1"},
+                field_resolver=lambda node, info, **arguments: node.get(info.path.key),
+            )
+            assert (found.data, found.errors) == (answer, None)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["{ orders(first: 1) { nodes { sku } } }", "{ orders(page: 1) { nodes { id } } }"]
+)
+def test_a_query_that_breaks_the_schema_is_found(wrong: str) -> None:
+    schema = Path(__file__).with_name("answers") / "shopify" / "schema.graphql"
+    assert validate(build_schema(schema.read_text("utf-8")), graphql_parse(wrong)) != []
+
+
+def _documents() -> Iterator[str]:
+    """Every query we send: of streams, by key, all keys, counts, and those that run in bulk."""
+    bounds = Bounds(since=datetime(2026, 7, 1, tzinfo=UTC), keys=("gid://shopify/Order/1",))
+    for stream in SOURCE.streams:
+        asked = [stream.ask(bounds)]
+        asked += [one.ask(bounds) for one in [stream.lookup] if one is not None]
+        asked += [one.ask for one in (stream.sweep, stream.count) if one is not None]
+        yield from (ask.json_body["query"] for ask in asked)
+        if stream.bulk is not None:
+            begun = stream.bulk.start(bounds).json_body
+            yield begun["query"]
+            yield begun["variables"]["query"]
+            yield stream.bulk.ask("gid://shopify/BulkOperation/1").json_body["query"]
 
 
 def test_every_order_arrives_with_its_money(serve: Any, pull: Any, landed: Any) -> None:
