@@ -256,7 +256,7 @@ class Twin:
             tax = dirt.tax_number(customer, key, 0.15)
             at = order.placed_at
             self._put("party.party", row_id, at, at, name=name, code=str(row_id), email=email or "", phone=phone or "",
-                      mobile="", lang_={"id": 1, "code": customer.language}, replaced_by=None,
+                      mobile="", langs_=_languages(row_id, customer.language), replaced_by=None,
                       tax_identifier_=None if tax is None else {"id": row_id, "code": tax})  # fmt: skip
             self._put_address(row_id * 10, row_id, customer.address, key, at)
             for number, (kind, value) in enumerate((("email", email), ("phone", phone))):
@@ -651,6 +651,11 @@ class Twin:
             )
         token = self._credentials.secret("tryton", "session", 64)
         return _answer({"id": call.get("id"), "result": [_USER_ID, token, None]})
+
+
+def _languages(party: int, code: str) -> list[Row]:
+    """What Tryton keeps of a party's language: a row of no company, which is empty, and one of the company that set it."""
+    return [{"id": party * 2, "lang.": None}, {"id": party * 2 + 1, "lang.": {"id": 1, "code": code}}]
 
 
 def _answer(body: Row) -> Response:

@@ -204,7 +204,11 @@ class Party(TrytonRecord):
     name: str | None = None
     code: str | None = Field(default=None, description="Number the company gives it")
     is_active: bool = Field(default=True, validation_alias="active")
-    language: str | None = Field(default=None, validation_alias=AliasPath("lang.", "code"))
+    language: str | None = Field(
+        default=None,
+        validation_alias=AliasPath("langs.", "lang.", "code"),
+        description="The first that a company has for it",
+    )
     email: str | None = Field(default=None, description="First of its e-mail contacts")
     phone: Phone | None = Field(default=None, description="First of its phone contacts")
     mobile: Phone | None = Field(default=None, description="First of its mobile contacts")
@@ -212,6 +216,18 @@ class Party(TrytonRecord):
     replaced_by_id: int | None = Field(
         default=None, validation_alias="replaced_by", description="Merged into this one"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _find_language(cls, data: Any) -> Any:
+        """Each company has a language of its own for a party: its `lang` is null to whoever names no company."""
+        told = data.get("langs.") if isinstance(data, dict) else None
+        if not isinstance(told, list):
+            return data
+        return {
+            **data,
+            "langs.": next((row for row in told if isinstance(row, dict) and row.get("lang.")), None),
+        }
 
 
 class PartyAddress(TrytonRecord):

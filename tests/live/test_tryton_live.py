@@ -54,6 +54,11 @@ def test_everything_arrives_only_the_change_travels_and_the_orders_agree(
     assert result.is_new
     assert result.conservation is not None
     assert result.conservation.faults == []
+    # Tryton keeps a party's language apart for each company.
+    languages = open_warehouse(settings.home, None).read(
+        "select company_name, language from intermediate.int_customer_records where language is not null"
+    )
+    assert languages.to_pylist() == [{"company_name": "Müller & Söhne GmbH", "language": "de"}]
     orders = open_warehouse(settings.home, None).read(
         "select order_number, currency, net_amount, tax_amount from marts.fct_orders"
     )

@@ -213,6 +213,8 @@ def _party(countries, name, email, phone, street, city, postcode, country, ident
     for kind, value in (("email", email), ("phone", phone)):
         if value:
             party.contact_mechanisms.new(type=kind, value=value)
+    if country == "DE":
+        (party.lang,) = Model.get("ir.lang").find([("code", "=", "de")])
     if identifier:
         party.identifiers.new(type=identifier[0], code=identifier[1])
     party.save()
