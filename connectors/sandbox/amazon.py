@@ -363,7 +363,7 @@ class Twin:
         key = f"settlement/{order.order_id}"
         currency, sales = order.currency, order.net_amount + order.tax_amount
         parts = [
-            ("Product Charges", order.gross_amount),
+            ("ProductCharges", order.gross_amount),
             ("Promotions", -order.discount_amount),
             ("Shipping", order.shipping_amount),
             ("Tax", order.tax_amount),
@@ -377,7 +377,7 @@ class Twin:
             short = self._differences.part(key, sales, currency)
             self._differences.plant("settlement", order, cause, short)
             sales -= short
-            parts[0] = ("Product Charges", order.gross_amount - short)
+            parts[0] = ("ProductCharges", order.gross_amount - short)
         row = self._transaction(order, key, at, "Shipment", "Order Payment", sales - order.channel_fee_amount)
         row["breakdowns"] = [
             _breakdown(
@@ -390,7 +390,7 @@ class Twin:
                 "Expenses",
                 -order.channel_fee_amount,
                 currency,
-                [_breakdown("Amazon Fees", -order.channel_fee_amount, currency)],
+                [_breakdown("AmazonFees", -order.channel_fee_amount, currency)],
             ),
         ]
         if cause is Cause.DUPLICATE:
