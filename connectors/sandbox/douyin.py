@@ -77,6 +77,7 @@ class Twin:
     rate_limit = RateLimit(limit=400, window=2.0, refuse=_refuse)
 
     def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
+        self.deleted: set[str] = set()
         self._shop = Shop(world, dirt, Channel.DOUYIN, states_tax=True, buyer_prefix="1@#", buyer_length=44)
         self._world, self._dirt, self._credentials = world, dirt, credentials
         self._differences = Differences(world, dirt)
@@ -117,8 +118,8 @@ class Twin:
         row: Json = {
             "order_id": order.number,
             "shop_id": 4463798,
-            "order_status": _STATUSES[self._shop.stage(order)],
-            "trade_type": 2 if self._dirt.fraction(f"{key}/step") < 0.05 else 0,
+            "order_status": self._order_status(order),
+            "main_status": _STATUSES[self._shop.stage(order)],
             "pay_type": _PAY_TYPES[order.payment_method],
             "order_amount": fen(order.gross_amount),
             "promotion_amount": fen(order.discount_amount),
@@ -136,7 +137,6 @@ class Twin:
                 "town": {"name": district, "id": "310101"},
                 "street": {"name": "", "id": "0"},
                 "detail": "*" * 6,
-                "encrypt_detail": f"##{shop.cipher(order, 'address')}##",
             },
             "create_time": seconds(order.placed_at),
             "pay_time": seconds(order.paid_at),
@@ -169,20 +169,25 @@ class Twin:
             # The first SKU of an order has the order's number.
             "order_id": self._line_id(order, number),
             "parent_order_id": order.number,
-            "order_status": _STATUSES[self._shop.stage(order)],
+            "order_status": self._order_status(order),
+            "trade_type": 2 if self._dirt.fraction(f"order/{order.order_id}/step") < 0.05 else 0,
             "product_id": shop.item_id(product),
             "sku_id": shop.sku_id(product),
             "code": shop.code(product) or "",
-            "out_product_id": 0,
-            "out_sku_id": 0,
+            "out_product_id": "",
+            "out_sku_id": "",
             "product_name": shop.title(product),
             "item_num": -line.quantity if is_invalid else line.quantity,
             "origin_amount": fen(shown.unit_price),
-            "goods_price": fen(shown.unit_price),
             "promotion_amount": fen(shown.discount),
             "tax_amount": fen(shown.tax),
             "pay_amount": fen(shown.paid),
         }
+
+    def _order_status(self, order: Order) -> int:
+        """What was refunded is closed; by which way its main status tells."""
+        stage = self._shop.stage(order)
+        return 4 if stage is Stage.REFUNDED else _STATUSES[stage]
 
     def _line_id(self, order: Order, number: int) -> str:
         return str(int(order.number) + number - 1)
@@ -199,11 +204,12 @@ class Twin:
                 "refund_status": 4,
                 "refund_amount": fen(amount),
                 "aftersale_num": order.lines[0].quantity,
-                "reason": "多拍/拍错/不想要",
                 "apply_time": seconds(at - timedelta(hours=6)),
                 "update_time": seconds(at),
             }
-            rows.append(self._after_sale(order, 1, refund_id, info, {"real_refund_amount": 0}))
+            rows.append(
+                self._after_sale(order, 1, refund_id, info, "多拍/拍错/不想要", {"real_refund_amount": 0})
+            )
         return rows
 
     def _returned(self, order: Order, taken: Return) -> Json:
@@ -216,7 +222,6 @@ class Twin:
             "refund_status": 3,
             "refund_amount": asked,
             "aftersale_num": taken.quantity,
-            "reason": REASONS[taken.reason],
             "apply_time": seconds(taken.received_at - timedelta(days=3)),
             "update_time": seconds(taken.refunded_at),
         }
@@ -224,9 +229,11 @@ class Twin:
             "real_refund_amount": fen(taken.refund_amount),
             "refund_time": seconds(taken.refunded_at),
         }
-        return self._after_sale(order, taken.line_number, refund_id, info, granted)
+        return self._after_sale(order, taken.line_number, refund_id, info, REASONS[taken.reason], granted)
 
-    def _after_sale(self, order: Order, number: int, refund_id: str, info: Json, granted: Json) -> Json:
+    def _after_sale(
+        self, order: Order, number: int, refund_id: str, info: Json, reason: str, granted: Json
+    ) -> Json:
         shop, line = self._shop, order.lines[number - 1]
         related = {
             "sku_order_id": self._line_id(order, number),
@@ -236,6 +243,7 @@ class Twin:
         return {
             "aftersale_info": {"aftersale_id": refund_id, "related_id": related["sku_order_id"], **info},
             "order_info": {"shop_order_id": order.number, "related_order_info": [related]},
+            "text_part": {"reason_text": reason},
             "granted": {
                 "after_sale_id": int(refund_id),
                 "refund_status": info["refund_status"],
@@ -251,14 +259,15 @@ class Twin:
 
     def _product(self, product: Product) -> Json:
         shop = self._shop
+        is_deleted = str(shop.item_id(product)) in self.deleted
         return {
             "product_id": shop.item_id(product),
             "name": shop.title(product),
             "outer_product_id": "",
-            "status": 0,
+            "status": 2 if is_deleted else 0,
             "check_status": 3,
             "create_time": seconds(shop.listed_at(product)),
-            "update_time": seconds(shop.listed_at(product)),
+            "update_time": seconds(self._world.now if is_deleted else shop.listed_at(product)),
         }
 
     def _sku(self, product: Product) -> Json:
@@ -270,7 +279,7 @@ class Twin:
             "outer_sku_id": "",
             "price": fen(shop.price(product)),
             "stock_num": shop.offered(product),
-            "prehold_stock_num": shop.held(product),
+            "lock_stock_num": shop.held(product),
             "barcodes": [barcode] if barcode else [],
         }
 
@@ -392,7 +401,8 @@ class Twin:
                 )
                 body = _page(rows, asked, "items", 50_000)
                 shown = [
-                    {name: row[name] for name in ("aftersale_info", "order_info")} for row in body["items"]
+                    {name: row[name] for name in ("aftersale_info", "order_info", "text_part")}
+                    for row in body["items"]
                 ]
                 more = (int(asked["page"]) + 1) * int(asked["size"]) < len(rows)
                 return body | {"items": shown, "has_more": more}
@@ -405,15 +415,19 @@ class Twin:
             case "order.getSettleBillDetailV3":
                 return self._list_bills(asked)
             case "product.listV2":
-                since = asked.get("update_start_time", 0)
+                low, high = asked.get("update_start_time", 0) + 1, asked.get("update_end_time", 2**40) - 1
                 rows = [self._product(product) for product in self._products.values()]
-                rows = _within(rows, since, 2**40, lambda row: int(row["update_time"]))
+                rows = _within(rows, low, high, lambda row: int(row["update_time"]))
                 return _page(rows, asked, "data", 10_000, first=1)
             case "product.detail":
                 product = self._products.get(str(asked["product_id"]))
                 if product is None:
                     raise _CallError(50002, "业务处理失败", "isv.business-failed:50002", "商品不存在")
-                return self._product(product) | {"spec_prices": [self._sku(product)]}
+                return self._product(product) | {
+                    "create_time": _told(self._shop.listed_at(product)),
+                    "update_time": _told(self._shop.listed_at(product)),
+                    "spec_prices": [self._sku(product)],
+                }
         raise _CallError(70000, "接口服务已下线", "isp.api-service-off", "API不存在或API已下线")
 
 

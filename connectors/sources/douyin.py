@@ -75,11 +75,19 @@ class Order(Record):
 
     order_id: str = Field(min_length=1)
     status: int = Field(
-        validation_alias="order_status",
-        description="1 unpaid, 105 paid, 2 to send, 101 sent in part, 3 sent, 4 cancelled, 5 done, 21, 22 and 39 refunded",
+        validation_alias="main_status",
+        description="1 unpaid, 103 paid in part, 105 paid, 2 to send, 101 sent in part, 3 sent, 4 cancelled, 5 done; 21, 22 and "
+        "39 refunded, where order_status says 4",
     )
-    trade_type: int | None = Field(None, description="2 for a deposit and a balance")
-    pay_type: int | None = Field(None, description="1 WeChat, 2 Alipay; others are Douyin's own")
+    trade_type: int | None = Field(
+        None,
+        validation_alias=AliasPath("sku_order_list", 0, "trade_type"),
+        description="2 for a deposit and a balance",
+    )
+    pay_type: int | None = Field(
+        None,
+        description="0 on delivery, 1 WeChat, 2 Alipay, 4 card; 8, 9, 12 and 16 Douyin's own; 7 nothing to pay",
+    )
     currency: Currency = "CNY"
     goods_amount: CentAmount = Field(validation_alias="order_amount")
     discount_amount: CentAmount = Field(validation_alias="promotion_amount")
@@ -145,16 +153,18 @@ class AfterSale(Record):
     )
     currency: Currency = "CNY"
     asked_amount: CentAmount = Field(validation_alias=AliasPath("aftersale_info", "refund_amount"))
-    reason: str | None = Field(None, validation_alias=AliasPath("aftersale_info", "reason"))
+    reason: str | None = Field(None, validation_alias=AliasPath("text_part", "reason_text"))
     created_at: UnixInstant = Field(validation_alias=AliasPath("aftersale_info", "apply_time"))
     updated_at: UnixInstant = Field(validation_alias=AliasPath("aftersale_info", "update_time"))
 
 
 class AfterSaleDetail(Record):
-    """What of it was granted; money went back where the status of the refund is 3."""
+    """What of it was granted; money went back where the status of the refund is 3, or 5: at the platform's expense first."""
 
     refund_id: str = Field(validation_alias="after_sale_id", min_length=1)
-    refund_status: int = Field(description="1 waiting, 2 on its way, 3 refunded, 4 failed")
+    refund_status: int = Field(
+        description="1 waiting, 2 on its way, 3 refunded, 4 failed, 5 got back from us"
+    )
     currency: Currency = "CNY"
     amount: CentAmount | None = Field(None, validation_alias="real_refund_amount")
     refunded_at: Seconds = Field(None, validation_alias="refund_time")
@@ -186,7 +196,7 @@ class Sku(Record):
     price_amount: CentAmount | None = Field(None, validation_alias="price")
     quantity: Quantity | None = Field(None, validation_alias="stock_num", description="sellable")
     held_quantity: Quantity | None = Field(
-        None, validation_alias="prehold_stock_num", description="held for buyers"
+        None, validation_alias="lock_stock_num", description="held for buyers"
     )
 
 
@@ -251,7 +261,8 @@ def _ask_after_sale(bounds: Bounds) -> Ask:
 
 
 def _ask_products(bounds: Bounds) -> Ask:
-    return Ask(json_body={} if bounds.since is None else {"update_start_time": _seconds(bounds.since)})
+    """The window does not hold its own ends."""
+    return Ask(json_body={} if bounds.since is None else {"update_start_time": _seconds(bounds.since) - 1})
 
 
 def _ask_bills(bounds: Bounds) -> Ask:
@@ -323,13 +334,13 @@ def fault(body: Any) -> ConnectorError | None:
     return BrokenAnswerError(said) if code in (20000, 20001, 90000) else ProtocolError(said)
 
 
-def _pages(ceiling: int) -> NumberedPages:
+def _pages(ceiling: int, first_page: int = 0) -> NumberedPages:
     return NumberedPages(
         page="json.page",
         limit="json.size",
         size=100,
         count_size=90,
-        first_page=0,
+        first_page=first_page,
         total="total",
         ceiling=ceiling,
     )
@@ -437,7 +448,7 @@ SOURCE = Source(
             method="POST",
             ask=_ask_products,
             rows="rows",
-            pages=NumberedPages(page="json.page", limit="json.size", size=100, count_size=90, total="total"),
+            pages=_pages(10_000, first_page=1),
             cursor="updated_at",
             description="Products that changed.",
         ),

@@ -4,8 +4,8 @@ select
     granted.amount,
     granted.refunded_at,
     lines.sku_id,
-    coalesce(granted.refund_status = 3, false) as is_refunded,
-    coalesce(granted.refund_status = 3 and asked.refund_type = 0, false) as has_goods_back,
+    coalesce(granted.refund_status in (3, 5), false) as is_refunded,
+    coalesce(granted.refund_status in (3, 5) and asked.refund_type = 0, false) as has_goods_back,
     cast(null as {{ column_type('instant') }}) as returned_at
 from (
     {{ latest(source('landing', 'douyin__after_sales'), keys=['refund_id'], order='updated_at') }}

@@ -10,15 +10,20 @@ select
     orders.*,
     case when trade_type = 2 then 'presale' else 'b2c' end as order_type,
     case
-        when status = 1 then 'open'
+        when status in (1, 103) then 'open'
         when status in (105, 2, 101) then 'processing'
         when status = 3 then 'shipped'
         when status = 4 then 'cancelled'
         when status = 5 then 'closed'
         when status in (21, 22, 39) then 'returned'
     end as order_status,
-    case pay_type when 0 then 'cash_on_delivery' when 1 then 'wechat_pay' when 2 then 'alipay' else 'douyin_pay' end
-        as payment_method,
+    case
+        when pay_type = 0 then 'cash_on_delivery'
+        when pay_type = 1 then 'wechat_pay'
+        when pay_type = 2 then 'alipay'
+        when pay_type = 4 then 'card'
+        when pay_type in (8, 9, 12, 16) then 'douyin_pay'
+    end as payment_method,
     kept.fee_amount,
     case when status = 4 then updated_at end as cancelled_at,
     case when status = 5 then finished_at end as closed_at
