@@ -30,6 +30,7 @@ import httpx
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from connectors.declare import (
+    BLANK_IS_NULL,
     AliasPath,
     Amount,
     Ask,
@@ -57,6 +58,7 @@ from connectors.declare import (
     Source,
     Stream,
     Sweep,
+    Text,
     Webhook,
     decode_json,
     dig,
@@ -74,6 +76,7 @@ def _from_hundredths(value: Any) -> Any:
     return f"{value!r} is not a whole number of hundredths" if isinstance(value, float) else value
 
 
+Telephone = Annotated[Phone | None, BLANK_IS_NULL]
 Hundredths = Annotated[Amount, BeforeValidator(_from_hundredths)]
 
 _LOGIN = """
@@ -172,15 +175,15 @@ class Order(Record):
     shipping_method: str | None = Field(
         None, validation_alias=AliasPath("shippingLines", 0, "shippingMethod", "code")
     )
-    ship_to_name: str | None = Field(None, validation_alias=AliasPath("shippingAddress", "fullName"))
-    ship_to_street: str | None = Field(None, validation_alias=AliasPath("shippingAddress", "streetLine1"))
-    ship_to_city: str | None = Field(None, validation_alias=AliasPath("shippingAddress", "city"))
-    ship_to_region: str | None = Field(None, validation_alias=AliasPath("shippingAddress", "province"))
-    ship_to_postcode: str | None = Field(None, validation_alias=AliasPath("shippingAddress", "postalCode"))
+    ship_to_name: Text = Field(None, validation_alias=AliasPath("shippingAddress", "fullName"))
+    ship_to_street: Text = Field(None, validation_alias=AliasPath("shippingAddress", "streetLine1"))
+    ship_to_city: Text = Field(None, validation_alias=AliasPath("shippingAddress", "city"))
+    ship_to_region: Text = Field(None, validation_alias=AliasPath("shippingAddress", "province"))
+    ship_to_postcode: Text = Field(None, validation_alias=AliasPath("shippingAddress", "postalCode"))
     ship_to_country: Country | None = Field(
         None, validation_alias=AliasPath("shippingAddress", "countryCode")
     )
-    ship_to_phone: Phone | None = Field(None, validation_alias=AliasPath("shippingAddress", "phoneNumber"))
+    ship_to_phone: Telephone = Field(None, validation_alias=AliasPath("shippingAddress", "phoneNumber"))
     placed_at: Instant | None = Field(None, validation_alias="orderPlacedAt")
     created_at: Instant = Field(validation_alias="createdAt", description="when the basket was begun")
     updated_at: Instant = Field(validation_alias="updatedAt", description="of the order alone")
@@ -265,27 +268,27 @@ class Customer(Record):
     """A customer account, or a guest who left an e-mail address."""
 
     customer_id: str = Field(validation_alias="id", min_length=1)
-    first_name: str | None = Field(None, validation_alias="firstName")
-    last_name: str | None = Field(None, validation_alias="lastName")
-    email: str | None = Field(None, validation_alias="emailAddress")
-    phone: Phone | None = Field(None, validation_alias="phoneNumber")
+    first_name: Text = Field(None, validation_alias="firstName")
+    last_name: Text = Field(None, validation_alias="lastName")
+    email: Text = Field(None, validation_alias="emailAddress")
+    phone: Telephone = Field(None, validation_alias="phoneNumber")
     has_account: bool = Field(validation_alias="user", description="false: a guest")
     created_at: Instant = Field(validation_alias="createdAt")
     updated_at: Instant = Field(validation_alias="updatedAt")
 
 
 class CustomerAddress(Record):
-    """One entry of a customer's address book."""
+    """One entry of a customer's address book; Vendure writes an empty text where nothing is known."""
 
     address_id: str = Field(validation_alias="id", min_length=1)
-    full_name: str | None = Field(None, validation_alias="fullName")
-    company: str | None = None
-    street: str | None = Field(None, validation_alias="streetLine1")
-    city: str | None = None
-    region: str | None = Field(None, validation_alias="province")
-    postcode: str | None = Field(None, validation_alias="postalCode")
+    full_name: Text = Field(None, validation_alias="fullName")
+    company: Text = None
+    street: Text = Field(None, validation_alias="streetLine1")
+    city: Text = None
+    region: Text = Field(None, validation_alias="province")
+    postcode: Text = Field(None, validation_alias="postalCode")
     country: Country | None = Field(None, validation_alias=AliasPath("country", "code"))
-    phone: Phone | None = Field(None, validation_alias="phoneNumber")
+    phone: Telephone = Field(None, validation_alias="phoneNumber")
     is_default_shipping: bool | None = Field(None, validation_alias="defaultShippingAddress")
     is_default_billing: bool | None = Field(None, validation_alias="defaultBillingAddress")
     updated_at: Instant = Field(validation_alias="updatedAt")
@@ -309,7 +312,7 @@ class StockLocation(Record):
 
     location_id: str = Field(validation_alias="id", min_length=1)
     name: str = Field(min_length=1)
-    description: str | None = None
+    description: Text = None
     updated_at: Instant = Field(validation_alias="updatedAt")
 
 
