@@ -119,7 +119,7 @@ class Twin:
             "eurofxref.csv",
             [
                 ", ".join(("Date", *rates)) + ", ",
-                ", ".join((f"{day.day} {day:%B %Y}", *map(str, rates.values()))) + ", ",
+                ", ".join((f"{day:%d %B %Y}", *map(str, rates.values()))) + ", ",
             ],
         )
 
