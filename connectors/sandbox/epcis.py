@@ -504,10 +504,14 @@ class Twin:
             return _problem(
                 401, "SecurityException", "Unauthorised request", "The access token is not valid."
             )
-        version = request.headers.get("gs1-epcis-version", "2.0.0")
-        if not version.startswith("2."):
+        served = _HEADERS["GS1-EPCIS-Version"]
+        lowest, highest = (request.headers.get(f"gs1-epcis-{end}", served) for end in ("min", "max"))
+        if not _version(lowest) <= _version(served) <= _version(highest):
             return _problem(
-                406, "NotAcceptable", "Version not served", f"EPCIS {version} is not served here."
+                406,
+                "NotAcceptableException",
+                "Version not served",
+                f"EPCIS {served} is served, not {lowest} to {highest}.",
             )
         asked = request.query_params
         unknown = sorted(set(asked) - set(_PARAMETERS))
@@ -554,6 +558,10 @@ class Twin:
             },
         }
         return JSONResponse(body, headers=headers, media_type="application/ld+json")
+
+
+def _version(text: str) -> list[int]:
+    return [int(part) for part in text.split(".")]
 
 
 def _amount(key: tuple[str, str], quantity: int, uom: str | None = None) -> Row:

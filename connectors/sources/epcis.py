@@ -394,11 +394,13 @@ SOURCE = Source(
     unheard="A subscription must be entered at the repository, of which this source only reads.",
     # No base URL: a repository is run by the company or its provider; ORDERHUB_EPCIS_URL says where.
     auth=Bearer(),
+    # Who asks says between which versions an answer may be; in which one it is, the answer says.
     headers={
-        "GS1-EPCIS-Version": "2.0.0",
-        "GS1-CBV-Version": "2.0.0",
+        "GS1-EPCIS-Min": "2.0.0",
+        "GS1-EPCIS-Max": "2.0.0",
+        "GS1-CBV-Min": "2.0.0",
+        "GS1-CBV-Max": "2.0.0",
         "GS1-EPC-Format": "Always_GS1_Digital_Link",
-        "GS1-CBV-XML-Format": "Never_Translates",
     },
     decode=decode_events,
     documentation="https://ref.gs1.org/standards/epcis/openapi/",
