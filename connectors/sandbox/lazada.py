@@ -98,6 +98,7 @@ class Twin:
     rate_limit = RateLimit(limit=400, window=1.0, refuse=_refuse)
 
     def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
+        self.deleted: set[str] = set()
         self._world, self._dirt, self._credentials = world, dirt, credentials
         self._placed = [order for order in world.orders.values() if order.channel is Channel.LAZADA]
         self._by_number = {order.number: order for order in self._placed}
@@ -439,8 +440,20 @@ class Twin:
             ]
         }
 
+    def _shown_products(self) -> list[Json]:
+        """Products, with what was deleted: it stays, and says so."""
+        gone = {"status": "Deleted", "updated_time": _milliseconds(self._world.now)}
+        return [
+            row | gone | {"skus": [sku | {"Status": "deleted"} for sku in row["skus"]]}
+            if str(row["item_id"]) in self.deleted
+            else row
+            for row in self._products
+        ]
+
     def _list_products(self, asked: Mapping[str, str]) -> Json:
-        rows = [row for row in self._products if _within(_from_milliseconds(row["updated_time"]), asked)]
+        rows = [
+            row for row in self._shown_products() if _within(_from_milliseconds(row["updated_time"]), asked)
+        ]
         page, total = _page(rows, asked, most=50)
         return {"data": {"total_products": total, "products": page}}
 

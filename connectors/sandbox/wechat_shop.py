@@ -308,13 +308,15 @@ class Twin:
                     "total_num": len(kept)
                 }
             case "product/get":
-                return {"product": _found(self._products, asked["product_id"])}
+                if asked["product_id"] not in self._products or asked["product_id"] in self.deleted:
+                    raise _CallError(10020052, "product not exist")
+                return {"product": self._products[asked["product_id"]]}
         raise _CallError(40066, "invalid url")
 
 
 def _found(rows: dict[str, Json], key: Any) -> Json:
     if key not in rows:
-        raise _CallError(10020052, f"{key} not found")
+        raise ValueError(f"{key} not found")
     return rows[key]
 
 

@@ -428,6 +428,8 @@ WEBHOOK = Webhook(
             key="data.trade_order_id",
         ),
         Notice(topic="0", streams=("orders", "order_items"), key="data.trade_order_id"),
+        # New, changed, deleted.
+        Notice(topic="[345]", streams=("products",)),
     ),
     documentation="https://open.lazada.com/apps/doc/doc?nodeId=29526&docId=120168",
 )

@@ -63,6 +63,7 @@ _WHOLE = ("order", "after_sale_order", "product")
 _OUTDATED = (40001, 40014, 42001)
 _REFUSED = (*_OUTDATED, 40013, 40125, 40164, 41001, 41004, 48001)
 _THROTTLED = (45009, 45011)
+_NO_PRODUCT = 10020052  # of a number that was listed: deleted since, which a sweep tells
 
 
 class OrderNumber(Record):
@@ -234,6 +235,8 @@ def is_outdated(body: Any) -> bool:
 def decode(content: bytes) -> Any:
     """Decode an answer and put its list, whatever it is called, at `rows`; ids become records of one field."""
     body = decode_json(content)
+    if isinstance(body, dict) and body.get("errcode") == _NO_PRODUCT:
+        return {"rows": []}
     if not isinstance(body, dict) or body.get("errcode"):
         return body
     rows: list[Any] = [body[name] for name in _WHOLE if name in body]
