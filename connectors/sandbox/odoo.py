@@ -144,7 +144,7 @@ class Twin:
         if row_id is None:
             return None
         row = self._tables[model][row_id]
-        return [row_id, row.get("complete_name") or row["name"]]
+        return [row_id, row.get("complete_name") or _titled(row)]
 
     def _enter_places(self) -> None:
         for row_id, name, usage in (
@@ -172,7 +172,7 @@ class Twin:
                           warehouse_id=warehouse)  # fmt: skip
             for offset, title, code, sequence in _TYPES:
                 self._put("stock.picking.type", number * 10 + offset, _OPENED_AT, _OPENED_AT, code=code,
-                          name=f"{name}: {title}", sequence_code=sequence, warehouse_id=warehouse,
+                          name=title, sequence_code=sequence, warehouse_id=warehouse,
                           reservation_method="at_confirm")  # fmt: skip
 
     def _place_name(self, place: Location) -> str:
@@ -251,7 +251,7 @@ class Twin:
                         uom_id=[1, "Units"], tracking="lot" if product.shelf_life_days else "none", active=is_active,
                         country_of_origin=None if origin is None or dirt.chance(f"{key}/origin", 0.3) else [50, origin],
                         )  # fmt: skip
-        row["product_tmpl_id"] = [row_id, row["name"]]
+        row["product_tmpl_id"] = [row_id, _titled(row)]
         if dirt.is_invalid(key):
             row["weight"] = -row["weight"]
         self._truth.append(Truth("sku", f"odoo:products:{row_id}", product.product_id))
@@ -538,6 +538,11 @@ class Twin:
             return _refuse(422, "odoo.exceptions.UserError", f"Invalid arguments for {model}: {error}")
         answer: Any = rows if method == "search_read" else len(rows)
         return JSONResponse(answer, media_type="application/json; charset=utf-8")
+
+
+def _titled(row: Row) -> str:
+    """What a record is called where another names it: a product's code goes before its name."""
+    return f"[{row['default_code']}] {row['name']}" if row.get("default_code") else str(row["name"])
 
 
 def _written_at(order: Order, at: datetime) -> datetime:

@@ -294,7 +294,6 @@ class Move(OdooRecord):
 
     picking_id: int | None = Field(default=None, validation_alias=_id("picking_id"))
     product_id: int = Field(validation_alias=_id("product_id"))
-    product_name: str | None = Field(default=None, validation_alias=_name("product_id"))
     sequence: int | None = None
     demand_quantity: FloatQuantity = Field(ge=0, validation_alias="product_uom_qty")
     quantity: FloatQuantity = Field(ge=0, description="Moved, or reserved while not done")

@@ -5,7 +5,7 @@ with lines as (
         moves.modified_at,
         moves.picking_id,
         moves.product_id,
-        moves.product_name,
+        products.name as product_name,
         moves.sequence,
         coalesce(parts.id, moves.id) as line_key,
         coalesce(parts.quantity, moves.demand_quantity) as qty,
@@ -20,6 +20,8 @@ with lines as (
     from {{ ref('stg_odoo__moves') }} as moves
     inner join {{ ref('stg_odoo__deliveries') }} as deliveries
         on moves.picking_id = deliveries.id and deliveries.picking_type_code = 'outgoing'
+    left join {{ ref('stg_odoo__products') }} as products
+        on moves.product_id = products.id
     left join {{ ref('stg_odoo__move_lines') }} as parts
         on moves.id = parts.move_id
     where
