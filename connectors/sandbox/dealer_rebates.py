@@ -330,32 +330,37 @@ def _day(day: date) -> str:
     return f"{day:%Y%m%d}"
 
 
-def _head(beginning: str, number: str, day: date, item: Agreement) -> list[str]:
+def _head(beginning: str, item: Agreement) -> list[str]:
     name = (item.dealer.company_name or "").replace("*", " ").replace("~", " ")[:60]
     return [
-        f"{beginning}*00*{number}*{_day(day)}",
+        beginning,
         f"CUR*SE*{item.currency}",
-        f"N1*DS*{name}*92*{dealer_code(item.dealer)}",
-        f"CON*CT*{item.code}",
+        f"N1*DS*{name}*91*{dealer_code(item.dealer)}",
+        f"CON*CT*{item.code}*VA",
     ]
 
 
 def _set_845(item: Agreement) -> tuple[str, list[str]]:
     scope = {"all": "ZZ*ALL", "category": f"CG*{item.scope_code}"}[item.scope_type]
     body = [
-        *_head("BPA", item.code, _new_year(), item), f"DTM*092*{_YEAR}0101", f"DTM*093*{_YEAR}1231", f"LIN*1*{scope}",
-    ]  # fmt: skip
-    for threshold, rate in item.tiers:
-        body += [f"AMT*TP*{threshold}", f"PCT*12*{rate}" if item.basis == "percent" else f"AMT*UN*{rate}"]
+        *_head(f"BPA*00*{_day(_new_year())}*CT*{item.code}", item),
+        f"DTM*092*{_YEAR}0101",
+        f"DTM*093*{_YEAR}1231",
+    ]
+    for place, (threshold, rate) in enumerate(item.tiers, start=1):
+        # A percentage is said by what is left of the price; an amount is the rebate on a unit.
+        price = f"CTP******DIS*{1 - rate / 100}" if item.basis == "percent" else f"CTP********{rate}"
+        body += [f"PAD*{place}*PA", f"AMT*TP*{threshold}", f"LIN*{place}*{scope}", price]
     return "845", [*body, "CTT*1"]
 
 
 def _set_844(rows: list[ClaimLine]) -> tuple[str, list[str]]:
-    body = _head("BAA", rows[0].claim_number, rows[0].claimed_on, rows[0].agreement)
+    first = rows[0]
+    body = _head(f"BAA*00*DR*{_day(first.claimed_on)}*DB*{first.claim_number}", first.agreement)
     for row in rows:
         body += [
-            f"PAD*{row.line_number}*RS", f"LIN**VN*{row.sku_code}", f"QTY*32*{row.line.quantity}*EA",
-            f"AMT*1*{row.base_amount}", f"AMT*AD*{row.claimed_amount}", f"REF*PO*{row.order_number}",
+            f"PAD*{row.line_number}*PA", f"LIN**VN*{row.sku_code}", f"QTY*32*{row.line.quantity}*EA",
+            f"AMT*1*{row.base_amount}", f"AMT*S*{row.claimed_amount}", f"REF*PO*{row.order_number}",
             f"DTM*004*{_day(row.order.placed_at.date())}",
         ]  # fmt: skip
     total = sum((row.claimed_amount for row in rows), Decimal(0))
@@ -363,16 +368,16 @@ def _set_844(rows: list[ClaimLine]) -> tuple[str, list[str]]:
 
 
 def _set_849(rows: list[ClaimLine]) -> tuple[str, list[str]]:
-    day = rows[0].settled_on
-    assert day is not None  # only what was answered is written
+    first = rows[0]
+    assert first.settled_on is not None  # only what was answered is written
     body = [
-        *_head("BRC", _settlement_number(rows[0]), day, rows[0].agreement),
-        f"REF*D9*{rows[0].claim_number}",
+        *_head(f"BRC*00*{_day(first.settled_on)}*CL*{_settlement_number(first)}", first.agreement),
+        f"REF*D9*{first.claim_number}",
     ]
     for row in rows:
         body += [
-            f"PAD*{row.line_number}*RS", "AAA*N**DI" if row.status == "disputed" else "AAA*Y",
-            f"AMT*AD*{row.settled_amount}",
+            f"PAD*{row.line_number}*PA", "AAA*N*ZZ*DI" if row.status == "disputed" else "AAA*Y",
+            f"AMT*A*{row.settled_amount}",
         ]  # fmt: skip
     total = sum((row.settled_amount for row in rows if row.settled_amount is not None), Decimal(0))
     return "849", [*body, "CTT*1", f"AMT*TT*{total}"]

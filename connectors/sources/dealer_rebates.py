@@ -220,7 +220,7 @@ def _number(text: str | None) -> Decimal:
 
 
 def _agreements_845(found: TransactionSet) -> list[dict[str, Any]]:
-    """BPA, CUR, N1; per contract CON, DTM*092/093, LIN (scope), then AMT*TP (tier) with PCT, or AMT*UN per unit."""
+    """CUR, N1; per contract CON, DTM*092/093; per tier PAD, AMT*TP (from), LIN (scope), CTP (what is left, or the rebate)."""
     head: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     for segment in found.segments:
@@ -243,20 +243,20 @@ def _agreements_845(found: TransactionSet) -> list[dict[str, Any]]:
                 head |= {"scope_type": "all", "scope_code": None}
             case ("AMT", "TP", amount, *_):
                 head["tier_from_amount"] = amount
-            case ("PCT", _, percent, *_):
-                rows.append({**head, "basis": "percent", "rate": percent})
-            case ("AMT", "UN", amount, *_):
+            case ("CTP", _, _, _, _, _, "DIS", left, *_):
+                rows.append({**head, "basis": "percent", "rate": (1 - _number(left)) * 100})
+            case ("CTP", _, _, _, _, _, _, _, amount, *_):
                 rows.append({**head, "basis": "per_unit", "rate": amount})
     return rows
 
 
 def _claims_844(found: TransactionSet) -> list[dict[str, Any]]:
-    """BAA, CUR, N1; per contract CON, and per line PAD, LIN, QTY, AMT*1 (base), AMT*AD (claimed), REF*PO (order)."""
+    """BAA, CUR, N1; per contract CON, and per line PAD, LIN, QTY, AMT*1 (base), AMT*S (claimed), REF*PO (order)."""
     head: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     for segment in found.segments:
         match segment:
-            case ("BAA", _, number, day, *_):
+            case ("BAA", _, _, day, _, number, *_):
                 head |= {"claim_number": number, "claimed_on": day}
             case ("CUR", _, currency, *_):
                 head["currency"] = currency
@@ -272,7 +272,7 @@ def _claims_844(found: TransactionSet) -> list[dict[str, Any]]:
                 rows[-1]["qty"] = quantity
             case ("AMT", "1", amount, *_) if rows:
                 rows[-1]["base_amount"] = amount
-            case ("AMT", "AD", amount, *_) if rows:
+            case ("AMT", "S", amount, *_) if rows:
                 rows[-1]["claimed_amount"] = amount
             case ("REF", "PO", number, *_) if rows:
                 rows[-1]["order_number"] = number
@@ -280,12 +280,12 @@ def _claims_844(found: TransactionSet) -> list[dict[str, Any]]:
 
 
 def _settlements_849(found: TransactionSet) -> list[dict[str, Any]]:
-    """BRC, CUR, N1; per claim CON, REF*D9, and per line PAD, AAA (accepted or why not), AMT*AD (settled)."""
+    """BRC, CUR, N1; per claim CON, REF*D9, and per line PAD, AAA (accepted or why not), AMT*A (settled)."""
     head: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     for segment in found.segments:
         match segment:
-            case ("BRC", _, number, day, *_):
+            case ("BRC", _, day, _, number, *_):
                 head |= {"settlement_number": number, "settled_on": day}
             case ("CUR", _, currency, *_):
                 head["currency"] = currency
@@ -297,7 +297,7 @@ def _settlements_849(found: TransactionSet) -> list[dict[str, Any]]:
                 rows.append({**head, "claim_line": line, "status": "accepted"})
             case ("AAA", "N", *reason) if rows:
                 rows[-1] |= {"status": "disputed", "reason": reason[1] if len(reason) > 1 else None}
-            case ("AMT", "AD", amount, *_) if rows:
+            case ("AMT", "A", amount, *_) if rows:
                 rows[-1]["settled_amount"] = amount
     return rows
 

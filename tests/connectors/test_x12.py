@@ -19,14 +19,14 @@ def interchange(
     return "".join(segment.replace("*", separator) + terminator for segment in segments).encode()
 
 
-SET = ("GS*CF*DEALER*US*20261031*1405*7*X*005010", "ST*844*0001", "BAA*00*C1*20261031", "SE*3*0001", "GE*1*7")
+SET = ("GS*CF*DEALER*US*20261031*1405*7*X*005010", "ST*844*0001", "BAA*00*DR*20261031*DB*C1", "SE*3*0001", "GE*1*7")
 
 
 def test_a_set_carries_its_envelope() -> None:
     (found,) = read_x12(interchange(*SET))
     assert (found.code, found.number, found.sender, found.receiver) == ("844", "0001", "DEALER", "US")
     assert (found.interchange, found.group, found.prepared) == ("000000042", "7", ("20261031", "1405"))
-    assert found.segments == (("BAA", "00", "C1", "20261031"),)
+    assert found.segments == (("BAA", "00", "DR", "20261031", "DB", "C1"),)
 
 
 @pytest.mark.parametrize(("separator", "terminator"), [("|", "'"), ("*", "\n"), ("\x1d", "\x1c")])
