@@ -118,6 +118,26 @@ class _TimedTransport(httpx.HTTPTransport):
         return super().handle_request(request)
 
 
+class _Meanwhile:
+    """Calls what it is given, once: when httpx tells that a request is sent and its answer is waited for.
+
+    A second thread would win the same time, and lose more of it to handing the interpreter's lock over.
+    """
+
+    def __init__(self, call: Callable[[], None] | None) -> None:
+        self._call = call
+        self.extensions = {} if call is None else {"trace": self._trace}
+
+    def __call__(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call()
+
+    def _trace(self, event: str, _: object) -> None:
+        if event == "http11.receive_response_headers.started":
+            self()
+
+
 @dataclass(frozen=True)
 class Answer:
     """One answer: the bytes as received, the decoded body and lower-case headers."""
@@ -176,14 +196,21 @@ class Client:
         """The time by the source's own clock, as its last answer told it; by ours before the first."""
         return _now() + self.clock_offset
 
-    def send(self, stream: Stream, ask: Ask) -> Answer:
+    def send(self, stream: Stream, ask: Ask, meanwhile: Callable[[], None] | None = None) -> Answer:
         """Send one request; retry what may pass.
+
+        Args:
+            stream, ask: what to ask for.
+            meanwhile: called once, when the request is on its way and the source is at work on it.
 
         Raises:
             FatalError: a person has to act (credentials, protocol).
             RetryableError: still failing after the last attempt.
         """
-        return self._patiently(stream, lambda: self._once(stream, ask))
+        work = _Meanwhile(meanwhile)
+        answer = self._patiently(stream, lambda: self._once(stream, ask, work))
+        work()
+        return answer
 
     def download(self, stream: Stream, url: str) -> bytes:
         """Fetch a file that an answer points to, at one of the vendor's own hosts; no credential travels there.
@@ -241,7 +268,7 @@ class Client:
     def _place(self, stream: Stream) -> tuple[str, str]:
         return self._source.name, stream.name
 
-    def _once(self, stream: Stream, ask: Ask) -> Answer:
+    def _once(self, stream: Stream, ask: Ask, meanwhile: _Meanwhile) -> Answer:
         where = f"{self._source.name}.{stream.name}"
         path = ask.path or stream.path
         url = path if "://" in path.partition("?")[0] else self.base_url + path
@@ -249,7 +276,12 @@ class Client:
             raise ProtocolError(f"{where}: the answer points to another host for its next page; refused")
         try:
             with self._http.stream(
-                stream.method, url, params=ask.params or None, json=ask.json_body, headers=ask.headers
+                stream.method,
+                url,
+                params=ask.params or None,
+                json=ask.json_body,
+                headers=ask.headers,
+                extensions=meanwhile.extensions,
             ) as response:
                 content = _read(response, where)
         except httpx.TimeoutException as error:

@@ -233,7 +233,7 @@ def check(
 
 
 def check_rows(
-    record: type[Record], schema: pa.Schema, rows: Sequence[dict[str, Any]], record_hashes: Sequence[str]
+    record: type[Record], schema: pa.Schema, rows: Sequence[dict[str, Any]], record_hashes: pa.Array[Any]
 ) -> Checked:
     """Validate raw rows, as they were decoded from JSON, column by column.
 
@@ -246,17 +246,8 @@ def check_rows(
     columns: dict[str, pa.Array[Any]] = {}
     objects: dict[tuple[str, ...], Sequence[Any]] = {(): rows}
     for field in _fields(record) or ():
-        values = _read(objects, field.path)
-        kinds = set(map(type, values))
-        if _Absent in kinds and field.path != (
-            field.name,
-        ):  # a record may also be filled by its fields' names
-            values = [
-                row.get(field.name, _ABSENT) if value is _ABSENT else value
-                for value, row in zip(values, rows, strict=True)
-            ]
-            kinds = set(map(type, values))
-        arrays = _straight(field, values, kinds)
+        values = _read(objects, field.path, field.name)
+        arrays = _straight(field, values)
         if arrays is None:
             coded = Coded.of(values)
             by_value, are_good = _by_value(record, field, schema, coded.values)
@@ -264,16 +255,20 @@ def check_rows(
             arrays = {name: pc.take(array, codes) for name, array in by_value.items()}
             fits &= are_good[coded.codes]
         columns |= arrays
-    hashes = pa.array(record_hashes, pa.string())
     if not fits.all():
         kept = pa.array(fits)
         columns = {name: array.filter(kept) for name, array in columns.items()}
-        hashes = hashes.filter(kept)
-    return Checked(fits, columns, hashes)
+        record_hashes = record_hashes.filter(kept)
+    return Checked(fits, columns, record_hashes)
 
 
-def _read(objects: dict[tuple[str, ...], Sequence[Any]], path: tuple[str, ...]) -> list[Any]:
-    """The values at a path; `objects` keeps those on the way for the fields that follow."""
+def _read(
+    objects: dict[tuple[str, ...], Sequence[Any]], path: tuple[str, ...], name: str | None = None
+) -> list[Any]:
+    """The values at a path, or by the field's `name`, which also may fill it.
+
+    `objects` keeps those on the way for the fields that follow.
+    """
     *way, last = path
     for depth in range(1, len(way) + 1):
         if (place := path[:depth]) not in objects:
@@ -282,27 +277,23 @@ def _read(objects: dict[tuple[str, ...], Sequence[Any]], path: tuple[str, ...]) 
     try:
         return list(map(itemgetter(last), within))
     except KeyError:
-        return [found.get(last, _ABSENT) for found in within]
+        values = [found.get(last, _ABSENT) for found in within]
+    if name is None or path == (name,):
+        return values
+    return [
+        row.get(name, _ABSENT) if value is _ABSENT else value
+        for value, row in zip(values, objects[()], strict=True)
+    ]
 
 
-def _straight(field: _Field, values: list[Any], kinds: set[type]) -> dict[str, pa.Array[Any]] | None:
+def _straight(field: _Field, values: list[Any]) -> dict[str, pa.Array[Any]] | None:
     """The landing columns of values that Arrow reads as pydantic would; None where there may be one that it does not."""
-    if field.straight is None or (NoneType in kinds and not field.is_nullable):
+    if field.straight is None:
         return None
-    if _Absent in kinds:
-        if field.info.is_required() or field.info.get_default(call_default_factory=True) is not None:
-            return None
-        values = [None if value is _ABSENT else value for value in values]
-        kinds = kinds - {_Absent}
-    if field.straight != "instant" and kinds == {int}:
-        values, kinds = list(map(str, values)), {str}
-    if not kinds <= {str, NoneType}:
+    texts = _texts(field, values)
+    if texts is None or (texts.null_count and not field.is_nullable):
         return None
-    if field.shortest and any(len(value) < field.shortest for value in values if value is not None):
-        return None
-    try:
-        texts = pa.array(values, pa.string())
-    except UnicodeEncodeError:  # a lone surrogate
+    if field.shortest and pc.any(pc.less(pc.utf8_length(texts), field.shortest)).as_py():
         return None
     if field.straight == "text":
         return {field.name: texts, **_companions(field, texts)}
@@ -318,6 +309,27 @@ def _straight(field: _Field, values: list[Any], kinds: set[type]) -> dict[str, p
         return None if is_less else {field.name: found}
     minutes = _by_distinct(pc.utf8_slice_codeunits(texts, -6), _offset_minutes, pa.int16())
     return {field.name: found, f"{field.name}_offset_minutes": minutes}
+
+
+def _texts(field: _Field, values: list[Any]) -> pa.Array[Any] | None:
+    """A field's values as texts; None where one is neither a text nor what pydantic takes for one here."""
+    try:
+        return pa.array(values, pa.string())
+    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):  # not only texts, or a lone surrogate
+        kinds = set(map(type, values))
+    if _Absent in kinds:
+        if field.info.is_required() or field.info.get_default(call_default_factory=True) is not None:
+            return None
+        values = [None if value is _ABSENT else value for value in values]
+        kinds.remove(_Absent)
+    if field.straight != "instant" and kinds == {int}:
+        values = [None if value is None else str(value) for value in values]
+    elif not kinds <= {str, NoneType}:
+        return None
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError:
+        return None
 
 
 @lru_cache(maxsize=16)
@@ -458,13 +470,16 @@ def _hashed(
     _, ends, characters = texts.buffers()
     offsets = np.frombuffer(ends, np.int32)[texts.offset : texts.offset + len(texts) + 1].tolist()
     whole = memoryview(characters)
-    digests = b"".join(
+    return hex_texts(
         [
             hashlib.blake2b(whole[start:end], digest_size=_HASH_DIGITS // 2).digest()
             for start, end in pairwise(offsets)
         ]
     )
-    places = pa.py_buffer(
-        np.arange(0, (len(rows) + 1) * _HASH_DIGITS, _HASH_DIGITS, dtype=np.int32).tobytes()
-    )
-    return pa.StringArray.from_buffers(len(rows), places, pa.py_buffer(digests.hex().encode()))
+
+
+def hex_texts(digests: Sequence[bytes]) -> pa.Array[Any]:
+    """Record hashes as texts, from their (n,) digests of 16 bytes."""
+    places = np.arange(0, (len(digests) + 1) * _HASH_DIGITS, _HASH_DIGITS, dtype=np.int32)
+    digits = b"".join(digests).hex().encode()
+    return pa.StringArray.from_buffers(len(digests), pa.py_buffer(places.tobytes()), pa.py_buffer(digits))

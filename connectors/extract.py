@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import chain
 from typing import Any, Literal
 from urllib.parse import urljoin
 
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from connectors.client import Answer, Client
-from connectors.columnar import Checked, can_check, check_rows
+from connectors.columnar import Checked, can_check, check_rows, hex_texts
 from connectors.declare import Bounds, Child, Record, Source, Stream, dig
 from connectors.errors import (
     ConnectorError,
@@ -350,6 +351,17 @@ def _read_run(
     distinct: set[str] = set()
     latest: datetime | None = None
     rows_read = 0
+    landing: Callable[[], None] | None = None  # of the page before, while the source makes the next
+
+    def land(rows: list[Any], digest: str, has_nul: bool, so_far: int) -> None:
+        nonlocal latest
+        landed_to = land_rows(batch, stream, rows, digest, has_nul=has_nul)
+        latest = max(filter(None, (latest, landed_to)), default=None)
+        if told is not None:
+            distinct.update(map(record_hash, rows))
+        if progress is not None:
+            progress(source.name, stream.name, so_far)
+
     ask = stream.pages.first(stream.ask(bounds))
     if stream.delta is not None and delta_link is not None:
         ask = Ask(path=urljoin(stream.delta.base, delta_link), headers=stream.delta.headers)
@@ -363,7 +375,8 @@ def _read_run(
                 f"{source.name}.{stream.name}: page {len(asked) + 1} is a page that came before; paging does not advance"
             )
         asked.add(mark)
-        answer, ask = _permitted(source, stream, client, batch, ask)
+        answer, ask = _permitted(source, stream, client, batch, ask, landing)
+        landing = None
         if numbered is not None and numbered.overflows(answer.body):
             return latest, "overflow", None
         if telling is not None and len(asked) == 1:
@@ -391,29 +404,33 @@ def _read_run(
             asked_by = {stream.fan_out_field: bounds.keys[0]}
             rows = [{**row, **asked_by} if isinstance(row, dict) else row for row in rows]
         batch.count(stream.name, len(rows))
-        has_nul = _may_hold_nul(answer.content)
-        landed_to = land_rows(batch, stream, rows, digest, has_nul=has_nul)
-        latest = max(filter(None, (latest, landed_to)), default=None)
-        if told is not None:
-            distinct.update(map(record_hash, rows))
         rows_read += len(rows)
-        if progress is not None:
-            progress(source.name, stream.name, rows_read)
         following = stream.pages.after(ask, answer.body, len(rows), answer.headers)
+        is_cut = numbered is None and stream.pages.ceiling is not None and rows_read >= stream.pages.ceiling
+        landing = partial(land, rows, digest, _may_hold_nul(answer.content), rows_read)
+        if following is None or is_cut:
+            landing()
         if following is None:
             if stream.delta is not None and isinstance(answer.body, dict):
                 batch.delta_link = answer.body.get(stream.delta.link)
             return latest, "end", None if told is None else (told, len(distinct))
-        if numbered is None and stream.pages.ceiling is not None and rows_read >= stream.pages.ceiling:
+        if is_cut:
             return latest, "cut", None
         ask = following
     raise ProtocolError(f"{source.name}.{stream.name}: more than {MAX_PAGES} pages; paging does not end")
 
 
-def _permitted(source: Source, stream: Stream, client: Client, batch: Batch, ask: Ask) -> tuple[Answer, Ask]:
+def _permitted(
+    source: Source,
+    stream: Stream,
+    client: Client,
+    batch: Batch,
+    ask: Ask,
+    meanwhile: Callable[[], None] | None,
+) -> tuple[Answer, Ask]:
     """Send a request, or what there is to ask for instead where it is not permitted; return what was asked."""
     try:
-        return client.send(stream, ask), ask
+        return client.send(stream, ask, meanwhile), ask
     except RefusedError as error:
         less = ask if stream.without is None else stream.without(ask)
         if less == ask:
@@ -605,16 +622,15 @@ def _land_by_column(
     extracted_at: datetime | None,
 ) -> tuple[NDArray[np.bool_], datetime | None]:
     """Land the rows that can be validated column by column; return which they are, and their latest cursor."""
-    hashes = _record_hashes(rows)
-    checked = check_rows(stream.record, batch.schemas[stream.name], rows, hashes)
+    checked = check_rows(stream.record, batch.schemas[stream.name], rows, _record_hashes(rows))
     landed = np.flatnonzero(checked.fits)
     indices = pa.array(np.array(places, np.int64)[landed])
     batch.add_columns(
         checked.columns, page_sha256, indices, checked.record_hashes, _field_names(rows), extracted_at
     )
-    parents = [(rows[at], places[at], hashes[at]) for at in landed.tolist()]
+    parents = rows if len(landed) == len(rows) else [rows[at] for at in landed.tolist()]
     for child in stream.children:
-        _land_children_by_column(batch, stream, child, parents, checked, page_sha256, extracted_at)
+        _land_children_by_column(batch, stream, child, parents, indices, checked, page_sha256, extracted_at)
     latest = None if stream.cursor is None else pc.max(checked.columns[stream.cursor]).as_py()
     return checked.fits, None if latest is None else latest.astimezone(UTC)
 
@@ -623,7 +639,8 @@ def _land_children_by_column(
     batch: Batch,
     stream: Stream,
     child: Child,
-    parents: Sequence[tuple[dict[str, Any], int, str]],
+    parents: Sequence[dict[str, Any]],
+    places: pa.Array[Any],
     checked: Checked,
     page_sha256: str,
     extracted_at: datetime | None,
@@ -631,39 +648,37 @@ def _land_children_by_column(
     """Land one kind of children of rows that landed.
 
     Args:
-        parents: (p,) raw row, place and record hash of each, in step with `checked.columns`.
+        parents: (p,) raw rows, in step with their `places` and with `checked.columns`.
     """
-    rows: list[Any] = []
-    owners: list[int] = []
-    positions: list[int] = []
     is_nested = not child.path or "." in child.path
-    for owner, (raw, _, _) in enumerate(parents):
-        items = _listed(dig(raw, child.path) if is_nested else raw.get(child.path))
-        rows += items
-        owners += [owner] * len(items)
-        positions += range(len(items))
+    lists = [_listed(dig(raw, child.path) if is_nested else raw.get(child.path)) for raw in parents]
+    rows = list(chain.from_iterable(lists))
+    counts = np.fromiter(map(len, lists), np.int64, len(lists))
+    owners = np.repeat(np.arange(len(lists)), counts)
+    positions = np.arange(len(rows)) - np.repeat(counts.cumsum() - counts, counts)
     batch.count(child.name, len(rows))
     odd = list(range(len(rows)))
     if set(map(type, rows)) == {dict}:
-        hashes = _record_hashes(rows)
-        fitting = check_rows(child.record, batch.schemas[child.name], rows, hashes)
-        owned = pa.array(np.array(owners)[fitting.fits])
+        fitting = check_rows(child.record, batch.schemas[child.name], rows, _record_hashes(rows))
+        owned = pa.array(owners[fitting.fits])
         ties = {column: pc.take(checked.columns[field], owned) for column, field in child.parent.items()}
         ties["_parent_hash"] = pc.take(checked.record_hashes, owned)
-        ties["_child_index"] = pa.array(np.array(positions)[fitting.fits])
-        places = pc.take(pa.array([place for _, place, _ in parents], pa.int64()), owned)
+        ties["_child_index"] = pa.array(positions[fitting.fits])
         batch.add_columns(
-            {**fitting.columns, **ties}, page_sha256, places, fitting.record_hashes, _field_names(rows),
-            extracted_at, child.name,
+            {**fitting.columns, **ties}, page_sha256, pc.take(places, owned), fitting.record_hashes,
+            _field_names(rows), extracted_at, child.name,
         )  # fmt: skip
         odd = np.flatnonzero(~fitting.fits).tolist()
     if not odd:
         return
-    records = {owner: stream.record.model_validate(parents[owner][0]) for owner in {owners[at] for at in odd}}
-    origins = {owner: RowOrigin(page_sha256, parents[owner][1], parents[owner][2]) for owner in records}
+    owner_of = owners.tolist()
+    records = {at: stream.record.model_validate(parents[at]) for at in {owner_of[at] for at in odd}}
+    origins = {
+        at: RowOrigin(page_sha256, places[at].as_py(), checked.record_hashes[at].as_py()) for at in records
+    }
     _land_children_one_by_one(
         batch, child,
-        [(rows[at], positions[at], records[owners[at]], origins[owners[at]]) for at in odd],
+        [(rows[at], int(positions[at]), records[owner_of[at]], origins[owner_of[at]]) for at in odd],
         False, extracted_at,
     )  # fmt: skip
 
@@ -836,14 +851,16 @@ def record_hash(raw: Any) -> str:
     return hashlib.blake2b(_payload(raw), digest_size=16).hexdigest()
 
 
-def _record_hashes(rows: Sequence[dict[str, Any]]) -> list[str]:
+def _record_hashes(rows: Sequence[dict[str, Any]]) -> pa.Array[Any]:
     try:
-        return [
-            hashlib.blake2b(orjson.dumps(row, str, orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
-            for row in rows
-        ]
+        return hex_texts(
+            [
+                hashlib.blake2b(orjson.dumps(row, str, orjson.OPT_SORT_KEYS), digest_size=16).digest()
+                for row in rows
+            ]
+        )
     except TypeError:
-        return [record_hash(row) for row in rows]
+        return pa.array([record_hash(row) for row in rows], pa.string())
 
 
 def payload_text(raw: Any) -> str:

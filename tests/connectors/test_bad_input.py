@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import json
+import threading
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -736,3 +737,55 @@ def test_the_client_of_a_stream_keeps_the_budget_of_its_source(
         ]
         third = pull_stream(source, source.streams[0], landing, client)
     assert "would wait 1" in (third.error or ""), "the third request has to wait for half an hour"
+
+
+def test_a_page_lands_while_the_source_makes_the_next(
+    desk: Any, kit: SimpleNamespace, pull_shop: Pull, landing: Landing
+) -> None:
+    landed = threading.Event()
+    was_landed = []
+
+    def answer(query: dict[str, str]) -> Any:
+        if "page" not in query:
+            return kit.Reply({"orders": [kit.order(1)], "next": "2"})
+        was_landed.append(landed.wait(5))
+        return kit.Reply({"orders": [kit.order(2)], "next": None})
+
+    desk.routes["/orders"] = answer
+    result = pull_shop(streams=["orders"], progress=lambda *_: landed.set())["orders"]
+    assert (result.error, result.landed) == (None, 6)
+    assert was_landed == [True]
+
+
+def test_a_page_lands_once_when_the_next_has_to_be_asked_for_again(
+    desk: Any, kit: SimpleNamespace, pull_shop: Pull
+) -> None:
+    seen = []
+    desk.routes["/orders"] = [
+        kit.Reply({"orders": [kit.order(1)], "next": "2"}),
+        kit.Reply(status=503),
+        kit.Reply({"orders": [kit.order(2)], "next": None}, cut=5),
+        kit.Reply({"orders": [kit.order(2)], "next": None}),
+    ]
+    result = pull_shop(streams=["orders"], progress=lambda *told: seen.append(told))["orders"]
+    assert (result.error, result.pulled, result.landed) == (None, 6, 6)
+    assert seen == [("shop", "orders", 1), ("shop", "orders", 2)]
+
+
+def test_a_page_that_cannot_land_fails_its_stream_while_the_next_is_on_its_way(
+    desk: Any, kit: SimpleNamespace, pull_shop: Pull, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    desk.routes["/orders"] = [
+        kit.Reply({"orders": [kit.order(1)], "next": "2"}),
+        kit.Reply({"orders": [kit.order(2)], "next": None}),
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr(Batch, "_keep", fail)
+        result = pull_shop(streams=["orders"])["orders"]
+    assert result.error is not None
+    assert "No space left on device" in result.error
+    assert landing.batches() == []
+    assert pull_shop(streams=["items"])["items"].error is None

@@ -19,7 +19,7 @@ from pydantic import field_validator
 
 from connectors import extract, quarantine, registry
 from connectors import files as room
-from connectors.columnar import Coded, can_check, check, combine
+from connectors.columnar import Coded, can_check, check, check_rows, combine
 from connectors.declare import (
     AliasPath,
     Amount,
@@ -267,6 +267,27 @@ def test_a_page_lands_by_column_as_it_does_row_by_row(
         assert _landed(landing, rows) == together
     event("some landed" if together["orders"] else "none landed")
     event("some refused" if together["refused"] else "none refused")
+
+
+class _Memo(Record):
+    memo_id: str
+    code: str | None = None
+
+
+@pytest.mark.parametrize(
+    "codes", [[7, _MISSING], [7, None], ["7", _MISSING], [_MISSING, "\ud83d"], [7, "\ud83d"]]
+)
+def test_an_optional_text_that_is_left_out_lands_as_unknown(codes: list[Any]) -> None:
+    stream = Stream(name="memos", record=_Memo, key=("memo_id",), path="")
+    rows = [{"memo_id": "a", "code": code} for code in codes if code is not _MISSING]
+    rows += [{"memo_id": "b"}] * codes.count(_MISSING)
+    checked = check_rows(_Memo, stream_schemas(stream)["memos"], rows, pa.array(["0"] * len(rows)))
+    expected = [None if row.get("code") is None else str(row["code"]) for row in rows]
+    fitting = [code for code, fits in zip(expected, checked.fits, strict=True) if fits]
+    assert checked.columns["code"].to_pylist() == fitting
+    assert [code for code, fits in zip(expected, checked.fits, strict=True) if not fits] == [
+        code for code in codes if code == "\ud83d"
+    ]
 
 
 def test_values_of_two_types_stay_two_values() -> None:
