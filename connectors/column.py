@@ -25,6 +25,7 @@ from stdnum import ean
 
 AMOUNT = pa.decimal128(18, 4)
 QUANTITY = pa.decimal128(18, 6)
+RATIO = pa.decimal128(18, 9)
 INSTANT = pa.timestamp("us", tz="UTC")
 
 _BARE_NUMBER = re.compile(r"\s*[+-]?[\d.]+\s*")
@@ -271,6 +272,7 @@ FloatQuantity = Annotated[
     Field(max_digits=18, decimal_places=6),
     Column(QUANTITY),
 ]
+Ratio = Annotated[Decimal, Field(max_digits=18, decimal_places=9), Column(RATIO)]
 Currency = Annotated[str, AfterValidator(known_currency), Column(pa.string())]
 Instant = Annotated[
     AwareDatetime,

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from pydantic import AfterValidator
 from pydantic.fields import FieldInfo
 
-from connectors.column import AMOUNT, INSTANT, QUANTITY, known_currency
+from connectors.column import AMOUNT, INSTANT, QUANTITY, RATIO, known_currency
 from connectors.declare import CHILD_META_FIELDS, META_FIELDS, Record, Source, Stream, stream_schemas
 from connectors.extract import payload_text
 from connectors.landing import FILES, CommittedBatch, Landing, Rejection, RowOrigin
@@ -91,7 +91,7 @@ def _field_expects(name: str, field: FieldInfo, record: type[Record]) -> Iterabl
     column = record.columns()[name]
     if _is_currency(field.annotation, field.metadata):
         yield expect_currency(name)
-    elif column.arrow in (AMOUNT, QUANTITY):
+    elif column.arrow in (AMOUNT, QUANTITY, RATIO):
         largest = LARGEST_AMOUNT if column.arrow == AMOUNT else LARGEST_QUANTITY
         least = _least(field)
         yield Expect(

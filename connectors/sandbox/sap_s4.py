@@ -265,7 +265,6 @@ class Twin:
                 "ConditionType": "HD00",
                 "ConditionAmount": order.shipping_amount,
                 "TransactionCurrency": order.currency,
-                "ConditionIsForStatistics": False,
             }
         ]
         row: Json = {

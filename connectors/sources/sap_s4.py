@@ -24,11 +24,10 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import AliasChoices, BeforeValidator, model_validator
 
 from connectors.declare import (
     AliasPath,
-    Amount,
     Ask,
     Bounds,
     Child,
@@ -49,6 +48,7 @@ from connectors.declare import (
     NextLink,
     Phone,
     RateLimit,
+    Ratio,
     Record,
     Source,
     Stream,
@@ -170,7 +170,6 @@ class PricingElement(SapRecord):
     condition_type: str = Field(validation_alias="ConditionType", description="HD00 freight, …")
     amount: FloatAmount | None = Field(None, validation_alias="ConditionAmount")
     currency: Currency | None = Field(None, validation_alias="TransactionCurrency")
-    is_statistical: bool | None = Field(None, validation_alias="ConditionIsForStatistics")
 
 
 class BillingDocument(SapRecord):
@@ -264,7 +263,10 @@ class PartnerTaxNumber(SapRecord):
     """One tax number of a business partner."""
 
     tax_type: str = Field(validation_alias="BPTaxType", description="DE0, GB0, CN0, …")
-    number: str = Field(validation_alias="BPTaxNumber")
+    number: str = Field(
+        validation_alias=AliasChoices("BPTaxNumber", "BPTaxLongNumber"),
+        description="one of more than 20 signs stands in a field of its own",
+    )
 
 
 class Product(SapRecord):
@@ -313,7 +315,7 @@ class ContractCondition(SapRecord):
     """One rate of a condition contract."""
 
     condition_type: str = Field(validation_alias="ConditionType")
-    rate_percent: Amount | None = Field(None, validation_alias="ConditionRateRatio")
+    rate_percent: Ratio | None = Field(None, validation_alias="ConditionRateRatio")
     valid_from_on: date | None = Field(None, validation_alias="ConditionValidityStartDate")
     valid_to_on: date | None = Field(None, validation_alias="ConditionValidityEndDate")
 

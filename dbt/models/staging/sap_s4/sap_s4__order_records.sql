@@ -19,7 +19,7 @@ freight as (
         sales_order,
         sum(amount) as amount
     from {{ ref('stg_sap_s4__sales_order_conditions') }}
-    where condition_type = 'HD00' and not coalesce(is_statistical, false)
+    where condition_type = 'HD00'
     group by sales_order
 ),
 

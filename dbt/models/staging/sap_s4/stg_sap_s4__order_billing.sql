@@ -4,7 +4,7 @@
 with freight as (
     select sales_order
     from {{ ref('stg_sap_s4__sales_order_conditions') }}
-    where condition_type = 'HD00' and not coalesce(is_statistical, false)
+    where condition_type = 'HD00'
     group by sales_order
 ),
 
