@@ -242,7 +242,6 @@ class Twin:
             "bar_code": shop.barcode(product) or "",
             "sale_price": fen(shop.price(product)),
             "stock_num": shop.offered(product),
-            "status": 5,
         }
         return {
             "product_id": str(shop.item_id(product)),

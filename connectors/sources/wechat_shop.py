@@ -77,8 +77,8 @@ class Order(Record):
 
     order_id: str = Field(min_length=1)
     status: int = Field(
-        description="10 unpaid, 12 a present not taken yet, 20 to send, 21 sent in part, 30 sent, 100 done, 200 all "
-        "refunded, 250 cancelled unpaid"
+        description="10 unpaid, 12 a present not taken yet, 13 waits for others to buy, 20 to send, 21 sent in part, 30 sent, "
+        "100 done, 200 all refunded, 250 cancelled unpaid or, where it was paid, all refunded"
     )
     is_present: bool = False
     openid: Text = Field(None, description="who gets it; one per person and shop")
