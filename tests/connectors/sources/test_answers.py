@@ -232,17 +232,18 @@ def _decoded(declared: Source, name: str, content: bytes) -> Any:
     for feed in declared.feeds:
         if Path(name).match(feed.files):
             return feed.read(name, content)
-    for export in declared.exports:
-        if Path(name).match(export.files):
-            if name.endswith(".parquet"):
-                return pq.read_table(io.BytesIO(content)).to_pylist()
-            return read_table(name, content)
+    if declared.exports:
+        if name.endswith(".parquet"):
+            return pq.read_table(io.BytesIO(content)).to_pylist()
+        return read_table(name, content)
     return declared.decode(content)
 
 
 def _pull_inbox(item: Documented, landing: Landing, inbox: Path) -> list[str]:
     inbox.mkdir()
     (inbox / item.said["file"]).write_bytes(item.content)
+    if "mapping" in item.said:
+        (inbox / f"{Path(item.said['file']).stem}.mapping.toml").write_text(item.said["mapping"])
     results = (
         pull_feeds(item.source, str(inbox), landing)
         if item.source.feeds
