@@ -180,6 +180,9 @@ def read_interchange(name: str, content: bytes) -> list[dict[str, Any] | UnreadD
         if found.code not in _SETS:
             raise ValueError(f"transaction set {found.number} is a {found.code}; 844, 845 and 849 are read")
         kind, read = _SETS[found.code]
+        purpose = next((segment[1] for segment in found.segments[:1] if len(segment) > 1), "")
+        if purpose not in _PURPOSES:
+            raise ValueError(f"transaction set {found.number} has the purpose {purpose!r}; {_READ_PURPOSES}")
         rows = read(found)
         _check_totals(found, rows)
         documents.append(
@@ -302,6 +305,10 @@ def _settlements_849(found: TransactionSet) -> list[dict[str, Any]]:
     return rows
 
 
+# What cancels a document, or changes a part of it, says nothing of what it leaves.
+_PURPOSES = ("00", "05", "07")  # X12 353: original, replace, duplicate
+_FUNCTIONS = ("9", "5", "7", "")  # EDIFACT 1225, the same
+_READ_PURPOSES = "originals, replacements and duplicates are read: ask the sender for the whole document anew"
 _SETS: dict[str, tuple[str, Callable[[TransactionSet], list[dict[str, Any]]]]] = {
     "844": ("claims", _claims_844),
     "845": ("agreements", _agreements_845),
@@ -319,6 +326,9 @@ def _read_message(name: str, found: EdifactMessage | BrokenMessage) -> dict[str,
                 f"it is {found.type}; {' and '.join(_MESSAGES)} are read: take it out of the inbox"
             )
         kind, read = _MESSAGES[found.type]
+        function = next((segment.part(3) for segment in found.segments if segment.part(0) == "BGM"), "")
+        if function not in _FUNCTIONS:
+            raise ValueError(f"BGM has the message function {function!r}; {_READ_PURPOSES}")
         rows = read(found)
     except ValueError as error:
         return UnreadDocument(f"message {found.reference}", str(error))

@@ -201,6 +201,13 @@ def test_a_set_that_is_not_read_is_named(tmp_path: Path) -> None:
         read_interchange("x.edi", path.read_bytes().replace(b"ST*844*", b"ST*850*"))
 
 
+def test_a_set_that_cancels_another_is_not_read_as_a_claim(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match="has the purpose '01'; originals, replacements and duplicates are read"
+    ):
+        read_interchange("x.edi", x12_claim(tmp_path).read_bytes().replace(b"BAA*00*", b"BAA*01*"))
+
+
 def test_a_message_that_does_not_add_up_costs_itself_alone(
     tmp_path: Path, landing: Landing, landed: Callable[[str], list[dict[str, Any]]]
 ) -> None:
@@ -221,22 +228,24 @@ def test_a_message_that_does_not_add_up_costs_itself_alone(
         numbered(3, CNT="1:999999"),
         numbered(4, QTY="47:1.5"),
         numbered(5, BGM="380+X+9"),
+        numbered(7, BGM="84+X+1"),
     ]
     other = message.replace("UNH+1+INVOIC", "UNH+6+ORDERS").replace("+1'\r\n", "+6'\r\n")
     (tmp_path / "inbox").mkdir()
     (tmp_path / "inbox" / "all.edi").write_bytes(
-        "".join([head, message, *spoilt, other, f"UNZ+6+{tail}"]).encode("latin-1")
+        "".join([head, message, *spoilt, other, f"UNZ+7+{tail}"]).encode("latin-1")
     )
     (result,) = pull(landing, tmp_path / "inbox")
-    assert (result.quarantined, result.error) == (5, None)
-    assert result.pulled == result.landed + 5
+    assert (result.quarantined, result.error) == (6, None)
+    assert result.pulled == result.landed + 6
     assert {row["document_id"].rpartition("/")[2] for row in landed("documents")} == {"1"}
     said = [row.error for row in list_rows(landing)]
     for line, reason in zip(
         said,
         (
             "all.edi: message 2: interchange", "the total of CNT 1 says 999999", "'1.5' is no number with the decimal mark ,",
-            "BGM names the document 380", "it is ORDERS; INVOIC and REMADV are read",
+            "BGM names the document 380",
+            "BGM has the message function '1'", "it is ORDERS; INVOIC and REMADV are read",
         ),
         strict=True,
     ):  # fmt: skip
