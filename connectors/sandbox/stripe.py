@@ -454,6 +454,11 @@ class Twin:
             return _newest_first([*self._earned, *(self._leaving(payout) for payout, _ in self._paid_out)])
         for payout, rows in self._paid_out:
             if payout["id"] == asked["payout"]:
+                if not payout["automatic"]:
+                    raise _InvalidRequestError(
+                        "Balance transaction history can only be filtered on automatic transfers, not manual.",
+                        param="payout",
+                    )
                 return [self._leaving(payout), *_newest_first(rows)]
         raise _InvalidRequestError(
             f"No such payout: '{asked['payout']}'", code="resource_missing", param="payout"

@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import ValidationInfo, field_validator
+from pydantic import ValidationInfo, field_validator, model_validator
 
 from connectors.declare import (
     AliasPath,
@@ -158,6 +158,9 @@ class Payout(_Money):
     payout_id: str = Field(validation_alias="id", min_length=1)
     status: str = Field(description="pending, in_transit, paid, canceled or failed")
     is_automatic: bool | None = Field(None, validation_alias="automatic")
+    automatic_payout_id: str | None = Field(
+        None, description="the id of an automatic one again: Stripe tells of these alone what they pay"
+    )
     currency: Currency
     amount: MinorAmount
     balance_transaction_id: str | None = Field(None, validation_alias="balance_transaction")
@@ -166,6 +169,13 @@ class Payout(_Money):
     failure_code: str | None = None
     arrives_on: UnixInstant = Field(validation_alias="arrival_date", description="midnight UTC of the day")
     created_at: UnixInstant = Field(validation_alias="created")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _automatic_apart(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            return {**data, "automatic_payout_id": data.get("id") if data.get("automatic") is True else None}
+        return data
 
 
 class PayoutTransaction(Record):
@@ -302,11 +312,11 @@ SOURCE = Source(
             ask=_ask_payout,
             rows="data",
             pages=_PAGES,
-            fan_out=("payouts", "payout_id"),
+            fan_out=("payouts", "automatic_payout_id"),
             fan_out_size=1,
             fan_out_changes=True,
             fan_out_field="payout_id",
-            description="Which movements each payout pays.",
+            description="Which movements each automatic payout pays; who draws by hand draws a sum of no movements.",
         ),
     ),
 )  # fmt: skip

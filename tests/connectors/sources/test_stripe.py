@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 
 from connectors.conformance import Conformance
 from connectors.declare import ThrottledError
-from connectors.sandbox.stripe import takes
+from connectors.sandbox.stripe import Twin, takes
 from connectors.sources.stripe import SOURCE, Charge, fault
 
 
@@ -103,6 +104,23 @@ def test_a_payout_is_the_sum_of_what_it_pays(serve: Any, pull: Any, landed: Any)
     assert payouts
     assert payouts == total
     assert all(row["arrives_on"].weekday() < 5 for row in landed("payouts"))
+
+
+def test_a_payout_drawn_by_hand_stops_nothing(
+    serve: Any, pull: Any, landed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid_out = Twin._payout
+
+    def by_hand_on_mondays(twin: Twin, day: date, *rest: Any) -> dict[str, Any]:
+        return paid_out(twin, day, *rest) | {"automatic": day.weekday() != 0}
+
+    monkeypatch.setattr(Twin, "_payout", by_hand_on_mondays)
+    with serve("stripe", orders=600) as served:
+        results = pull("stripe", served.env)
+    assert [result.error for result in results.values()] == [None] * len(results)
+    automatic = {row["payout_id"] for row in landed("payouts") if row["is_automatic"]}
+    assert automatic < {row["payout_id"] for row in landed("payouts")}
+    assert {row["payout_id"] for row in landed("payout_transactions")} == automatic
 
 
 def test_a_page_goes_on_behind_an_object_and_says_whether_another_follows(ask: Any) -> None:
