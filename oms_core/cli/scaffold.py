@@ -20,6 +20,7 @@ _WRITTEN = {
     "order_records.sql": f"{_STAGING}/{{name}}__order_records.sql",
     "order_lines.sql": f"{_STAGING}/{{name}}__order_lines.sql",
     "test.py": "tests/connectors/sources/test_{name}.py",
+    "answer.json": "tests/connectors/sources/answers/{name}/orders.json",
 }
 _ENTITIES = ("order_records", "order_lines")
 _PROJECT, _SYSTEMS, _README = "dbt/dbt_project.yml", "dbt/seeds/source_systems.csv", "README.md"

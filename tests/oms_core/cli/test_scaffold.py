@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 _KEPT = (
     "README.md", "pyproject.toml", "dbt/dbt_project.yml", "dbt/profiles.yml", "dbt/seeds", "dbt/macros", "dbt/data_tests",
     "connectors", "tests/connectors/conftest.py", "tests/connectors/sources/conftest.py",
+    "tests/connectors/sources/test_answers.py",
 )  # fmt: skip
 
 
@@ -64,7 +65,8 @@ def test_a_dry_run_names_what_would_be_written_and_writes_nothing(checkout: Path
     for path in (
         "write connectors/sources/order_desk.py", "write connectors/sandbox/order_desk.py",
         "write dbt/models/staging/order_desk/stg_order_desk__orders.sql",
-        "write tests/connectors/sources/test_order_desk.py", "change dbt/dbt_project.yml", "change README.md",
+        "write tests/connectors/sources/test_order_desk.py",
+        "write tests/connectors/sources/answers/order_desk/orders.json", "change dbt/dbt_project.yml", "change README.md",
     ):  # fmt: skip
         assert path in said
     assert _files(checkout) == before
@@ -119,7 +121,7 @@ def test_what_is_written_works_as_it_is(checkout: Path) -> None:
     assert len(written) == 3
     _run(checkout, "ruff", "check", *written)
     _run(checkout, "ruff", "format", "--check", *written)
-    _run(checkout, "pytest", "-q", "-p", "no:cacheprovider", "tests/connectors/sources/test_order_desk.py")
+    _run(checkout, "pytest", "-q", "-p", "no:cacheprovider", "tests/connectors/sources", "-k", "order_desk")
     _run(checkout, "dbt.cli.main", "parse", "--project-dir", "dbt", "--profiles-dir", "dbt")
     nodes = json.loads((checkout / "dbt" / "target" / "manifest.json").read_bytes())["nodes"]
     assert "model.orderhub.order_desk__order_records" in nodes
