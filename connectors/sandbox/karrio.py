@@ -302,8 +302,8 @@ class Twin:
                 stamp = f"{local:%Y-%m-%dT%H:%M:%S}"  # the carrier's local time, of a zone nobody tells
             events.append(
                 {
-                    "date": f"{local:%Y-%m-%d}",
-                    "time": f"{local:%I:%M %p}",
+                    "date": stamp[:10],
+                    "time": f"{datetime.fromisoformat(stamp):%I:%M %p}",
                     "timestamp": stamp,
                     "status": status,
                     "code": code,

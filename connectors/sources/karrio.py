@@ -5,6 +5,10 @@ has arrived, but neither can be asked for by the time of its change, and a track
 What is asked for is therefore what was created up to OPEN_WINDOW before the last thing seen: the declared lag.
 Newest first also means that what is created while the pages are read repeats a row and hides none.
 
+An event's timestamp ends in Z whatever the carrier said: karrio keeps the digits of the carrier's clock and drops its offset
+(`karrio.lib.fiso_timestamp`, which its carriers' interfaces use). It is the instant with carriers that report in UTC; with
+others it is off by the offset of the place, of which karrio keeps nothing.
+
 Source: karrio.server.core.serializers and filters of karrio-server-core 2026.1
 """
 
@@ -168,7 +172,9 @@ def _event_time(event: Any) -> datetime | None:
 class TrackerEvent(Record):
     """One scan or message of the carrier."""
 
-    occurred_at: Instant = Field(validation_alias="timestamp")
+    occurred_at: Instant = Field(
+        validation_alias="timestamp", description="By the carrier's clock, which karrio takes to be UTC"
+    )
     status: str | None = Field(default=None, description="karrio's reading of the carrier's code")
     code: str | None = Field(default=None, description="The carrier's own code")
     reason: str | None = Field(default=None, description="Why it went wrong, where it did")
