@@ -613,6 +613,23 @@ WEBHOOK = Webhook(
             key="admin_graphql_api_customer_deleted_id",
             merged_into="admin_graphql_api_customer_kept_id",
         ),
+        # Whose messages are no orders or customers, but name one, or none that can be relied on.
+        Notice(
+            topic="orders/edited",
+            streams=("orders",),
+            key="order_edit.order_id",
+            prefix="gid://shopify/Order/",
+        ),
+        Notice(topic="orders/*_changed", streams=("orders",)),
+        Notice(topic="orders/link_requested", streams=("orders",)),
+        Notice(topic="customers/purchasing_summary", streams=("customers",), key="customerId"),
+        Notice(topic="customer.tags_*", streams=("customers",), key="customerId"),
+        Notice(
+            topic="customers*_consent/update",
+            streams=("customers",),
+            key="customer_id",
+            prefix="gid://shopify/Customer/",
+        ),
         *_told("orders", "orders", "Order"),
         Notice(topic="refunds/*", streams=("orders",), **_OF_ORDER),
         Notice(topic="fulfillments/*", streams=("orders",), **_OF_ORDER),
