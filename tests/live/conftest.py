@@ -24,8 +24,12 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
+
+from connectors.landing import PAGES, Landing
 
 HERE = Path(__file__).parent
+ANSWERS = HERE.parent / "connectors" / "sources" / "answers"
 TRYTON_REQUIREMENTS = HERE / "tryton-requirements.txt"
 TRYTON_COMPANY = HERE / "tryton_company.py"
 TRYTON_MODULES = (
@@ -137,6 +141,35 @@ def _run_company(python: Path, script: Path, url: str, command: tuple[str, ...],
     )
     assert done.returncode == 0, f"{script.name} {command} failed:\n{done.stderr}"
     return json.loads(done.stdout)
+
+
+@pytest.fixture
+def unrecorded() -> Callable[[Landing, str], set[str]]:
+    """What a running system answers that its recorded answers do not have: places in its pages, each with what stands there."""
+
+    def found(landing: Landing, name: str) -> set[str]:
+        said = [json.loads(path.read_bytes()) for path in (ANSWERS / name).glob("*.json")]
+        free = tuple(place for one in said for place in one["documented"].get("free", ()))
+        recorded = {place for one in said for place in _places(one["answer"])}
+        with landing.transaction() as connection:
+            pages = connection.execute(sa.select(PAGES.c.page_sha256)).scalars().all()
+        answered = {place for page in pages for place in _places(json.loads(landing.read_page(page)))}
+        assert answered
+        return {place for place in answered - recorded if not place.startswith(free)}
+
+    return found
+
+
+def _places(node: Any, place: str = "") -> Iterator[str]:
+    """Dotted places in a JSON value that hold something, with its kind: `results[].id str`."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _places(value, f"{place}.{name}".lstrip("."))
+    elif isinstance(node, list):
+        for value in node:
+            yield from _places(value, f"{place}[]")
+    elif node is not None:
+        yield f"{place} {'number' if type(node) in (int, float) else type(node).__name__}"
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,16 @@ from connectors.registry import source
 pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 
-def test_everything_arrives_and_only_the_change_travels(karrio: Any, tmp_path: Path) -> None:
+def test_everything_arrives_and_only_the_change_travels(
+    karrio: Any, tmp_path: Path, unrecorded: Callable[[Landing, str], set[str]]
+) -> None:
     with closing(Landing(tmp_path / "landing")) as landing:
         assert _pull(landing, karrio)["shipments"].changed == len(karrio.company("tell"))
         changed = karrio.company("change")
         assert _pull(landing, karrio)["shipments"].changed == len(changed)
         again = _pull(landing, karrio)
         assert {name: result.changed for name, result in again.items()} == dict.fromkeys(again, 0)
+        assert unrecorded(landing, "karrio") == set()
     assert changed["cancelled"] != changed["new"]
 
 

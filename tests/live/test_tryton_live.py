@@ -43,12 +43,13 @@ STREAMS = {
 
 
 def test_everything_arrives_only_the_change_travels_and_the_orders_agree(
-    tryton: Any, make_home: Callable[[str], Path]
+    tryton: Any, make_home: Callable[[str], Path], unrecorded: Callable[[Landing, str], set[str]]
 ) -> None:
     settings = Settings.from_environment(make_home("tryton"), tryton.values)
     billed = tryton.company("bill")
     with closing(Landing(settings.landing)) as landing:
         changed = _pull_change_and_pull_again(landing, tryton)
+        assert unrecorded(landing, "tryton") == set()
 
     result = unify(settings)
     assert result.is_new

@@ -25,11 +25,12 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 
 def test_everything_arrives_only_the_change_travels_and_the_orders_agree(
-    vendure: Any, make_home: Callable[[str], Path]
+    vendure: Any, make_home: Callable[[str], Path], unrecorded: Callable[[Landing, str], set[str]]
 ) -> None:
     settings = Settings.from_environment(make_home("vendure"), vendure.values)
     with closing(Landing(settings.landing)) as landing:
         changed = _pull_change_and_pull_again(landing, vendure)
+        assert unrecorded(landing, "vendure") == set()
 
     result = unify(settings)
     assert result.is_new
