@@ -10,7 +10,7 @@ code, which was read from the same documentation by the same eyes:
         reads from an inbox has the name of its `file`, and `table`, a list of rows, instead of the text of a sheet.
     lands: stream or child -> rows: landing columns, as texts, that the answer must give.
     request: `method`, `path` with {parameters}, and the documented `parameters`, or several such; names within a body are
-        dotted, lists are `[]`, and a name stands for all that is below it.
+        dotted, lists are `[]`, and a name stands for all that is below it. `limits`: name -> the most that it may be, or hold.
 """
 
 from __future__ import annotations
@@ -208,6 +208,12 @@ def test_a_request_that_is_not_documented_is_found() -> None:
     assert _undocumented([known], "GET", "/v1/orders/search", right) != []
     assert _undocumented([known], "POST", "/v1/orders/search", right.put("params.page", 2)) != []
     assert _undocumented([known], "POST", "/v1/orders/search", right.put("json.filter.by", 2)) != []
+    limited = known | {"limits": {"limit": 50, "filter.at": 2}}
+    few = right.put("json.filter.at", [1, 2])
+    assert _undocumented(limited, "POST", "/v1/orders/search", few.put("params.limit", 50)) == []
+    assert _undocumented(limited, "POST", "/v1/orders/search", few.put("params.limit", 51)) != []
+    assert _undocumented(limited, "POST", "/v1/orders/search", few.put("json.filter.at", [1, 2, 3])) != []
+    assert _undocumented(limited, "POST", "/v1/orders/search", few.put("json.filter.at", "1,2,3")) != []
 
 
 # --- what a file says -------------------------------------------------------------------------------------
@@ -372,7 +378,8 @@ def _pages(declared: Source, landing: Landing) -> Mapping[str, Shape]:
 def _asked(item: Documented) -> Iterator[tuple[str, str, str, Ask]]:
     """What is sent for a stream: a name, method, path and request."""
     stream, body = item.stream, item.body
-    since, until, keys = datetime(2026, 7, 1, tzinfo=UTC), datetime(2026, 7, 1, 0, 20, tzinfo=UTC), ("1",)
+    since, until = datetime(2026, 7, 1, tzinfo=UTC), datetime(2026, 7, 1, 0, 20, tzinfo=UTC)
+    keys = ("1",) * (stream.fan_out_size if stream.fan_out is not None else 1)
     whole = Bounds(since=since, until=until, keys=keys)
     bounds = {"window": whole, "first window": whole.model_copy(update={"is_first": True})}
     if stream.window is None:
@@ -384,7 +391,7 @@ def _asked(item: Documented) -> Iterator[tuple[str, str, str, Ask]]:
         if following is not None:
             yield f"{kind}, next page", stream.method, following.path or stream.path, following
     if stream.lookup is not None:
-        ask = stream.lookup.ask(Bounds(keys=keys))
+        ask = stream.lookup.ask(Bounds(keys=("1",) * stream.lookup.size))
         path = ask.path or stream.lookup.path or stream.path
         yield "by key", stream.lookup.method or stream.method, path, ask
     if stream.count is not None:
@@ -410,12 +417,25 @@ def _undocumented(known: Any, method: str, path: str, ask: Ask) -> list[str]:
     names |= set(_shape({name: _inner(value) for name, value in ask.params.items()}))
     names |= set(_shape(ask.json_body))
     allowed = request["parameters"]
-    return sorted(
+    return _beyond(request.get("limits", {}), ask) + sorted(
         name
         for name in names
         if not any(name == one or name.startswith((f"{one}.", f"{one}[")) for one in allowed)
         and not any(one.startswith((f"{name}.", f"{name}[")) for one in allowed)
     )
+
+
+def _beyond(limits: Mapping[str, int], ask: Ask) -> list[str]:
+    """Numbers that are larger than documented, and lists that are longer, also those that commas part."""
+    found = []
+    for name, most in limits.items():
+        value = ask.params.get(name, dig(ask.json_body, name))
+        if isinstance(value, str) and not value.isdigit():
+            value = value.split(",")
+        size = len(value) if isinstance(value, list) else int(value or 0)
+        if size > most:
+            found.append(f"{name} is {size}, at most {most}")
+    return found
 
 
 def _inner(value: Any) -> Any:
