@@ -602,6 +602,8 @@ class Twin:
         rows = self._summaries.get(marketplace, [])
         if "startDateTime" in asked:
             since = _instant(asked["startDateTime"], "startDateTime")
+            if since < self._world.now - timedelta(days=548):
+                raise _InputError("startDateTime is more than 18 months ago")
             rows = [row for row in rows if _instant(row["lastUpdatedTime"], "") > since]
         if asked.get("details") != "true":
             rows = [

@@ -18,7 +18,7 @@ Source: https://developer-docs.amazon.com/sp-api (Orders 2026-01-01, Finances 20
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
@@ -55,6 +55,7 @@ from connectors.declare import (
 # Orders older than two years are not shown (in some countries: older than 2016).
 _FIRST_DAY = "2016-01-01T00:00:00Z"
 _OF_PERSONS = ("BUYER", "RECIPIENT")
+_STOCK_TOLD_FOR = timedelta(days=540)  # 18 months
 _INCLUDED = "BUYER,RECIPIENT,PROCEEDS,PROMOTION,CANCELLATION,FULFILLMENT,PACKAGES,TAX,PAYMENT"
 
 
@@ -330,7 +331,8 @@ def _ask_inventory(bounds: Bounds) -> Ask:
         "granularityId": marketplace,
         "marketplaceIds": marketplace,
     }
-    if bounds.since is not None:
+    # A start that lies further back is refused: all of it is asked for then.
+    if bounds.since is not None and bounds.since > datetime.now(UTC) - _STOCK_TOLD_FOR:
         params["startDateTime"] = _iso(bounds.since)
     return Ask(params=params)
 

@@ -45,6 +45,15 @@ def test_requests_and_answers_keep_the_contract(
     assert amazon.faults(answered, body) == []
 
 
+def test_stock_is_asked_for_whole_where_the_last_change_is_too_long_ago() -> None:
+    stream, now = SOURCE.stream("inventory_summaries"), datetime.now(UTC)
+    asked = [
+        stream.ask(Bounds(since=now - timedelta(days=days), keys=(UNITED_STATES,))).params
+        for days in (530, 550)
+    ]
+    assert ["startDateTime" in params for params in asked] == [True, False]
+
+
 def test_every_order_arrives_with_its_money(serve: Any, pull: Any, landed: Any) -> None:
     with serve("amazon", level="none") as served:
         results = pull("amazon", served.env)
