@@ -169,8 +169,8 @@ class Twin:
             "country": "Singapore" if address.country == "SG" else address.country,
         }
         row = {
-            "order_id": int(order.number),
-            "order_number": int(order.number),
+            "order_id": order.number,
+            "order_number": order.number,
             "created_at": _local(order.placed_at),
             "updated_at": _local(self._updated_at(order)),
             "price": str(order.net_amount + order.tax_amount - order.shipping_amount),
@@ -227,18 +227,18 @@ class Twin:
                 {
                     "order_item_id": (_number(order.order_id) * 100 + line.line_number) * 1000 + place,
                     "order_id": int(order.number),
-                    "buyer_id": int(self._buyer_id(customer)),
+                    "buyer_id": self._buyer_id(customer),
                     "sku_id": self._sku_id(line.product_id, copy),
                     "sku": self._seller_sku(product, copy),
                     "shop_sku": f"{self._sku_id(line.product_id, copy)}_SGAMZ",
                     "name": self._dirt.title(product, f"product/{product.product_id}/{copy}"),
                     "status": status,
                     "currency": order.currency,
-                    "item_price": float(line.unit_price + tax),
-                    "paid_price": float(line.unit_price + tax - voucher),
-                    "voucher_amount": float(voucher),
-                    "tax_amount": float(tax),
-                    "shipping_amount": float(shipping[first + place]),
+                    "item_price": str(line.unit_price + tax),
+                    "paid_price": str(line.unit_price + tax - voucher),
+                    "voucher_amount": str(voucher),
+                    "tax_amount": str(tax),
+                    "shipping_amount": str(shipping[first + place]),
                     "tracking_code": shipment.tracking_number if shipment else "",
                     "shipment_provider": shipment.carrier.replace("_", " ").upper() if shipment else "",
                     "package_id": f"FP{_number(shipment.shipment_id):011d}" if shipment else "",
@@ -283,7 +283,7 @@ class Twin:
                 rows.append(
                     {
                         "item_id": 2_000_000 + number,
-                        "primary_category": "10" + str(len(product.category)),
+                        "primary_category": 1000 + len(product.category),
                         "attributes": {"name": self._dirt.title(product, key), "brand": product.brand},
                         "status": "Active",
                         "created_time": _milliseconds(first - _SET_UP),
@@ -307,9 +307,9 @@ class Twin:
                         "reverse_order_line_id": item["order_item_id"] + 7,
                         "trade_order_line_id": item["order_item_id"],
                         "reverse_status": "REFUND_SUCCESS",
-                        "is_need_refund": True,
+                        "is_need_refund": "true",
                         "refund_amount": int(share * 100),
-                        "item_unit_price": int(item["item_price"] * 100),
+                        "item_unit_price": int(Decimal(item["item_price"]) * 100),
                         "reason_text": _REASONS[taken.reason],
                         "seller_sku_id": item["sku"],
                         "tracking_number": "",
@@ -357,8 +357,8 @@ class Twin:
         entries = []
         for item, commission, payment in zip(items, commissions, payments, strict=True):
             told = (
-                ("Orders-Sales", "Item Price Credit", Decimal(str(item["paid_price"]))),
-                ("Orders-Sales", "Shipping Fee (Paid By Customer)", Decimal(str(item["shipping_amount"]))),
+                ("Orders-Sales", "Item Price Credit", Decimal(item["paid_price"])),
+                ("Orders-Sales", "Shipping Fee (Paid By Customer)", Decimal(item["shipping_amount"])),
                 ("Orders-Lazada Fees", "Commission", -commission),
                 ("Orders-Lazada Fees", "Payment Fee", -payment),
             )
@@ -415,7 +415,9 @@ class Twin:
         order = self._by_number.get(asked.get("order_id", ""))
         if order is None:
             raise _CallError("16", "ISV", "Order not found")
-        return {"data": self._order(order)}
+        # A list writes the numbers as texts, this call as numbers.
+        numbers = {name: int(order.number) for name in ("order_id", "order_number")}
+        return {"data": self._order(order) | numbers}
 
     def changed(self, since: datetime) -> Iterable[Change]:
         """Orders that were placed or moved on since then."""

@@ -9,7 +9,7 @@ A call that fails is answered 200 with a `code` other than 0. ORDERHUB_LAZADA_UR
 Orders are listed by change time, 100 at a time, to offset 5,000; the extractor starts anew from the last change then. A page
 overlaps the one before, so that an order that changes meanwhile, and goes to the end, hides none that moves up. Items are
 asked for order by order, of those orders that came since. One item is one unit. Amounts of orders are texts or numbers;
-those of returns are in cents. Times are local with their offset, or milliseconds.
+those of returns are in cents, of Vietnam in dong. Times are local with their offset, or milliseconds.
 
 What Lazada keeps and pays back comes with the statement, a week at a time: a transaction for each price, fee and reversal of
 a unit, by day, in ranges of at most 180 days. It names no currency; an account is of one country.
@@ -182,9 +182,11 @@ class SignedByToken(BaseModel):
 
 
 def _spaced_offset(value: Any) -> Any:
-    """Lazada writes "2026-09-25 15:14:34 +0800"."""
+    """Lazada writes "2026-09-25 15:14:34 +0800"; its documentation says ISO 8601, and shows milliseconds too."""
     if isinstance(value, str) and len(value) == 25 and value[19] == " ":
         return value[:19].replace(" ", "T") + value[20:]
+    if isinstance(value, str) and len(value) == 13 and value.isdigit():
+        return datetime.fromtimestamp(int(value) / 1000, UTC).isoformat()
     return value
 
 
@@ -242,7 +244,7 @@ class OrderItem(Record):
     name: str | None = None
     buyer_id: Text = Field(None, description="one per buyer and shop")
     status: str = Field(
-        description="unpaid, pending, packed, ready_to_ship, shipped, delivered, canceled, returned, …"
+        description="unpaid, pending, packed, ready_to_ship, shipped, delivered, canceled, returned, lost_by_3pl, …"
     )
     currency: Currency
     item_price_amount: FloatAmount = Field(validation_alias="item_price", description="tax included")
@@ -277,7 +279,9 @@ class ReverseOrderLine(Record):
     )
     sku_code: str | None = Field(None, validation_alias="seller_sku_id")
     reason: str | None = Field(None, validation_alias="reason_text")
-    refund_amount: CentAmount | None = Field(None, description="tax included")
+    hundredth_amount: CentAmount | None = Field(
+        None, validation_alias="refund_amount", description="a hundredth of what is told, tax included"
+    )
     tracking_code: Text = Field(None, validation_alias="tracking_number")
     requested_at: UnixInstant = Field(validation_alias="return_order_line_gmt_create")
     changed_at: UnixInstant | None = Field(None, validation_alias="return_order_line_gmt_modified")

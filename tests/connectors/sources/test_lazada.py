@@ -195,7 +195,7 @@ def test_every_order_lands_with_the_money_it_has(
         assert found["tax_amount"] == order.tax_amount
         assert found["shipping_amount"] == shipping[number] == order.shipping_amount
         assert found["paid_amount"] - found["tax_amount"] + shipping[number] == order.net_amount
-    refunds = sum(row["refund_amount"] for row in landed("reverse_order_lines"))
+    refunds = sum(row["hundredth_amount"] for row in landed("reverse_order_lines"))
     assert refunds == sum(taken.refund_amount for order in truth.values() for taken in order.returns)
 
 

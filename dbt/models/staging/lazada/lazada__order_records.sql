@@ -33,9 +33,9 @@ orders as (
         case when sums.order_id is not null then coalesce(granted.amount, cast(0 as {{ column_type('amount') }})) end as refunded_amount,
         case
             when sums.unit_count = sums.cancelled_count then 'cancelled'
-            when sums.unit_count = sums.returned_count then 'returned'
-            when sums.unit_count = sums.delivered_count then 'delivered'
-            when sums.unit_count = sums.shipped_count then 'shipped'
+            when sums.unit_count - sums.cancelled_count = sums.returned_count then 'returned'
+            when sums.unit_count - sums.cancelled_count = sums.delivered_count then 'delivered'
+            when sums.unit_count - sums.cancelled_count = sums.shipped_count then 'shipped'
             when sums.shipped_count > 0 then 'processing'
             else 'open'
         end as order_status

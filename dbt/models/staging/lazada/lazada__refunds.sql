@@ -1,11 +1,7 @@
 with granted as (
-    select
-        reverse_lines.*,
-        sums.currency
-    from {{ ref('stg_lazada__reverse_order_lines') }} as reverse_lines
-    inner join {{ ref('stg_lazada__order_sums') }} as sums
-        on reverse_lines.order_id = sums.order_id and sums.currency_count = 1
-    where reverse_lines.status = 'REFUND_SUCCESS' and reverse_lines.refund_amount is not null
+    select *
+    from {{ ref('stg_lazada__reverse_order_lines') }}
+    where status = 'REFUND_SUCCESS' and refund_amount is not null and currency is not null
 )
 
 {{ conform('refunds', 'granted', {

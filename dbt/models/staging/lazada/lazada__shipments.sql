@@ -4,7 +4,8 @@ with parcels as (
         package_id,
         min({{ code_point_order('tracking_code') }}) as tracking_code,
         min({{ code_point_order('carrier') }}) as carrier,
-        min(case when status in ('delivered', 'returned') then 1 else 0 end) as is_delivered,
+        min(case when unit_status in ('delivered', 'returned') then 1 else 0 end) as is_delivered,
+        max(case when unit_status = 'failed' then 1 else 0 end) as has_failed,
         max(updated_at) as updated_at,
         min(_source) as _source,
         min(_stream) as _stream,
@@ -13,7 +14,7 @@ with parcels as (
         min(_row_index) as _row_index,
         min(_extracted_at) as _extracted_at
     from {{ ref('stg_lazada__order_items') }}
-    where package_id is not null and status in ('shipped', 'delivered', 'returned')
+    where package_id is not null and unit_status in ('shipped', 'delivered', 'returned', 'failed')
     group by order_id, package_id
 )
 
@@ -24,5 +25,5 @@ with parcels as (
     'order_record_id': record_id('lazada', 'orders', 'order_id'),
     'carrier_code': "lower(replace(carrier, ' ', '_'))",
     'tracking_number': 'tracking_code',
-    'shipment_status': "case when is_delivered = 1 then 'delivered' else 'in_transit' end",
+    'shipment_status': "case when is_delivered = 1 then 'delivered' when has_failed = 1 then 'failed' else 'in_transit' end",
 }) }}

@@ -10,9 +10,9 @@ select
     sum(paid_amount) as paid_amount,
     min(paid_at) as paid_at,
     count(*) as unit_count,
-    sum(case when status = 'canceled' then 1 else 0 end) as cancelled_count,
-    sum(case when status in ('delivered', 'returned') then 1 else 0 end) as delivered_count,
-    sum(case when status = 'returned' then 1 else 0 end) as returned_count,
-    sum(case when status in ('shipped', 'delivered', 'returned') then 1 else 0 end) as shipped_count
+    sum(case when unit_status = 'cancelled' then 1 else 0 end) as cancelled_count,
+    sum(case when unit_status in ('delivered', 'returned') then 1 else 0 end) as delivered_count,
+    sum(case when unit_status = 'returned' then 1 else 0 end) as returned_count,
+    sum(case when unit_status in ('shipped', 'delivered', 'returned', 'failed') then 1 else 0 end) as shipped_count
 from {{ ref('stg_lazada__order_items') }}
 group by order_id
