@@ -19,7 +19,13 @@ def interchange(
     return "".join(segment.replace("*", separator) + terminator for segment in segments).encode()
 
 
-SET = ("GS*CF*DEALER*US*20261031*1405*7*X*005010", "ST*844*0001", "BAA*00*DR*20261031*DB*C1", "SE*3*0001", "GE*1*7")
+SET = (
+    "GS*CF*DEALER*US*20261031*1405*7*X*005010",
+    "ST*844*0001",
+    "BAA*00*DR*20261031*DB*C1",
+    "SE*3*0001",
+    "GE*1*7",
+)
 
 
 def test_a_set_carries_its_envelope() -> None:
