@@ -8,7 +8,7 @@ AIRFLOW_ENV = AIRFLOW_HOME=$(AIRFLOW_HOME) AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/
 	AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True AIRFLOW__LOGGING__NAMESPACE_LEVELS=great_expectations=WARNING
 DEMO ?= --orders 2000 --seed 7
 
-.PHONY: help install demo test test-fast test-spark check check-style check-types check-sql format bench airflow clean
+.PHONY: help install demo test test-fast test-heavy test-spark check check-style check-types check-sql format bench airflow clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -28,7 +28,10 @@ demo: install ## Run the main job on the sandbox company (DEMO="--orders 500 --s
 	$(BIN)/orderhub demo $(DEMO)
 
 test: install ## Run the whole test suite
-	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder --durations 15 -m "not spark"
+	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder --durations 15 -m "not spark and not heavy"
+
+test-heavy: install ## Run a year of a real retailer's invoices from file to release (needs the data beside the checkout)
+	$(BIN)/python -m pytest -m heavy
 
 test-spark: install ## Compare facts and scores on Spark with those of DuckDB and PostgreSQL (needs Java 17; installs half a gigabyte)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[spark]' \
@@ -36,7 +39,7 @@ test-spark: install ## Compare facts and scores on Spark with those of DuckDB an
 	$(BIN)/python -m pytest -m spark
 
 test-fast: install ## Run what takes seconds
-	$(BIN)/python -m pytest -m "not slow and not live and not spark"
+	$(BIN)/python -m pytest -m "not slow and not live and not spark and not heavy"
 
 check: check-style check-types check-sql ## Lint, type-check, check imports and SQL (`make -j check` does so side by side)
 

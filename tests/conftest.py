@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from schemathesis.pytest.plugin import SchemathesisFunction
 from xdist.scheduler import LoadFileScheduling
 
 # Whether a test passes must not hang on how busy the machine is.
@@ -29,7 +31,20 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take long come first, so that no process still works on one when the others are done."""
+    """Files that take long come first, so that no process still works on one when the others are done.
+
+    Raises:
+        UsageError: two tests have one id.
+    """
+    for item in items:
+        # Schemathesis names its operations in brackets, which pytest 9.2 leaves out of their ids.
+        if isinstance(item, SchemathesisFunction) and item.parent is not None:
+            item._id = item.parent.id.child(item.name)
+    ids = Counter(item.nodeid for item in items)
+    if twice := [name for name, count in ids.items() if count > 1]:
+        raise pytest.UsageError(
+            f"several tests of one id, of which pytest-xdist would run the first: {twice}"
+        )
     long = {item.path for item in items if any(map(item.get_closest_marker, ("slow", "live")))}
     items.sort(key=lambda item: item.path not in long)
 

@@ -16,7 +16,7 @@ from oms_core.release.read import query
 from oms_core.settings import Settings
 from oms_core.store.postgres import Database
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.heavy
 
 
 class Run:
