@@ -1,5 +1,8 @@
 """karrio as the sandbox company's transport desk uses it: one shipment and one tracker per waybill out of a warehouse.
 
+Each country's warehouses have an account with each carrier they send with: all of them quote standard and express, and the one
+that fetches the parcel is bought. A carrier comes once a day to a warehouse for what leaves it that day, at no charge.
+
 The desk types the warehouse's delivery number or the shop's order number as reference, at times both, at times neither;
 on a parcel that holds two orders, both orders' numbers.
 Carriers repeat scans, send one late that is older news than the delivery, and some labels were made and cancelled.
@@ -7,12 +10,14 @@ Carriers repeat scans, send one late that is older news than the delivery, and s
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -21,7 +26,8 @@ from starlette.routing import BaseRoute, Route
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.notify import Change
-from connectors.sandbox.odoo import delivery_number
+from connectors.sandbox.odoo import CARRIER_NAMES, delivery_number
+from connectors.sandbox.orders import CARRIERS
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import PREFIXES, Address, Channel, Order, Shipment, World
 
@@ -32,7 +38,9 @@ _ELSEWHERE = (Channel.POS, Channel.DEALER)
 # Carriers for which karrio has an interface; the others go through the generic one, under our account's name.
 _INTERFACES = {"dpd": "dpd", "dhl": "dhl_express", "ups": "ups", "usps": "usps", "fedex": "fedex",
                "colissimo": "colissimo", "royal_mail": "royalmail"}  # fmt: skip
+_SERVICES = {"standard": (3, Decimal(1)), "express": (1, Decimal("1.7"))}  # days in transit, relative price
 _POUNDS = Decimal("2.2046226")
+_OPENED_AT = datetime(2024, 1, 8, 2, 0, tzinfo=UTC)
 _CHECK_IN = {"CN": timedelta(hours=8), "JP": timedelta(hours=9), "US": timedelta(hours=-5)}
 
 Row = dict[str, Any]
@@ -45,15 +53,22 @@ def _refuse(status: int, code: str, message: str) -> Response:
 
 
 class Twin:
-    """Serves `GET /v1/shipments` and `GET /v1/trackers`."""
+    """Serves `GET /v1/shipments`, `/v1/trackers`, `/v1/pickups` and `/v1/connections`."""
 
     name = "karrio"
 
     def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
         self._world, self._dirt, self._credentials = world, dirt, credentials
         self._truth: list[Truth] = []
-        self._tables: dict[str, list[tuple[datetime, Row]]] = {"shipments": [], "trackers": []}
+        self._tables: dict[str, list[tuple[datetime, Row]]] = {
+            "shipments": [],
+            "trackers": [],
+            "pickups": [],
+            "connections": [],
+        }
         self._guests = world.guests
+        self._accounts: set[tuple[str, str]] = set()
+        self._leaving: dict[tuple[str, str, date], list[tuple[datetime, Row]]] = defaultdict(list)
         for order in world.orders.values():
             if order.shipped_with is not None:  # in another order's parcel
                 continue
@@ -61,6 +76,10 @@ class Twin:
                 for shipment in order.shipments:
                     if world.locations[shipment.location_id].kind in _KINDS:
                         self._enter(order, shipment)
+        for (location_id, carrier, day), parcels in self._leaving.items():
+            self._pickup(location_id, carrier, day, parcels)
+        for carrier, country in sorted(self._accounts):
+            self._connection(carrier, country)
         for rows in self._tables.values():
             rows.sort(key=lambda item: (item[0], item[1]["id"]), reverse=True)
 
@@ -96,8 +115,12 @@ class Twin:
         guest = self._guests.get(order.order_id)
         if guest is not None:
             shipment = _together(shipment, guest.shipments[0])
-        self._shipment(order, shipment, key, status, shipment.packed_at, tracker_id)
+        label = self._shipment(order, shipment, key, status, shipment.packed_at, tracker_id)
         self._tracker(order, shipment, tracker_id)
+        zone = ZoneInfo(self._world.locations[shipment.location_id].timezone)
+        left_at = shipment.dispatched_at.astimezone(zone)
+        visit = (shipment.location_id, shipment.carrier, left_at.date())
+        self._leaving[visit] += [(left_at, parcel) for parcel in label["parcels"]]
 
     def _shipment(
         self,
@@ -111,17 +134,10 @@ class Twin:
         dirt = self._dirt
         shipment_id = f"shp_{dirt.token(f'{key}/id', 32, '0123456789abcdef')}"
         place = self._world.locations[shipment.location_id]
-        charge: Row = {
-            "id": f"rat_{dirt.token(f'{key}/rate', 32, '0123456789abcdef')}",
-            "object_type": "rate",
-            **self._carrier(shipment),
-            "service": f"{shipment.carrier}_{shipment.service}",
-            "total_charge": float(shipment.cost_amount),
-            "currency": "XXZ" if dirt.is_invalid(key) else order.currency,
-            "transit_days": None,
-            "extra_charges": [],
-            "test_mode": False,
-        }
+        currency = "XXZ" if dirt.is_invalid(key) else order.currency
+        rates = self._rates(shipment, place.address.country, currency, key)
+        charge = rates[0]
+        account = self._account(shipment.carrier, place.address.country)
         shop_number = self._shop_number(order, key)
         names_order = dirt.chance(f"{key}/metadata", 0.4)
         row: Row = {
@@ -129,7 +145,7 @@ class Twin:
             "object_type": "shipment",
             "status": status,
             "created_at": f"{made_at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00:00",
-            **self._carrier(shipment),
+            **account,
             "service": charge["service"],
             "tracking_number": shipment.tracking_number,
             "shipment_identifier": shipment.tracking_number,
@@ -141,12 +157,13 @@ class Twin:
                 **({"order_ids": shop_number} if names_order else {}),
             },
             "selected_rate": charge,
+            "selected_rate_id": charge["id"],
             "shipper": self._address(place.address, f"{key}/from", place.name, place.name, None, None),
             "recipient": self._recipient(order, key),
             "parcels": self._parcels(shipment, place.address.country, key),
             "options": {},
             "services": [],
-            "rates": [],
+            "rates": sorted(rates, key=lambda rate: str(rate["id"])),
             "payment": {"paid_by": "sender", "currency": order.currency},
             "label_type": "PDF",
             "test_mode": False,
@@ -161,9 +178,96 @@ class Twin:
                 self._truth.append(Truth("order", f"karrio:shipments:{shipment_id}", one.order_id))
         return row
 
-    def _carrier(self, shipment: Shipment) -> Row:
-        interface = _INTERFACES.get(shipment.carrier, "generic")
-        return {"carrier_name": interface, "carrier_id": shipment.carrier}
+    def _account(self, carrier: str, country: str) -> Row:
+        self._accounts.add((carrier, country))
+        interface = _INTERFACES.get(carrier, "generic")
+        return {"carrier_name": interface, "carrier_id": f"{carrier}-{country.lower()}"}
+
+    def _rates(self, shipment: Shipment, country: str, currency: str, key: str) -> list[Row]:
+        """What each carrier of the country asks for each service; the one that was bought stands first."""
+        one_day = shipment.cost_amount / _SERVICES[shipment.service][1]
+        rates = []
+        carriers = {shipment.carrier, *CARRIERS[country]}
+        for carrier in sorted(carriers, key=lambda name: (name != shipment.carrier, name)):
+            for service in sorted(_SERVICES, key=lambda name: name != shipment.service):
+                days, price = _SERVICES[service]
+                dearer = (
+                    100 if carrier == shipment.carrier else self._dirt.number(f"{key}/{carrier}", 103, 140)
+                )
+                total = (one_day * price * dearer / 100).quantize(shipment.cost_amount)
+                base = (total / Decimal("1.1")).quantize(shipment.cost_amount)
+                account = self._account(carrier, country)
+                generic = {"carrier_name": carrier} if account["carrier_name"] == "generic" else {}
+                rates.append(
+                    {
+                        "id": f"rat_{self._dirt.token(f'{key}/rate/{carrier}/{service}', 32, '0123456789abcdef')}",
+                        "object_type": "rate",
+                        **account,
+                        **generic,
+                        "service": f"{carrier}_{service}",
+                        "total_charge": float(total),
+                        "currency": currency,
+                        "transit_days": days,
+                        "extra_charges": [
+                            {"name": name, "amount": float(amount), "currency": currency, "id": None}
+                            for name, amount in (("Base Charge", base), ("Fuel", total - base))
+                        ],
+                        "estimated_delivery": None,
+                        "test_mode": False,
+                    }
+                )
+        return rates
+
+    def _pickup(self, location_id: str, carrier: str, day: date, parcels: list[tuple[datetime, Row]]) -> None:
+        """One visit, booked the evening before. karrio closes it on the next day, whoever came."""
+        dirt, key, place = self._dirt, f"{location_id}/{carrier}/{day}", self._world.locations[location_id]
+        first, last = (pick(left_at for left_at, _ in parcels) for pick in (min, max))
+        pickup_id = f"pck_{dirt.token(f'{key}/pickup', 32, '0123456789abcdef')}"
+        account = self._account(carrier, place.address.country)
+        row: Row = {
+            "id": pickup_id,
+            "object_type": "pickup",
+            **account,
+            "carrier_code": account["carrier_name"],
+            "confirmation_number": dirt.token(f"{key}/confirmation", 10, "0123456789"),
+            "status": "closed" if day < self._world.now.date() else "scheduled",
+            "pickup_date": f"{day}",
+            "pickup_charge": None,
+            "ready_time": f"{first:%H}:00",
+            "closing_time": f"{last:%H}:59",
+            "pickup_type": "one_time",
+            "recurrence": None,
+            "address": self._address(place.address, f"{key}/from", place.name, place.name, None, None),
+            "parcels": [parcel for _, parcel in sorted(parcels, key=lambda item: (item[0], item[1]["id"]))],
+            "parcels_count": None,
+            "instruction": "",
+            "package_location": "",
+            "options": {},
+            "test_mode": False,
+            "is_archived": False,
+            "metadata": {},
+            "meta": {"pickup_type": "one_time"},
+        }
+        booked_at = datetime.combine(day, time(16), UTC) - timedelta(days=1)
+        self._tables["pickups"].append((booked_at, row))
+
+    def _connection(self, carrier: str, country: str) -> None:
+        interface = _INTERFACES.get(carrier, "generic")
+        row: Row = {
+            "id": f"car_{self._dirt.token(f'{carrier}/{country}/account', 32, '0123456789abcdef')}",
+            "object_type": "carrier-connection",
+            "display_name": f"{CARRIER_NAMES[carrier]} {country}",
+            **self._account(carrier, country),
+            "capabilities": ["rating", "shipping"]
+            if interface == "generic"
+            else ["pickup", "rating", "shipping", "tracking"],
+            "config": {},
+            "metadata": {},
+            "is_system": False,
+            "active": True,
+            "test_mode": False,
+        }
+        self._tables["connections"].append((_OPENED_AT, row))
 
     def _shop_number(self, order: Order, key: str) -> str:
         guest = self._guests.get(order.order_id)
@@ -254,7 +358,7 @@ class Twin:
         row: Row = {
             "id": tracker_id,
             "object_type": "tracker",
-            **self._carrier(shipment),
+            **self._account(shipment.carrier, self._world.locations[shipment.location_id].address.country),
             "tracking_number": shipment.tracking_number,
             "status": "delivered" if delivered else "in_transit",
             "delivered": delivered is not None,

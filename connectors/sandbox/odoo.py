@@ -56,7 +56,7 @@ _STOCK, _OUTPUT, _PACKING, _INPUT = 1, 2, 3, 4
 _TYPES = ((1, "Receipts", "incoming", "IN"), (2, "Pick", "internal", "PICK"), (3, "Pack", "internal", "PACK"),
           (4, "Delivery Orders", "outgoing", "OUT"))  # fmt: skip
 _IN, _PICK, _PACK, _OUT = 1, 2, 3, 4
-_CARRIERS = {"sf_express": "SF Express", "zto": "ZTO", "royal_mail": "Royal Mail", "dpd": "DPD", "dhl": "DHL",
+CARRIER_NAMES = {"sf_express": "SF Express", "zto": "ZTO", "royal_mail": "Royal Mail", "dpd": "DPD", "dhl": "DHL",
              "colissimo": "Colissimo", "ups": "UPS", "usps": "USPS", "fedex": "FedEx", "yamato": "Yamato",
              "correos": "Correos"}  # fmt: skip
 _COUNTRY_NAMES = {"CN": "China", "GB": "United Kingdom", "DE": "Germany", "FR": "France", "US": "United States",
@@ -555,9 +555,9 @@ def _midnight(day: date) -> datetime:
 
 
 def _carrier(shipment: Shipment | None) -> list[Any] | None:
-    if shipment is None or shipment.carrier not in _CARRIERS:
+    if shipment is None or shipment.carrier not in CARRIER_NAMES:
         return None
-    return [list(_CARRIERS).index(shipment.carrier) + 1, _CARRIERS[shipment.carrier]]
+    return [list(CARRIER_NAMES).index(shipment.carrier) + 1, CARRIER_NAMES[shipment.carrier]]
 
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {

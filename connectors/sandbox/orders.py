@@ -53,7 +53,7 @@ _TERMS = {
     Channel.VENDURE: ("0", ("card", "card", "paypal"), "0.015"),
 }
 _FBA = {"US": "L12", "GB": "L13", "DE": "L14", "FR": "L14", "ES": "L14"}
-_CARRIERS = {
+CARRIERS = {
     "CN": ("sf_express", "zto"),
     "GB": ("royal_mail", "dpd"),
     "DE": ("dhl", "dpd"),
@@ -473,7 +473,7 @@ class OrderDesk:
             transit *= rng.uniform(0.7, 1.3) * (3.5 if late < 0.09 else 1.0)
             delivered = None if rng.random() < 0.025 else scanned + timedelta(seconds=int(transit * 86_400))
             fba = self.locations[place].kind == "third_party"
-            carrier = "amazon" if fba else rng.choice(_CARRIERS[market.country])
+            carrier = "amazon" if fba else rng.choice(CARRIERS[market.country])
             weight = sum((by_line[n].weight_kg * q for n, q in part), Decimal("0.150"))
             cost = (
                 weight * Decimal("1.8") + Decimal(str(round(road, 1))) * Decimal("0.01") + 8

@@ -1,9 +1,10 @@
-"""karrio 2026.1: the transport desk's shipments and trackers.
+"""karrio 2026.1: the transport desk's shipments with the rates they were quoted, trackers, pickups and carriers.
 
 REST with `Authorization: Token <key>`, offset and limit, newest first. A shipment or tracker changes until the parcel
 has arrived, but neither can be asked for by the time of its change, and a tracker does not even show when it was made.
 What is asked for is therefore what was created up to OPEN_WINDOW before the last thing seen: the declared lag.
-Newest first also means that what is created while the pages are read repeats a row and hides none.
+Newest first also means that what is created while the pages are read repeats a row and hides none. Pickups, a few a day, and
+carriers, which are our accounts with them (karrio's "connections"), show no time at all and are read whole.
 
 An event's timestamp ends in Z whatever the carrier said: karrio keeps the digits of the carrier's clock and drops its offset
 (`karrio.lib.fiso_timestamp`, which its carriers' interfaces use). It is the instant with carriers that report in UTC; with
@@ -14,7 +15,7 @@ Source: karrio.server.core.serializers and filters of karrio-server-core 2026.1
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -94,11 +95,17 @@ class Shipment(KarrioRecord):
     tracking_number: str | None = None
     tracker_id: str | None = None
     is_return: bool = False
+    selected_rate_id: str | None = Field(default=None, description="Which of its rates was bought")
+    rated_carrier: str | None = Field(
+        default=None,
+        validation_alias=AliasPath("selected_rate", "carrier_name"),
+        description="The carrier itself, also where its interface is the generic one",
+    )
     charge_amount: FloatAmount | None = Field(
         default=None,
         ge=0,
         validation_alias=AliasPath("selected_rate", "total_charge"),
-        description="All charges",
+        description="All charges of the rate that was bought, as quoted: karrio learns of no bill",
     )
     charge_currency: Currency | None = Field(
         default=None, validation_alias=AliasPath("selected_rate", "currency")
@@ -131,6 +138,22 @@ class Parcel(Record):
     width: FloatQuantity | None = Field(default=None, ge=0)
     height: FloatQuantity | None = Field(default=None, ge=0)
     dimension_unit: str | None = Field(default=None, pattern=r"^(CM|IN)$")
+
+
+class Rate(Record):
+    """What one service of a carrier would cost for a shipment, as quoted when its label was made."""
+
+    rate_id: str = Field(min_length=1, validation_alias="id")
+    carrier_name: str = Field(description="The carrier itself, not its interface")
+    carrier_id: str = Field(description="Name of our account with the carrier")
+    service: str | None = None
+    charge_amount: FloatAmount = Field(ge=0, validation_alias="total_charge", description="All charges")
+    charge_currency: Currency | None = Field(default=None, validation_alias="currency")
+    extra_charges: list[dict[str, str | float | None]] = Field(
+        default_factory=list, description="What the charge is made of: name, amount, currency"
+    )
+    transit_days: int | None = Field(default=None, ge=0)
+    estimated_delivery: str | None = None
 
 
 class Tracker(KarrioRecord):
@@ -182,6 +205,50 @@ class TrackerEvent(Record):
     location: str | None = None
 
 
+class Pickup(KarrioRecord):
+    """A carrier's visit, as agreed: when and where it fetches which parcels. When it came, karrio does not keep."""
+
+    carrier_name: str = Field(description="karrio's code of the carrier's interface")
+    carrier_id: str = Field(description="Name of our account with the carrier")
+    confirmation_number: str
+    status: str = Field(description="scheduled, picked_up, cancelled, closed: the day has passed")
+    pickup_on: date = Field(validation_alias="pickup_date")
+    ready_time: str | None = Field(default=None, description="HH:MM by the clock of the place")
+    closing_time: str | None = Field(default=None, description="HH:MM by the clock of the place")
+    pickup_type: str | None = Field(default=None, description="one_time, daily, recurring")
+    charge_amount: FloatAmount | None = Field(
+        default=None, ge=0, validation_alias=AliasPath("pickup_charge", "amount")
+    )
+    charge_currency: Currency | None = Field(
+        default=None, validation_alias=AliasPath("pickup_charge", "currency")
+    )
+    instruction: str | None = None
+    package_location: str | None = None
+    place_name: str | None = Field(default=None, validation_alias=AliasPath("address", "person_name"))
+    place_company: str | None = Field(default=None, validation_alias=AliasPath("address", "company_name"))
+    place_street: str | None = Field(default=None, validation_alias=AliasPath("address", "address_line1"))
+    place_city: str | None = Field(default=None, validation_alias=AliasPath("address", "city"))
+    place_postcode: str | None = Field(default=None, validation_alias=AliasPath("address", "postal_code"))
+    place_country: Country | None = Field(default=None, validation_alias=AliasPath("address", "country_code"))
+
+
+class PickupParcel(Record):
+    """One parcel that a visit fetches."""
+
+    parcel_id: str = Field(min_length=1, validation_alias="id")
+
+
+class Carrier(KarrioRecord):
+    """One account with a carrier; karrio tells nobody its credentials."""
+
+    carrier_id: str = Field(min_length=1, description="Name of our account with the carrier")
+    carrier_name: str = Field(description="karrio's code of the carrier's interface")
+    display_name: str | None = None
+    capabilities: list[str] = Field(default_factory=list, description="rating, shipping, tracking, pickup …")
+    is_active: bool = Field(validation_alias="active")
+    is_system: bool = Field(default=False, description="Lent by whoever runs karrio")
+
+
 def _created_since(bounds: Bounds) -> Ask:
     params: dict[str, Any] = {}
     if bounds.since is not None:
@@ -206,6 +273,7 @@ WEBHOOK = Webhook(
     notices=(
         Notice(topic="shipment_*", streams=("shipments",), key="data.id"),
         Notice(topic="tracker_*", streams=("trackers",), key="data.id"),
+        Notice(topic="pickup_*", streams=("pickups",), key="data.id"),
     ),
     documentation="karrio.server.events.task_definitions.base.webhook of karrio-server-events 2026.1",
 )
@@ -241,6 +309,13 @@ SOURCE = Source(
                     parent={"shipment_id": "id"},
                     description="Parcels of a shipment with their measures.",
                 ),
+                Child(
+                    name="rates",
+                    path="rates",
+                    record=Rate,
+                    parent={"shipment_id": "id"},
+                    description="What the shipment's carriers quoted.",
+                ),
             ),
             control_totals=(ControlTotal(amount="charge_amount", currency="charge_currency"),),
             description="Waybills with carrier, charge and addresses.",
@@ -268,6 +343,40 @@ SOURCE = Source(
                 ),
             ),
             description="Where parcels are.",
+        ),
+        Stream(
+            name="pickups",
+            kept="Pickups are cancelled; what Karrio drops after its time of retention is no deletion.",
+            record=Pickup,
+            key=("id",),
+            path="/v1/pickups",
+            rows="results",
+            pages=_PAGES,
+            lookup=_by_id("pickups"),
+            count=_COUNT,
+            children=(
+                Child(
+                    name="pickup_parcels",
+                    path="parcels",
+                    record=PickupParcel,
+                    parent={"pickup_id": "id"},
+                    description="Which parcels a visit fetches.",
+                ),
+            ),
+            control_totals=(ControlTotal(amount="charge_amount", currency="charge_currency"),),
+            description="Visits of carriers that fetch parcels.",
+        ),
+        Stream(
+            name="carriers",
+            kept="Shipments keep the carrier that they went with.",
+            record=Carrier,
+            key=("id",),
+            path="/v1/connections",
+            rows="results",
+            pages=_PAGES,
+            lookup=_by_id("connections"),
+            count=_COUNT,
+            description="Our accounts with carriers.",
         ),
     ),
 )

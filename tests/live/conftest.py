@@ -57,6 +57,24 @@ from karrio.server.user.models import Token, User
 user = User.objects.create_superuser("admin@company.example", "correct-horse-battery")
 Token.objects.create(user=user, test_mode=False, key=sys.stdin.read())
 """
+# A pickup of the parcels of one shipment, put into the database: the generic carrier fetches nothing.
+KARRIO_PICKUP = """
+import django, sys
+django.setup()
+from karrio.server.core.utils import create_carrier_snapshot
+from karrio.server.manager.models import Pickup, Shipment
+from karrio.server.providers.models import CarrierConnection
+from karrio.server.user.models import User
+shipment = Shipment.objects.get(id=sys.stdin.read())
+pickup = Pickup.objects.create(
+    confirmation_number="PU-20261124-7", status="scheduled", pickup_date="2026-11-24", ready_time="14:00",
+    closing_time="17:30", instruction="Ring at gate 3", package_location="Loading dock", address=shipment.shipper,
+    carrier=create_carrier_snapshot(CarrierConnection.objects.get()), created_by=User.objects.get(),
+    pickup_charge={"name": "Pickup", "amount": 4.5, "currency": "CNY"}, test_mode=False,
+    meta={"pickup_type": "one_time"},
+)
+pickup.shipments.set([shipment])
+"""
 VENDURE_PACKAGE = HERE / "vendure_package.json"
 VENDURE_SERVER = HERE / "vendure_server.js"
 VENDURE_COMPANY = HERE / "vendure_company.py"
@@ -120,10 +138,12 @@ class Vendure:
 
 @dataclass(frozen=True)
 class Karrio:
-    """A karrio server answering on loopback at `url`, its root."""
+    """A karrio server answering on loopback at `url`, its root; installed in `home`, its database in `folder`."""
 
     url: str
     token: str
+    home: Path
+    folder: Path
 
     @property
     def values(self) -> dict[str, str]:
@@ -133,6 +153,10 @@ class Karrio:
     def company(self, *command: str) -> Any:
         """Run a command of karrio_company.py (`seed`, `change`, `tell`, `ship`) through karrio's own API."""
         return _run_company(Path(sys.executable), KARRIO_COMPANY, self.url, command, self.token)
+
+    def fetch(self, shipment: str) -> None:
+        """Book a carrier's visit for one shipment."""
+        _run_in_karrio(KARRIO_PICKUP, shipment, self.home, self.folder)
 
 
 def _run_company(python: Path, script: Path, url: str, command: tuple[str, ...], password: str) -> Any:
@@ -219,21 +243,24 @@ def _build_karrio() -> Path:
         _install(home / "venv", KARRIO_REQUIREMENTS)
         (home / "settings").mkdir()
         shutil.copy(KARRIO_SETTINGS, home / "settings")
-        python = home / "venv/bin/python"
-        subprocess.run(
-            [python, "-c", KARRIO_SET_UP],
-            env=_karrio_environment(home, home),
-            input=KARRIO_TOKEN,
-            text=True,
-            check=True,
-            timeout=300,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        _run_in_karrio(KARRIO_SET_UP, KARRIO_TOKEN, home, home)
 
     recipe = KARRIO_REQUIREMENTS.read_bytes() + KARRIO_SETTINGS.read_bytes()
     recipe += repr((KARRIO_SET_UP, KARRIO_TOKEN, sys.version_info[:2])).encode()
     return _built("karrio-2026.1", recipe, build)
+
+
+def _run_in_karrio(script: str, told: str, home: Path, folder: Path) -> None:
+    subprocess.run(
+        [home / "venv/bin/python", "-c", script],
+        env=_karrio_environment(home, folder),
+        input=told,
+        text=True,
+        check=True,
+        timeout=300,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def _karrio_environment(home: Path, folder: Path) -> dict[str, str]:
@@ -376,7 +403,7 @@ def _serve_karrio(home: Path, folder: Path) -> Iterator[Karrio]:
         server = subprocess.Popen(command, stdout=log, stderr=log, env=_karrio_environment(home, folder))
     try:
         _wait_until_up(server, f"http://127.0.0.1:{port}/", folder / "server.log", seconds=120.0)
-        yield Karrio(f"http://127.0.0.1:{port}", KARRIO_TOKEN)
+        yield Karrio(f"http://127.0.0.1:{port}", KARRIO_TOKEN, home, folder)
     finally:
         server.terminate()
         server.wait(timeout=30)

@@ -21,6 +21,14 @@ SHIPMENTS = (
     ("SO26-1003 / PO-77813", "", "Jane Doe", "London", ((3.5, "LB"),)),
 )
 _COUNTRY = {"Shanghai": "CN", "Hamburg": "DE", "London": "GB"}
+# Service, price and days in transit, as the carrier's price list has them.
+SERVICES = (("standard_service", 12.5, 3), ("express_service", 30.0, 1))
+_FUEL = {"id": "fuel", "name": "Fuel", "amount": 10, "surcharge_type": "percentage", "active": True}
+_PRICE_LIST = """
+mutation($input: CreateRateSheetMutationInput!) {
+  create_rate_sheet(input: $input) { rate_sheet { id } errors { field messages } }
+}
+"""
 
 
 @dataclass
@@ -37,32 +45,62 @@ class Desk:
             httpx.HTTPStatusError: karrio refused.
         """
         headers = {"Authorization": f"Token {self.token}"}
-        answer = httpx.request(method, f"{self.url}/v1/{path}", json=body, headers=headers, timeout=60)
+        answer = httpx.request(method, f"{self.url}/{path}", json=body, headers=headers, timeout=60)
         answer.raise_for_status()
         return answer.json()
 
     def seed(self) -> list[str]:
-        """Connect the carrier and buy the labels of `SHIPMENTS`; their ids."""
+        """Connect the carrier with its price list and buy the labels of `SHIPMENTS`; their ids."""
         credentials = {
             "display_name": "SF Express",
             "custom_carrier_name": CARRIER,
             "account_country_code": "CN",
         }
         connection = {"carrier_name": "generic", "carrier_id": CARRIER, "credentials": credentials}
-        self.ask("POST", "connections", {**connection, "config": {}, "active": True})
+        account = self.ask("POST", "v1/connections", {**connection, "config": {}, "active": True})
+        self._price(account["id"])
         return [self.ship(*shipment)["id"] for shipment in SHIPMENTS]
+
+    def _price(self, account: str) -> None:
+        services = [
+            {
+                "service_name": name,
+                "service_code": name,
+                "currency": "CNY",
+                "transit_days": days,
+                "zone_ids": ["all"],
+                "surcharge_ids": [_FUEL["id"]],
+            }
+            for name, _, days in SERVICES
+        ]
+        prices = [
+            {"service_id": f"temp-{number}", "zone_id": "all", "rate": price}
+            for number, (_, price, _) in enumerate(SERVICES)
+        ]
+        sheet = {
+            "name": "Prices",
+            "carrier_name": "generic",
+            "carriers": [account],
+            "zones": [{"id": "all", "label": "All"}],
+            "surcharges": [_FUEL],
+            "services": services,
+            "service_rates": prices,
+        }
+        told = self.ask("POST", "graphql", {"query": _PRICE_LIST, "variables": {"input": sheet}})
+        if told["data"]["create_rate_sheet"]["errors"]:
+            raise ValueError(f"karrio took no price list: {told}")
 
     def change(self) -> dict[str, str]:
         """Cancel one label and buy another; the ids of both."""
         [cancelled] = [
             row for row in self.tell() if row["reference"] == SHIPMENTS[0][0] and row["status"] == "created"
         ]
-        self.ask("POST", f"shipments/{cancelled['id']}/cancel", {})
+        self.ask("POST", f"v1/shipments/{cancelled['id']}/cancel", {})
         return {"cancelled": cancelled["id"], "new": self.ship(*SHIPMENTS[0])["id"]}
 
     def tell(self) -> list[dict[str, Any]]:
         """All shipments, as karrio itself shows them."""
-        rows: list[dict[str, Any]] = self.ask("GET", "shipments?limit=100")["results"]
+        rows: list[dict[str, Any]] = self.ask("GET", "v1/shipments?limit=100")["results"]
         return rows
 
     def ship(
@@ -73,14 +111,13 @@ class Desk:
         city: str = "Shanghai",
         parcels: Any = ((1.2, "KG"),),
     ) -> Any:
-        """Buy one label; the shipment."""
+        """Have one shipment quoted and buy the label of the cheapest rate; the shipment."""
         size = {"length": 20, "width": 10, "height": 10, "dimension_unit": "CM"}
         country = _COUNTRY[city]
-        return self.ask(
+        quoted = self.ask(
             "POST",
-            "shipments",
+            "v1/shipments",
             {
-                "service": "standard_service",
                 "carrier_ids": [CARRIER],
                 "reference": reference,
                 "order_id": order,
@@ -93,6 +130,8 @@ class Desk:
                 "metadata": {"distance_km": 12.5},
             },
         )
+        cheapest = min(quoted["rates"], key=lambda rate: float(rate["total_charge"]))
+        return self.ask("POST", f"v1/shipments/{quoted['id']}/purchase", {"selected_rate_id": cheapest["id"]})
 
 
 def _address(name: str, street: str, city: str, postcode: str, country: str) -> dict[str, str]:

@@ -20,9 +20,19 @@ def test_everything_arrives_and_only_the_change_travels(
     karrio: Any, tmp_path: Path, unrecorded: Callable[[Landing, str], set[str]]
 ) -> None:
     with closing(Landing(tmp_path / "landing")) as landing:
-        assert _pull(landing, karrio)["shipments"].changed == len(karrio.company("tell"))
+        first = _pull(landing, karrio)
+        shipments = karrio.company("tell")
+        assert first["shipments"].changed == len(shipments)
+        assert (first["pickups"].changed, first["carriers"].changed) == (0, 1)
+        for shipment in shipments:
+            assert {rate["service"] for rate in shipment["rates"]} == {"standard_service", "express_service"}
+            bought = [rate for rate in shipment["rates"] if rate["id"] == shipment["selected_rate_id"]]
+            assert [rate["total_charge"] for rate in bought] == [shipment["selected_rate"]["total_charge"]]
         changed = karrio.company("change")
-        assert _pull(landing, karrio)["shipments"].changed == len(changed)
+        karrio.fetch(changed["new"])
+        second = _pull(landing, karrio)
+        assert second["shipments"].changed == len(changed)
+        assert (second["pickups"].changed, second["carriers"].changed) == (1, 0)
         again = _pull(landing, karrio)
         assert {name: result.changed for name, result in again.items()} == dict.fromkeys(again, 0)
         assert unrecorded(landing, "karrio") == set()

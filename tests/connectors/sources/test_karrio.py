@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -90,3 +92,44 @@ def test_rows_that_break_the_rules_are_quarantined(
     assert results["shipments"].quarantined > 0
     assert results["trackers"].quarantined > 0
     assert all(result.pulled == result.landed + result.quarantined for result in results.values())
+
+
+def test_every_shipment_was_quoted_by_known_accounts_and_is_fetched_on_the_day_it_left(serve: Any) -> None:
+    with serve("karrio") as served:
+        headers = {"Authorization": f"Token {served.env['ORDERHUB_KARRIO_TOKEN']}"}
+
+        def everything(path: str) -> list[dict[str, Any]]:
+            url = f"{served.env['ORDERHUB_KARRIO_URL']}/v1/{path}"
+            rows: list[dict[str, Any]] = httpx.get(url, headers=headers, params={"limit": 10_000}).json()[
+                "results"
+            ]
+            return rows
+
+        shipments, pickups = everything("shipments"), everything("pickups")
+        accounts = {(row["carrier_name"], row["carrier_id"]) for row in everything("connections")}
+        left = {
+            parcel.shipment_id: parcel
+            for order in served.sandbox.world.orders.values()
+            for parcel in order.shipments
+        }
+    waybills = {parcel.tracking_number: parcel for parcel in left.values()}
+    fetched = {parcel["id"]: pickup for pickup in pickups for parcel in pickup["parcels"]}
+    for shipment in shipments:
+        assert len({rate["id"] for rate in shipment["rates"]}) == len(shipment["rates"]) > 1
+        assert shipment["selected_rate"] in shipment["rates"]
+        assert (shipment["carrier_name"], shipment["carrier_id"]) in accounts
+        for rate in shipment["rates"]:
+            assert sum(Decimal(str(part["amount"])) for part in rate["extra_charges"]) == Decimal(
+                str(rate["total_charge"])
+            )
+        sent = waybills.get(shipment["tracking_number"])
+        assert (sent is None) == (shipment["status"] == "cancelled")
+        for parcel in shipment["parcels"]:
+            assert (parcel["id"] in fetched) == (sent is not None)
+            if sent is not None:
+                pickup = fetched[parcel["id"]]
+                zone = ZoneInfo(served.sandbox.world.locations[sent.location_id].timezone)
+                at = sent.dispatched_at.astimezone(zone)
+                assert pickup["carrier_id"] == shipment["carrier_id"]
+                assert pickup["pickup_date"] == f"{at:%Y-%m-%d}"
+                assert pickup["ready_time"] <= f"{at:%H:%M}" <= pickup["closing_time"]

@@ -37,8 +37,11 @@ shipments as (
         parcels.volume_m3,
         scans.shipped_at,
         scans.delivered_at,
-        -- The generic interface serves carriers of which only our account tells the name.
-        case when shipments.carrier_name = 'generic' then shipments.carrier_id else shipments.carrier_name end as carrier_code,
+        -- The generic interface serves many carriers: the rate tells which, and of a label without one our account's name.
+        case
+            when shipments.carrier_name = 'generic' then coalesce(shipments.rated_carrier, shipments.carrier_id)
+            else shipments.carrier_name
+        end as carrier_code,
         {{ karrio_service_level('shipments.service') }} as service_level,
         case
             when shipments.status = 'cancelled' then 'cancelled'

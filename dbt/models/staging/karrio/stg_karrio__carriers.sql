@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'karrio__carriers'), keys=['id'], order=none) }}

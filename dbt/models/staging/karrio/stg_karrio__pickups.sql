@@ -1,0 +1,1 @@
+{{ latest(source('landing', 'karrio__pickups'), keys=['id'], order=none) }}
