@@ -206,14 +206,24 @@ def unambiguous(
 ) -> tuple[list[tuple[str, str]], set[str]]:
     """Names found at one address, phone or order: which pairs can be one person's, and which names are in doubt.
 
-    A name that could be two people's, such as J. Chen where John and Jane Chen live, is in doubt and in no pair.
+    A name that could be two people's, such as J. Chen where John and Jane Chen live, is in doubt and in no pair. Where
+    J. Chen is known to be Jane, it is in no pair with John.
 
     Args:
         names: names as written; at most a few dozen.
         is_one: whether two of them are known to be one person's, as Charlie and Charlotte of one mailbox are.
     """
     found = sorted(set(names))
-    pairs = [(left, right) for left, right in combinations(found, 2) if compatible(left, right)]
+
+    def is_anothers(short: str, name: str) -> bool:
+        known = (other for other in found if other not in (short, name) and is_one(short, other))
+        return is_short(short) and any(not compatible(other, name) for other in known)
+
+    pairs = [
+        (left, right)
+        for left, right in combinations(found, 2)
+        if compatible(left, right) and not is_anothers(left, right) and not is_anothers(right, left)
+    ]
     near: dict[str, set[str]] = {name: set() for name in found}
     for left, right in pairs:
         near[left].add(right)

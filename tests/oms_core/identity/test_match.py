@@ -219,6 +219,16 @@ def test_initials_and_nicknames_count_at_one_address_unless_they_could_be_two_pe
     assert len(set(run(customers=family)["customer"].assignment.members.values())) == 3
 
 
+def test_an_initial_whose_mailbox_tells_whose_it_is_is_nobody_elses_in_the_family() -> None:
+    mailbox = {"email": "schen2633@example.com"}
+    stefan = customer("a:c:1", full_name="Stefan Chen", **HOME)
+    sophie = customer("b:c:2", full_name="Sophie Chen", **HOME, **mailbox)
+    short = customer("c:c:3", full_name="S. Chen", **HOME, **mailbox)
+    found = run(customers=[stefan, sophie, short])["customer"].assignment.members
+    assert found["b:c:2"] == found["c:c:3"] != found["a:c:1"]
+    assert together("customer", stefan, short | {"email": None})
+
+
 def test_father_and_son_whom_the_systems_keep_apart_stay_two() -> None:
     people = [
         customer(
