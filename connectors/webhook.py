@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 import json
@@ -251,13 +252,17 @@ def read_form(body: bytes) -> dict[str, str]:
 
 
 def read_messages(body: bytes) -> list[Any]:
-    """Pushed messages as several marketplaces write them: a list, each with its content as JSON text in `data`."""
+    """Pushed messages as several marketplaces write them: a list, each with its content as JSON text in `data`.
+
+    Content that is no JSON stays text: a test of the address comes with nothing but the time in it.
+    """
     found = decode_json(body)
     if not isinstance(found, list):
         raise ValueError("pushed messages are a list")
     for message in found:
         if isinstance(message, dict) and isinstance(message.get("data"), str):
-            message["data"] = decode_json(message["data"].encode() or b"null")
+            with contextlib.suppress(ValueError):
+                message["data"] = decode_json(message["data"].encode())
     return found
 
 
@@ -365,24 +370,32 @@ class Notice(BaseModel):
         streams: what it touches. A stream that can be asked by key is asked for this record alone, another one for what
             changed since its cursor.
         when: dotted path of what the event must hold beside its topic.
+        equals: what must stand there, as text; anything that is there by default.
         key: dotted path of the record's key in the event; empty where the event names none.
         prefix: put before that key to make it the stream's.
         is_deletion: the record is gone.
         merged_into: dotted path of the key that took its place, where `key` was merged away; `key` may be a list.
+        primary: dotted path of the record that the others were merged into. It is gone like them where `merged_into` names
+            another, and is what was kept where `merged_into` names none.
     """
 
     model_config = ConfigDict(frozen=True)
     topic: str
     streams: tuple[str, ...]
     when: str | None = None
+    equals: str | None = None
     key: str = ""
     prefix: str = ""
     is_deletion: bool = False
     merged_into: str | None = None
+    primary: str = ""
 
     def is_of(self, topic: str, item: dict[str, Any]) -> bool:
         """Whether it tells what an event is about."""
-        return fnmatchcase(topic, self.topic) and (self.when is None or bool(dig(item, self.when)))
+        if not fnmatchcase(topic, self.topic):
+            return False
+        found = dig(item, self.when) if self.when else True
+        return bool(found) if self.equals is None else str(found) == self.equals
 
 
 class Webhook(BaseModel):
@@ -465,8 +478,12 @@ def _event(notice: Notice, item: dict[str, Any]) -> Event:
     if notice.key and (not keys or any(isinstance(key, dict | bool) or key in (None, "") for key in keys)):
         raise ValueError(f"an event {notice.topic} names no record at {notice.key!r}")
     into = dig(item, notice.merged_into) if notice.merged_into else None
-    if notice.merged_into and into in (None, ""):
-        raise ValueError(f"an event {notice.topic} does not say at {notice.merged_into!r} what was kept")
+    primary = dig(item, notice.primary) if notice.primary else None
+    if notice.merged_into:
+        into = into or primary
+        if into in (None, ""):
+            raise ValueError(f"an event {notice.topic} does not say at {notice.merged_into!r} what was kept")
+        keys = [key for key in dict.fromkeys([*keys, *([primary] if primary else [])]) if key != into]
     return Event(
         notice,
         tuple(f"{notice.prefix}{key}" for key in keys),

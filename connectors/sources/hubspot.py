@@ -201,12 +201,42 @@ def _sweep(kind: str) -> Sweep:
     )
 
 
-def _told(topic: str, stream: str) -> tuple[Notice, ...]:
+# What HubSpot calls its own kinds of objects in generic subscriptions.
+# Source: https://developers.hubspot.com/changelog/public-beta-generic-webhook-subscriptions
+_OBJECT_TYPES = {"contact": "0-1", "company": "0-2"}
+
+
+def _told(kind: str, stream: str) -> tuple[Notice, ...]:
+    """What is told of one kind of object: by topics of its own, and by those that all kinds share."""
+    own: dict[str, Any] = {"streams": (stream,)}
+    generic: dict[str, Any] = {**own, "when": "objectTypeId", "equals": _OBJECT_TYPES[kind]}
     return (
-        Notice(topic=f"{topic}.merge", streams=(stream,), key="mergedObjectIds", merged_into="newObjectId"),
-        Notice(topic=f"{topic}.deletion", streams=(stream,), key="objectId", is_deletion=True),
-        Notice(topic=f"{topic}.privacyDeletion", streams=(stream,), key="objectId", is_deletion=True),
-        Notice(topic=f"{topic}.*", streams=(stream,), key="objectId"),
+        # Names two records, neither as `objectId`; the other one's end tells of itself.
+        Notice(topic=f"{kind}.associationChange", key="fromObjectId", **own),
+        Notice(
+            topic="object.associationChange",
+            key="fromObjectId",
+            **{**generic, "when": "fromObjectTypeId"},
+        ),
+        *(
+            notice
+            for topic, told in ((kind, own), ("object", generic))
+            for notice in (
+                # Records that were merged live on in a new one, which is at times the primary one.
+                Notice(
+                    topic=f"{topic}.merge",
+                    key="mergedObjectIds",
+                    merged_into="newObjectId",
+                    primary="primaryObjectId",
+                    **told,
+                ),
+                Notice(topic=f"{topic}.deletion", key="objectId", is_deletion=True, **told),
+                Notice(topic=f"{topic}.privacyDeletion", key="objectId", is_deletion=True, **told),
+                Notice(topic=f"{topic}.*", key="objectId", **told),
+            )
+            # Erasures are told by kind alone, and of contacts alone.
+            if notice.topic not in ("object.privacyDeletion", "company.privacyDeletion")
+        ),
     )
 
 

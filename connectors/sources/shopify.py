@@ -557,12 +557,17 @@ def _pages(connection: str, ceiling: int | None = None) -> TokenPages:
 
 
 def decode(content: bytes) -> Any:
-    """Decode an answer, and write into each refunded line which refund it belongs to: Shopify nests it only."""
+    """Decode an answer, and write into each refunded line which refund it belongs to: Shopify nests it only.
+
+    A refunded line without an id gets one of what a refund has once: line, and what became of the goods.
+    """
     body = decode_json(content)
     for refund in dig(body, "data.orders.nodes.refunds") or dig(body, "data.nodes.refunds") or []:
         for line in dig(refund, "refundLineItems.nodes") or []:
             if isinstance(line, dict):
                 line["refund"] = {"id": refund.get("id"), "createdAt": refund.get("createdAt")}
+                if line.get("id") is None and refund.get("id") and (item := dig(line, "lineItem.id")):
+                    line["id"] = f"{refund['id']}/{item}/{line.get('restockType')}"
     return body
 
 
@@ -609,10 +614,14 @@ WEBHOOK = Webhook(
     notices=(
         Notice(
             topic="customers/merge",
+            when="status",
+            equals="completed",
             streams=("customers",),
             key="admin_graphql_api_customer_deleted_id",
             merged_into="admin_graphql_api_customer_kept_id",
         ),
+        # A merge that failed or goes on is told too: whether the customer is still there, the shop says.
+        Notice(topic="customers/merge", streams=("customers",), key="admin_graphql_api_customer_deleted_id"),
         # Whose messages are no orders or customers, but name one, or none that can be relied on.
         Notice(
             topic="orders/edited",
@@ -624,8 +633,15 @@ WEBHOOK = Webhook(
         Notice(topic="orders/link_requested", streams=("orders",)),
         Notice(topic="customers/purchasing_summary", streams=("customers",), key="customerId"),
         Notice(topic="customer.tags_*", streams=("customers",), key="customerId"),
+        # The consent to text messages names the customer otherwise than those to mail and to WhatsApp do.
         Notice(
-            topic="customers*_consent/update",
+            topic="customers_marketing_consent/update",
+            streams=("customers",),
+            key="id",
+            prefix="gid://shopify/Customer/",
+        ),
+        Notice(
+            topic="customers_*_consent/update",
             streams=("customers",),
             key="customer_id",
             prefix="gid://shopify/Customer/",

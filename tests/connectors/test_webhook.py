@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -364,6 +365,33 @@ def test_events_are_read_as_declared() -> None:
             webhook.read(broken, None)
     with pytest.raises(ValueError, match="names the delivery"):
         webhook.delivery_of(b"{}", {})
+
+
+def test_a_merge_takes_its_primary_record_too_unless_that_was_kept() -> None:
+    merge = Notice(
+        topic="merge",
+        when="state",
+        equals="done",
+        streams=("people",),
+        key="old",
+        merged_into="new",
+        primary="first",
+    )
+    webhook = Webhook(
+        signature=TokenSignature(header="x"),
+        topic="type",
+        notices=(merge, Notice(topic="merge", streams=("people",), key="first")),
+    )
+
+    def read(**more: Any) -> list[tuple[tuple[str, ...], str | None]]:
+        message = json.dumps({"type": "merge", "old": [2, 3], "first": 1, **more}).encode()
+        return [(event.keys, event.merged_into) for event in webhook.read(message, None)]
+
+    assert read(state="done", new=9) == [(("2", "3", "1"), "9")]
+    assert read(state="done", new=1) == read(state="done", new=None) == [(("2", "3"), "1")]
+    assert read(state="failed", new=9) == read(new=9) == [(("1",), None)]
+    with pytest.raises(ValueError, match="what was kept"):
+        read(state="done", first=None)
 
 
 def test_a_digest_without_a_key_needs_a_secret_inside() -> None:
