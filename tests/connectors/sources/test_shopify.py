@@ -78,25 +78,6 @@ def _documents() -> Iterator[str]:
             yield stream.bulk.ask("gid://shopify/BulkOperation/1").json_body["query"]
 
 
-@pytest.mark.parametrize(
-    ("topic", "body", "keys"),
-    [
-        ("orders/updated", {"id": 1042}, ("gid://shopify/Order/1042",)),
-        ("orders/edited", {"order_edit": {"id": 5, "order_id": 1042}}, ("gid://shopify/Order/1042",)),
-        ("orders/risk_assessment_changed", {"order_id": None, "risk_level": "high"}, ()),
-        ("refunds/create", {"id": 6, "order_id": 1042}, ("gid://shopify/Order/1042",)),
-        ("customers/purchasing_summary", {"customerId": "gid://shopify/Customer/7"}, ("gid://shopify/Customer/7",)),
-        ("customer.tags_added", {"customerId": "gid://shopify/Customer/7"}, ("gid://shopify/Customer/7",)),
-        ("customers_email_marketing_consent/update", {"customer_id": 7}, ("gid://shopify/Customer/7",)),
-        ("customers_marketing_consent/update", {"customer_id": 7}, ("gid://shopify/Customer/7",)),
-    ],
-)  # fmt: skip
-def test_a_notification_names_its_record_as_its_topic_documents(topic: str, body: Any, keys: Any) -> None:
-    [event] = shopify.WEBHOOK.read(json.dumps(body).encode(), topic)
-    assert event.keys == keys
-    assert event.notice.streams == (("customers",) if topic.startswith("customer") else ("orders",))
-
-
 def test_every_order_arrives_with_its_money(serve: Any, pull: Any, landed: Any) -> None:
     with serve("shopify", level="none") as served:
         results = pull("shopify", served.env)
