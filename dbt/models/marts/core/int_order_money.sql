@@ -81,11 +81,14 @@ rebates as (
 ),
 
 -- Which child sets some document's own system would know of: then none told means none happened.
+-- What only delivers an order is not told of its money.
 told as (
     select
         order_id,
-        max(case when source_system in {{ sources_feeding('payments') }} then 1 else 0 end) as payments_told,
-        max(case when source_system in {{ sources_feeding('refunds') }} then 1 else 0 end) as refunds_told,
+        max(case when document_role <> 'fulfilment' and source_system in {{ sources_feeding('payments') }} then 1 else 0 end)
+            as payments_told,
+        max(case when document_role <> 'fulfilment' and source_system in {{ sources_feeding('refunds') }} then 1 else 0 end)
+            as refunds_told,
         max(case when source_system in {{ sources_feeding('shipments') }} then 1 else 0 end) as shipments_told,
         count(distinct case when document_role = 'order' then currency end) as currency_count,
         count(distinct case when document_role = 'order' and not is_part and not is_shared then net_amount end)

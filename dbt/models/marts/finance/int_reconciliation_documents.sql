@@ -142,14 +142,15 @@ rights as (
         )
 ),
 
--- Which systems of a leg ought to hold something of an order: those that have a document of it, and hold such things.
+-- Which systems of a leg ought to hold something of an order: those that have a document of it, and hold such things. What
+-- only delivers it takes no payment.
 holders as (
     select distinct leg, source_system from rights
     where leg <> 'promise'
 ),
 
 known as (
-    select order_id, source_system
+    select order_id, source_system, document_role
     from {{ ref('int_order_records_linked') }}
     where order_id is not null
 ),
@@ -158,6 +159,7 @@ expected as (
     select holders.leg, known.order_id, holders.source_system
     from known
     inner join holders on known.source_system = holders.source_system
+    where holders.leg <> 'payment' or known.document_role <> 'fulfilment'
     union
     select leg, order_id, source_system from rights where order_id is not null
     union
