@@ -26,6 +26,7 @@ from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
 from connectors.sandbox.odoo import delivery_number
+from connectors.sandbox.places import stores_at
 from connectors.sandbox.supply import (
     LONGEST_LOG,
     READING_EVERY,
@@ -383,9 +384,10 @@ class Twin:
         inside = [(self._world.lots[lot_id], quantity) for lot_id, quantity in goods if lot_id is not None]
         host = self._world.orders[order.shipped_with] if order.shipped_with else order
         documents = [_document("desadv", place, delivery_number(place, host, index))]
-        # No warehouse system knows what a store sends; of boxes that go as one delivery, each tells whose it is.
+        # Where Square's till sells, no warehouse system knows what the store sends; of boxes that go as one delivery, each tells whose it is.
         is_one_of_two = order.order_id in self._sharing
-        if place.kind == "store" or is_one_of_two or dirt.chance(f"{key}/names-order", 0.5):
+        is_unknown = place.location_id in stores_at(self._world, "square")
+        if is_unknown or is_one_of_two or dirt.chance(f"{key}/names-order", 0.5):
             documents.append(_document("po", place, order.number))
         packing = {
             "action": "ADD",

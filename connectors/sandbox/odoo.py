@@ -1,4 +1,5 @@
-"""Odoo as the sandbox company's warehouses use it: what leaves and comes back through warehouses and dark stores.
+"""Odoo as the sandbox company's warehouses and Chinese stores use it: what leaves and comes back through warehouses and dark
+stores, and what the tills sell (`odoo_till.py`).
 
 Deliveries take three steps, pick, pack and deliver, each its own picking with the same origin. The origin is what came
 with the order: mostly the ERP's sale number, at times the shop's, in either case as somebody's import writes it. Orders
@@ -9,8 +10,7 @@ Products were entered by warehouse people, in either script; a few codes were gi
 from __future__ import annotations
 
 import json
-import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -24,6 +24,9 @@ from connectors.sandbox import vocabulary as words
 from connectors.sandbox.credentials import Credentials
 from connectors.sandbox.differences import Cause, Differences, Planted
 from connectors.sandbox.dirt import Dirt, Script
+from connectors.sandbox.odoo_records import Records, Row, titled, written
+from connectors.sandbox.odoo_till import Tills, sale_name
+from connectors.sandbox.places import is_sold_at, stores_at
 from connectors.sandbox.truth import Truth
 from connectors.sandbox.world import (
     PREFIXES,
@@ -44,8 +47,8 @@ _KINDS = ("warehouse", "dark_store")
 _STOCKED = (
     *_KINDS,
     "store",
-)  # stores send nothing from here, but their lots and best-before dates are kept here
-# What the stores sell leaves over the counter, what dealers order goes ex works.
+)  # stores that sell at Square's tills send nothing from here, but their lots and best-before dates are kept here
+# What stores sell elsewhere leaves over the counter, what dealers order goes ex works.
 _ELSEWHERE = (Channel.POS, Channel.DEALER)
 _SHOPS_COUNT_RETURNS = (Channel.SHOPIFY,)
 _DESK_COUNTS_RETURNS = (Channel.VENDURE, Channel.AMAZON, Channel.B2B, Channel.DEALER)
@@ -64,13 +67,6 @@ _COUNTRY_NAMES = {"CN": "China", "GB": "United Kingdom", "DE": "Germany", "FR": 
 _LOCALES = {"zh": "zh_CN", "en": "en_US", "de": "de_DE", "fr": "fr_FR", "ja": "ja_JP", "es": "es_ES"}
 _OPENED_AT = datetime(2024, 1, 8, 2, 0, tzinfo=UTC)
 _STOCKED_AT = datetime(2026, 6, 20, 6, 30, tzinfo=UTC)
-
-Row = dict[str, Any]
-
-
-def _written(at: datetime) -> str:
-    """Odoo's naive UTC time, to the second."""
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _number(truth_id: str) -> int:
@@ -95,11 +91,17 @@ class Twin:
     def __init__(self, world: World, dirt: Dirt, credentials: Credentials) -> None:
         self._world, self._dirt, self._credentials = world, dirt, credentials
         self._truth: list[Truth] = []
-        self._tables: dict[str, dict[int, Row]] = {}
+        self._records = Records(world.now)
         self.deleted: set[str] = set()
         self._differences = Differences(world, dirt)
-        self._places = {key: place for key, place in world.locations.items() if place.kind in _KINDS}
+        self._stores = stores_at(world, self.name)
+        self._places = {
+            key: place for key, place in world.locations.items() if place.kind in _KINDS
+        } | self._stores
         self._stocked = {key: place for key, place in world.locations.items() if place.kind in _STOCKED}
+        self._tills = Tills(
+            world, dirt, self._differences, self._records, self._till_partner, self._lot_row_id
+        )
         self._enter_places()
         for product in world.products.values():
             self._enter_product(product)
@@ -109,14 +111,18 @@ class Twin:
         self._enter_stock()
         self._guests = world.guests
         for order in world.orders.values():
-            if order.channel not in _ELSEWHERE and not order.is_fulfilled_by_marketplace:
+            is_till_sale = is_sold_at(world, order, self.name)
+            if is_till_sale:
+                self._tills.sell(order)
+            if is_till_sale or (order.channel not in _ELSEWHERE and not order.is_fulfilled_by_marketplace):
                 self._enter_order(order)
+        self._tills.close()
 
     def routes(self) -> Sequence[BaseRoute]:
         return [Route("/json/2/{model}/{method:str}", self._call, methods=["POST"])]
 
     def truth(self) -> Iterable[Truth]:
-        return self._truth
+        return [*self._truth, *self._tills.truth]
 
     def env(self, base_url: str) -> dict[str, str]:
         return {
@@ -127,31 +133,12 @@ class Twin:
 
     # --- what is in it --------------------------------------------------------------------------------------------
 
-    def _put(
-        self, model: str, row_id: int, created_at: datetime, modified_at: datetime, **fields: Any
-    ) -> Row:
-        row = {
-            "id": row_id,
-            "create_date": _written(created_at),
-            "write_date": _written(max(created_at, min(modified_at, self._world.now))),
-            **{name: False if value is None else value for name, value in fields.items()},
-        }
-        self._tables.setdefault(model, {})[row_id] = row
-        return row
-
-    def _link(self, model: str, row_id: int | None) -> list[Any] | None:
-        """A linked record as Odoo shows it: `[id, display name]`."""
-        if row_id is None:
-            return None
-        row = self._tables[model][row_id]
-        return [row_id, row.get("complete_name") or _titled(row)]
-
     def _enter_places(self) -> None:
         for row_id, name, usage in (
             (_SUPPLIERS, "Vendors", "supplier"),
             (_CUSTOMERS, "Customers", "customer"),
         ):
-            self._put("stock.location", row_id, _OPENED_AT, _OPENED_AT, name=name, complete_name=f"Partners/{name}",
+            self._records.put("stock.location", row_id, _OPENED_AT, _OPENED_AT, name=name, complete_name=f"Partners/{name}",
                       usage=usage, barcode=None, warehouse_id=None, active=True)  # fmt: skip
         for place in self._stocked.values():
             number = _number(place.location_id)
@@ -161,19 +148,21 @@ class Twin:
             self._put_partner(number, _OPENED_AT, _OPENED_AT, place.address, f"place/{place.location_id}", name=name,
                               is_company=True, email=None, phone=None, vat=None, lang="en_US", ref=None,
                               script="latin" if is_latin else "both")  # fmt: skip
-            self._put("stock.warehouse", number, _OPENED_AT, _OPENED_AT, name=name, code=place.code, active=True,
-                      partner_id=self._link("res.partner", number))  # fmt: skip
+            self._records.put("stock.warehouse", number, _OPENED_AT, _OPENED_AT, name=name, code=place.code, active=True,
+                      partner_id=self._records.link("res.partner", number))  # fmt: skip
             self._truth.append(Truth("location", f"odoo:warehouses:{number}", place.location_id))
-            warehouse = self._link("stock.warehouse", number)
+            warehouse = self._records.link("stock.warehouse", number)
             for offset, zone, usage in _ZONES:
                 path = f"{place.code}/{zone}" if zone else place.code
-                self._put("stock.location", number * 10 + offset, _OPENED_AT, _OPENED_AT, name=zone or place.code,
+                self._records.put("stock.location", number * 10 + offset, _OPENED_AT, _OPENED_AT, name=zone or place.code,
                           complete_name=path, usage=usage, barcode=path.upper().replace("/", "-"), active=True,
                           warehouse_id=warehouse)  # fmt: skip
             for offset, title, code, sequence in _TYPES:
-                self._put("stock.picking.type", number * 10 + offset, _OPENED_AT, _OPENED_AT, code=code,
+                self._records.put("stock.picking.type", number * 10 + offset, _OPENED_AT, _OPENED_AT, code=code,
                           name=title, sequence_code=sequence, warehouse_id=warehouse,
                           reservation_method="at_confirm")  # fmt: skip
+            if place.location_id in self._stores:
+                self._tills.open(place, _OPENED_AT)
 
     def _place_name(self, place: Location) -> str:
         if place.name_zh and self._dirt.chance(f"place/{place.location_id}/han", 0.5):
@@ -185,22 +174,29 @@ class Twin:
         row_id: int,
         created_at: datetime,
         modified_at: datetime,
-        address: Address,
+        address: Address | None,
         key: str,
         script: Script = "both",
         **fields: Any,
     ) -> Row:
-        typed = self._dirt.address(address, key, script)
-        fields.setdefault("parent_id", None)
-        return self._put("res.partner", row_id, created_at, modified_at, street=typed.street, street2=None,
-                         city=typed.city, state_id=[_number(key) % 900 + 1, f"{typed.region} ({typed.country})"],
-                         zip=typed.postcode, country_code=typed.country, active=True, **fields)  # fmt: skip
+        fields = {
+            "parent_id": None,
+            **dict.fromkeys(("street", "city", "state_id", "zip", "country_code")),
+            **fields,
+        }
+        if address is not None:
+            typed = self._dirt.address(address, key, script)
+            fields |= {"street": typed.street, "city": typed.city, "zip": typed.postcode, "country_code": typed.country,
+                       "state_id": [_number(key) % 900 + 1, f"{typed.region} ({typed.country})"]}  # fmt: skip
+        return self._records.put(
+            "res.partner", row_id, created_at, modified_at, street2=None, active=True, **fields
+        )
 
     def _partner(self, customer: Customer, order: Order) -> int:
         """Id of the partner an order goes to: the customer, or a delivery address below it."""
         dirt, key = self._dirt, f"partner/{customer.customer_id}"
         row_id = 1000 + _number(customer.customer_id)
-        known = self._tables["res.partner"].get(row_id)
+        known = self._records.find("res.partner", row_id)
         first_at = (
             order.placed_at if known is None else datetime.fromisoformat(known["create_date"] + "+00:00")
         )
@@ -221,11 +217,39 @@ class Twin:
         if order.ship_to is None or order.ship_to == customer.address:
             return row_id
         other_id = 1_000_000 + _number(order.order_id)
+        is_known = self._records.find("res.partner", other_id) is not None
         self._put_partner(other_id, order.placed_at, told_at, order.ship_to, f"ship-to/{order.order_id}",
                           name=name, is_company=False, email=None, phone=dirt.phone(customer, f"{key}/2", 0.3), vat=None,
-                          lang=None, ref=None, parent_id=self._link("res.partner", row_id))  # fmt: skip
-        self._truth.append(Truth("customer", f"odoo:partners:{other_id}", customer.customer_id))
+                          lang=None, ref=None, parent_id=self._records.link("res.partner", row_id))  # fmt: skip
+        if not is_known:
+            self._truth.append(Truth("customer", f"odoo:partners:{other_id}", customer.customer_id))
         return other_id
+
+    def _till_partner(self, order: Order) -> int | None:
+        """Id of the partner a cashier finds or enters: at times a second one of the same customer."""
+        if order.customer_id is None:
+            return None
+        dirt, customer = self._dirt, self._world.customers[order.customer_id]
+        if order.ship_to is not None:
+            return self._partner(customer, order)
+        key, number = f"partner/{customer.customer_id}", _number(customer.customer_id)
+        copies = dirt.copies(f"{key}/till", 0.06)
+        row_id = 1000 + number
+        if dirt.number(f"till/{order.order_id}/copy", 1, copies) == 2:
+            key, row_id = f"{key}/till", 500_000 + number
+        if self._records.find("res.partner", row_id) is None:
+            is_asked = dirt.fraction(f"{key}/asked-address") < 0.5
+            name = (
+                dirt.company(customer, key, "both")
+                if customer.is_company
+                else dirt.name(customer, key, "both")
+            )
+            self._put_partner(row_id, order.placed_at, order.placed_at, customer.address if is_asked else None, key,
+                              name=name, is_company=customer.is_company, email=dirt.email(customer, key, 0.25),
+                              phone=dirt.phone(customer, key, 0.1), vat=dirt.tax_number(customer, key, 0.6),
+                              lang=_LOCALES.get(customer.language, "en_US"), ref=None)  # fmt: skip
+            self._truth.append(Truth("customer", f"odoo:partners:{row_id}", customer.customer_id))
+        return row_id
 
     def _enter_product(self, product: Product) -> None:
         dirt, number = self._dirt, _number(product.product_id)
@@ -242,7 +266,7 @@ class Twin:
     ) -> None:
         dirt = self._dirt
         origin = _COUNTRY_NAMES.get(product.origin_country)
-        row = self._put("product.product", row_id, _OPENED_AT, _OPENED_AT + timedelta(days=row_id % 600),
+        row = self._records.put("product.product", row_id, _OPENED_AT, _OPENED_AT + timedelta(days=row_id % 600),
                         name=dirt.title(product, key, "both"), default_code=code,
                         barcode=dirt.gtin(product, key, 0.12) if is_active else None,
                         categ_id=[_number(key) % 40 + 1, f"All / {product.category}"], weight=float(product.weight_kg),
@@ -251,19 +275,19 @@ class Twin:
                         uom_id=[1, "Units"], tracking="lot" if product.shelf_life_days else "none", active=is_active,
                         country_of_origin=None if origin is None or dirt.chance(f"{key}/origin", 0.3) else [50, origin],
                         )  # fmt: skip
-        row["product_tmpl_id"] = [row_id, _titled(row)]
+        row["product_tmpl_id"] = [row_id, titled(row)]
         if dirt.is_invalid(key):
             row["weight"] = -row["weight"]
         self._truth.append(Truth("sku", f"odoo:products:{row_id}", product.product_id))
 
     def _enter_kit(self, product: Product) -> None:
         number = _number(product.product_id)
-        kit = self._link("product.product", number)
-        self._put("mrp.bom", number, _OPENED_AT, _OPENED_AT, product_tmpl_id=kit, product_id=kit, type="phantom",
+        kit = self._records.link("product.product", number)
+        self._records.put("mrp.bom", number, _OPENED_AT, _OPENED_AT, product_tmpl_id=kit, product_id=kit, type="phantom",
                   product_qty=1.0, product_uom_id=[1, "Units"], active=True)  # fmt: skip
         for place, (component, quantity) in enumerate(product.components, start=1):
-            self._put("mrp.bom.line", number * 100 + place, _OPENED_AT, _OPENED_AT, product_qty=float(quantity),
-                      bom_id=[number, product.title], product_id=self._link("product.product", _number(component)),
+            self._records.put("mrp.bom.line", number * 100 + place, _OPENED_AT, _OPENED_AT, product_qty=float(quantity),
+                      bom_id=[number, product.title], product_id=self._records.link("product.product", _number(component)),
                       product_uom_id=[1, "Units"])  # fmt: skip
 
     def _lot_row_id(self, lot_id: str) -> int:
@@ -281,19 +305,19 @@ class Twin:
             if lot.location_id not in self._stocked:
                 continue
             row_id, received = self._lot_row_id(lot.lot_id), _STOCKED_AT
-            expires = None if lot.expires_on is None else _written(_midnight(lot.expires_on))
-            product = self._link("product.product", _number(lot.product_id))
-            self._put("stock.lot", row_id, received, received, name=lot.lot_id, product_id=product,
+            expires = None if lot.expires_on is None else written(_midnight(lot.expires_on))
+            product = self._records.link("product.product", _number(lot.product_id))
+            self._records.put("stock.lot", row_id, received, received, name=lot.lot_id, product_id=product,
                       expiration_date=expires)  # fmt: skip
-            row = self._put("stock.quant", row_id, received, used_at.get(lot.lot_id, received), product_id=product,
-                            location_id=self._zone(lot.location_id, _STOCK), lot_id=self._link("stock.lot", row_id),
+            row = self._records.put("stock.quant", row_id, received, used_at.get(lot.lot_id, received), product_id=product,
+                            location_id=self._zone(lot.location_id, _STOCK), lot_id=self._records.link("stock.lot", row_id),
                             quantity=float(lot.on_hand_qty), reserved_quantity=float(lot.reserved_qty),
                             product_uom_id=[1, "Units"])  # fmt: skip
             if self._dirt.is_invalid(f"quant/{lot.lot_id}"):
                 row["reserved_quantity"] = -1.0
 
     def _zone(self, location_id: str, zone: int) -> list[Any] | None:
-        return self._link("stock.location", _number(location_id) * 10 + zone)
+        return self._records.link("stock.location", _number(location_id) * 10 + zone)
 
     # --- deliveries -----------------------------------------------------------------------------------------------
 
@@ -309,7 +333,8 @@ class Twin:
         for shipment in here:
             self._enter_shipment(order, shipment, partner)
         self._enter_rest(order, partner)
-        self._enter_returns(order, here, partner)
+        if order.channel is not Channel.POS:  # what comes back over the counter is a sale of the till
+            self._enter_returns(order, here, partner)
 
     def _enter_shipment(self, order: Order, shipment: Shipment, partner: int | None) -> None:
         index = int(shipment.shipment_id.rpartition("-S")[2])
@@ -375,16 +400,16 @@ class Twin:
         )
         parcels = [shipment] if guest is None else [shipment, *guest.shipments]
         origins = [self._origin(one) for one in (order, guest) if one is not None]
-        self._put("stock.picking", row_id, created_at, modified_at, name=name,
+        self._records.put("stock.picking", row_id, created_at, modified_at, name=name,
                   origin=",".join(origin for origin in origins if origin) or None,
-                  state="assigned" if done_at is None else "done", partner_id=self._link("res.partner", partner),
-                  picking_type_id=self._link("stock.picking.type", _number(location_id) * 10 + kind),
+                  state="assigned" if done_at is None else "done", partner_id=self._records.link("res.partner", partner),
+                  picking_type_id=self._records.link("stock.picking.type", _number(location_id) * 10 + kind),
                   picking_type_code=code, location_id=self._zone(location_id, source),
-                  location_dest_id=self._link("stock.location", _CUSTOMERS) if target is None
+                  location_dest_id=self._records.link("stock.location", _CUSTOMERS) if target is None
                   else self._zone(location_id, target),
-                  scheduled_date=_written(created_at + timedelta(hours=4)),
-                  date_deadline=None if order.promised_at is None else _written(order.promised_at),
-                  date_done=None if done_at is None else _written(done_at),
+                  scheduled_date=written(created_at + timedelta(hours=4)),
+                  date_deadline=None if order.promised_at is None else written(order.promised_at),
+                  date_done=None if done_at is None else written(done_at),
                   carrier_id=_carrier(shipment) if is_out else None,
                   carrier_tracking_ref=self._tracking(shipment) if is_out else None,
                   shipping_weight=float(sum(p.weight_kg for p in parcels if p is not None)) if is_out else 0.0,
@@ -413,14 +438,18 @@ class Twin:
     ) -> None:
         line = order.lines[line_number - 1]
         row_id = picking_id * 100 + offset + line_number
-        picking = self._tables["stock.picking"][picking_id]
-        product = self._link("product.product", _number(line.product_id))
+        picking = self._records.row("stock.picking", picking_id)
+        product = self._records.link("product.product", _number(line.product_id))
         state = "assigned" if done_at is None else "done"
-        shown = {"picking_id": self._link("stock.picking", picking_id), "product_id": product, "state": state}
-        row = self._put("stock.move", row_id, created_at, modified_at, sequence=10 * (offset + line_number),
+        shown = {
+            "picking_id": self._records.link("stock.picking", picking_id),
+            "product_id": product,
+            "state": state,
+        }
+        row = self._records.put("stock.move", row_id, created_at, modified_at, sequence=10 * (offset + line_number),
                         product_uom_qty=float(quantity), quantity=float(quantity), product_uom=[1, "Units"],
                         location_id=picking["location_id"], location_dest_id=picking["location_dest_id"],
-                        date=_written(done_at or created_at), **shown,
+                        date=written(done_at or created_at), **shown,
                         origin_returned_move_id=None if returned_move_id is None
                         else [returned_move_id, f"{picking['name']}: {line.product_id}"])  # fmt: skip
         row["name"] = picking["name"]
@@ -429,12 +458,12 @@ class Twin:
         lot_id = None
         if line.lot_id is not None and self._world.lots[line.lot_id].location_id in self._places:
             lot_id = self._lot_row_id(line.lot_id)
-        self._put("stock.move.line", row_id, created_at, modified_at, move_id=[row_id, picking["name"]],
-                  lot_id=self._link("stock.lot", lot_id), quantity=float(quantity), product_uom_id=[1, "Units"],
-                  date=_written(done_at or created_at), **shown)  # fmt: skip
+        self._records.put("stock.move.line", row_id, created_at, modified_at, move_id=[row_id, picking["name"]],
+                  lot_id=self._records.link("stock.lot", lot_id), quantity=float(quantity), product_uom_id=[1, "Units"],
+                  date=written(done_at or created_at), **shown)  # fmt: skip
 
     def differences(self) -> Iterable[Planted]:
-        """What the warehouse received less than came back according to the shop."""
+        """What the warehouse received less than came back according to the shop, and what tills took otherwise."""
         return self._differences.listed
 
     def _received(self, order: Order, returned: Return) -> int:
@@ -462,18 +491,18 @@ class Twin:
             if quantity == 0:
                 continue
             out_id = _number(order.order_id) * 100 + int(sent.shipment_id.rpartition("-S")[2]) * 10 + _OUT
-            out, place = self._tables["stock.picking"][out_id], self._places[sent.location_id]
+            out, place = self._records.row("stock.picking", out_id), self._places[sent.location_id]
             row_id = _number(order.order_id) * 100 + 80 + index
             number = _number(sent.location_id)
             # Its worth is settled with the refund.
-            self._put("stock.picking", row_id, returned.received_at, returned.refunded_at,
+            self._records.put("stock.picking", row_id, returned.received_at, returned.refunded_at,
                       name=f"{place.code}/IN/{_number(order.order_id) * 10 + index:06d}", state="done",
-                      origin=f"Return of {out['name']}", partner_id=self._link("res.partner", partner),
-                      picking_type_id=self._link("stock.picking.type", number * 10 + _IN), picking_type_code="incoming",
-                      location_id=self._link("stock.location", _CUSTOMERS),
+                      origin=f"Return of {out['name']}", partner_id=self._records.link("res.partner", partner),
+                      picking_type_id=self._records.link("stock.picking.type", number * 10 + _IN), picking_type_code="incoming",
+                      location_id=self._records.link("stock.location", _CUSTOMERS),
                       location_dest_id=self._zone(sent.location_id, _INPUT),
-                      scheduled_date=_written(returned.received_at), date_deadline=None,
-                      date_done=_written(returned.received_at), carrier_id=None, carrier_tracking_ref=None,
+                      scheduled_date=written(returned.received_at), date_deadline=None,
+                      date_done=written(returned.received_at), carrier_id=None, carrier_tracking_ref=None,
                       shipping_weight=0.0, backorder_id=None, return_id=[out_id, out["name"]])  # fmt: skip
             self._put_move(order, row_id, returned.line_number, quantity, returned.received_at,
                            returned.refunded_at, returned.received_at, out_id * 100 + returned.line_number)  # fmt: skip
@@ -488,6 +517,8 @@ class Twin:
 
     def _origin(self, order: Order) -> str | None:
         dirt, key = self._dirt, f"origin/{order.order_id}"
+        if order.channel is Channel.POS:
+            return sale_name(order)
         if dirt.chance(f"{key}/missing", 0.02):
             return None
         shop = dirt.order_number(order.number, f"{key}/shop")
@@ -513,11 +544,6 @@ class Twin:
 
     # --- the protocol ---------------------------------------------------------------------------------------------
 
-    def _kept(self, model: str) -> dict[int, Row]:
-        """Records of a model but those that were deleted, `<model>,<id>`."""
-        gone = {int(key.rpartition(",")[2]) for key in self.deleted if key.startswith(f"{model},")}
-        return {row_id: row for row_id, row in self._tables[model].items() if row_id not in gone}
-
     async def _call(self, request: Request) -> Response:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not self._credentials.accepts("odoo", "key", key, 40):
@@ -527,22 +553,17 @@ class Twin:
         model, method = request.path_params["model"], request.path_params["method"]
         if method not in ("search_read", "search_count"):
             return _refuse(404, "werkzeug.exceptions.NotFound", f"the method {model}.{method} does not exist")
-        if model not in self._tables:
+        if model not in self._records:
             return _refuse(404, "werkzeug.exceptions.NotFound", f"the model {model!r} does not exist")
         try:
             asked = json.loads(await request.body())
             if method == "search_count":
                 asked["fields"] = ["id"]
-            rows = _select(self._kept(model), asked)
+            rows = self._records.search(model, asked, self.deleted)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             return _refuse(422, "odoo.exceptions.UserError", f"Invalid arguments for {model}: {error}")
         answer: Any = rows if method == "search_read" else len(rows)
         return JSONResponse(answer, media_type="application/json; charset=utf-8")
-
-
-def _titled(row: Row) -> str:
-    """What a record is called where another names it: a product's code goes before its name."""
-    return f"[{row['default_code']}] {row['name']}" if row.get("default_code") else str(row["name"])
 
 
 def _written_at(order: Order, at: datetime) -> datetime:
@@ -558,39 +579,3 @@ def _carrier(shipment: Shipment | None) -> list[Any] | None:
     if shipment is None or shipment.carrier not in CARRIER_NAMES:
         return None
     return [list(CARRIER_NAMES).index(shipment.carrier) + 1, CARRIER_NAMES[shipment.carrier]]
-
-
-_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    "=": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "<": operator.lt,
-    "<=": operator.le,
-}
-
-
-def _select(table: dict[int, Row], asked: dict[str, Any]) -> list[Row]:
-    """What `search_read` returns: domain clauses joined by AND, archived rows only with `active_test` false."""
-    clauses = list(asked.get("domain", ()))
-    if asked.get("context", {}).get("active_test", True) and not any(
-        clause[0] == "active" for clause in clauses
-    ):
-        clauses.append(["active", "!=", False])
-    rows = list(table.values())
-    for name, compare, given in clauses:
-        if compare not in _COMPARE:
-            raise ValueError(f"operator {compare!r} is not one of {', '.join(_COMPARE)}")
-        if name == "active" and rows and "active" not in rows[0]:
-            continue
-        rows = [row for row in rows if _COMPARE[compare](_comparable(row[name]), given)]
-    for part in reversed([part.split() for part in asked.get("order", "id").split(",")]):
-        rows.sort(key=lambda row, name=part[0]: row[name], reverse=part[1:] == ["desc"])  # type: ignore[misc]
-    offset, limit = asked.get("offset", 0), asked.get("limit")
-    rows = rows[offset:] if limit is None else rows[offset : offset + limit]
-    wanted = asked.get("fields") or sorted({name for row in rows for name in row})
-    return [{"id": row["id"], **{name: row[name] for name in wanted}} for row in rows]
-
-
-def _comparable(value: Any) -> Any:
-    return value[0] if isinstance(value, list) else value

@@ -8,7 +8,7 @@ import random
 from connectors.sandbox import vocabulary as words
 from connectors.sandbox.catalog import gs1_check_digit
 from connectors.sandbox.draw import fill
-from connectors.sandbox.world import Address, Location
+from connectors.sandbox.world import Address, Location, Order, World
 
 _PLACES = (
     ("store", "Luna Jing'an", "露娜静安店", "SH1", "1788 Nanjing West Road", "CN", 0, "Asia/Shanghai"),
@@ -90,6 +90,26 @@ def locations(seed: int) -> dict[str, Location]:
             location_id, kind, name, name_zh, body + gs1_check_digit(body), code, address, zone
         )
     return found
+
+
+def till_of(place: Location) -> str:
+    """Return the system whose till a store sells at: Square does not do business in mainland China."""
+    return "odoo" if place.address.country == "CN" else "square"
+
+
+def stores_at(world: World, system: str) -> dict[str, Location]:
+    """Return the stores that sell at a system's tills, by id."""
+    return {
+        key: place
+        for key, place in world.locations.items()
+        if place.kind == "store" and till_of(place) == system
+    }
+
+
+def is_sold_at(world: World, order: Order, system: str) -> bool:
+    """Return whether an order was rung up at a system's till."""
+    store = order.selling_location_id
+    return store is not None and till_of(world.locations[store]) == system
 
 
 def transit_days(location_id: str, ship_to: Address, road_km: float) -> float:

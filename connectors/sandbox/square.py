@@ -1,4 +1,4 @@
-"""Square as the sandbox company's stores use it: six tills, a catalogue typed by hand, customers made twice.
+"""Square as the sandbox company's stores outside mainland China use it: four tills, a catalogue typed by hand, customers made twice.
 
 What is dirty here: item names and barcodes, customers entered again at another till, names in either script,
 returns as orders of their own, training sales marked by a ticket name alone, rows that appear on two pages.
@@ -26,9 +26,10 @@ from connectors.sandbox.differences import Cause, Differences, Planted
 from connectors.sandbox.dirt import Dirt
 from connectors.sandbox.limit import RateLimit
 from connectors.sandbox.notify import Change
+from connectors.sandbox.places import is_sold_at, stores_at
 from connectors.sandbox.stock import moved_at
 from connectors.sandbox.truth import Truth
-from connectors.sandbox.world import Address, Channel, Customer, Order, OrderLine, Return, World
+from connectors.sandbox.world import Address, Customer, Order, OrderLine, Return, World
 
 Json = dict[str, Any]
 Handler = Callable[[Request], Awaitable[Response]]
@@ -101,8 +102,8 @@ class Twin:
         self._credentials = credentials
         self._differences = Differences(world, dirt)
         self.deleted: set[str] = set()
-        self._sales = [order for order in world.orders.values() if order.channel is Channel.POS]
-        self._stores = [place for place in world.locations.values() if place.kind == "store"]
+        self._sales = [order for order in world.orders.values() if is_sold_at(world, order, self.name)]
+        self._stores = list(stores_at(world, self.name).values())
 
     def env(self, base_url: str) -> dict[str, str]:
         return {

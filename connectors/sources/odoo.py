@@ -1,9 +1,10 @@
-"""Odoo 19: the warehouses' pickings, moves, stock and lots, by the external JSON-2 API.
+"""Odoo 19: the warehouses' pickings, moves, stock and lots, and what its tills sell, by the external JSON-2 API.
 
 `POST /json/2/<model>/search_read` with an API key. Odoo writes `false` for every empty value that is not a boolean,
 names a linked record as `[id, display name]`, and gives times as naive UTC to the second. Archived records are hidden
 unless the context says otherwise. Answers are paged by id: with an offset, a row changed while the pages are read
-would shift the others, and one would be missed.
+would shift the others, and one would be missed. A database without an app, such as Point of Sale or Manufacturing, knows
+none of its models: their streams fail, and the others go on.
 
 Secrets: KEY is the API key; DATABASE names the database, since one server may host several.
 
@@ -13,7 +14,8 @@ Source: https://www.odoo.com/documentation/19.0/developer/reference/external_api
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from functools import cache
 from typing import Any, ClassVar
 
@@ -24,6 +26,7 @@ from connectors.declare import (
     AliasPath,
     Ask,
     Bounds,
+    ControlTotal,
     Count,
     Country,
     Currency,
@@ -321,6 +324,109 @@ class MoveLine(OdooRecord):
     moved_at: UtcInstant | None = Field(default=None, validation_alias="date")
 
 
+class PosConfig(OdooRecord):
+    """One till."""
+
+    model: ClassVar[str] = "pos.config"
+
+    name: str = Field(min_length=1, description="The first part of its sales' names")
+    picking_type_id: int = Field(
+        validation_alias=_id("picking_type_id"),
+        description="Operation that takes what it sells out of stock, and so the warehouse it sells from",
+    )
+    currency: Currency | None = Field(default=None, validation_alias=_name("currency_id"))
+    is_active: bool = Field(default=True, validation_alias="active")
+
+
+class PosPaymentMethod(OdooRecord):
+    """What tills take: cash, a terminal, a wallet, the customer's account."""
+
+    model: ClassVar[str] = "pos.payment.method"
+
+    name: str = Field(min_length=1)
+    type: str = Field(description="cash, bank or pay_later")
+    is_active: bool = Field(default=True, validation_alias="active")
+
+
+class PosOrder(OdooRecord):
+    """One sale of a till, or what it gave back of one: then quantities and amounts are negative.
+
+    Source: https://github.com/odoo/odoo/blob/19.0/addons/point_of_sale/models/pos_order.py
+    """
+
+    model: ClassVar[str] = "pos.order"
+
+    name: str = Field(min_length=1, description="Such as SH1 - 000042; / until it is paid")
+    receipt_number: str | None = Field(default=None, validation_alias="pos_reference")
+    tracking_number: str | None = Field(default=None, description="Short number that customers are called by")
+    uuid: str | None = None
+    state: str = Field(description="draft, cancel, paid, done (posted)")
+    ordered_at: UtcInstant = Field(
+        validation_alias="date_order", description="When it was begun; once paid, when it was paid"
+    )
+    config_id: int = Field(validation_alias=_id("config_id"), description="Till")
+    session_id: int | None = Field(default=None, validation_alias=_id("session_id"))
+    session_name: str | None = Field(default=None, validation_alias=_name("session_id"))
+    partner_id: int | None = Field(
+        default=None, validation_alias=_id("partner_id"), description="Customer; empty where nobody asked"
+    )
+    currency: Currency = Field(validation_alias=_name("currency_id"))
+    total_amount: FloatAmount = Field(validation_alias="amount_total", description="With tax")
+    tax_amount: FloatAmount = Field(validation_alias="amount_tax")
+    paid_amount: FloatAmount = Field(validation_alias="amount_paid")
+    is_refund: bool = False
+    refunded_order_id: int | None = Field(
+        default=None, validation_alias=_id("refunded_order_id"), description="Sale that it gives back"
+    )
+    refunded_order_name: str | None = Field(default=None, validation_alias=_name("refunded_order_id"))
+    invoice_name: str | None = Field(default=None, validation_alias=_name("account_move"))
+    shipping_on: date | None = Field(
+        default=None, validation_alias="shipping_date", description="Of a sale that is shipped later"
+    )
+    label: str | None = Field(
+        default=None, validation_alias="floating_order_name", description="What the cashier called it"
+    )
+
+
+class PosOrderLine(OdooRecord):
+    """One product of a sale; negative where it came back."""
+
+    model: ClassVar[str] = "pos.order.line"
+
+    order_id: int = Field(validation_alias=_id("order_id"))
+    product_id: int = Field(validation_alias=_id("product_id"))
+    description: str | None = Field(default=None, validation_alias="full_product_name")
+    quantity: FloatQuantity = Field(validation_alias="qty")
+    uom_name: str | None = Field(default=None, validation_alias=_name("product_uom_id"))
+    unit_price: FloatAmount = Field(validation_alias="price_unit")
+    discount_percent: FloatQuantity = Field(default=Decimal(0), ge=0, le=100, validation_alias="discount")
+    net_amount: FloatAmount = Field(
+        validation_alias="price_subtotal", description="After discount, without tax"
+    )
+    total_amount: FloatAmount = Field(validation_alias="price_subtotal_incl", description="With tax")
+    refunded_line_id: int | None = Field(
+        default=None, validation_alias=_id("refunded_orderline_id"), description="Line that it gives back"
+    )
+    customer_note: str | None = None
+
+
+class PosPayment(OdooRecord):
+    """Money that a till took or, negative, gave back for one sale."""
+
+    model: ClassVar[str] = "pos.payment"
+
+    order_id: int = Field(validation_alias=_id("pos_order_id"))
+    payment_method_id: int = Field(validation_alias=_id("payment_method_id"))
+    amount: FloatAmount
+    currency: Currency = Field(validation_alias=_name("currency_id"))
+    paid_at: UtcInstant = Field(validation_alias="payment_date")
+    is_change: bool = Field(default=False, description="Cash given back of what the customer handed over")
+    card_type: str | None = None
+    card_brand: str | None = None
+    transaction_id: str | None = Field(default=None, description="The terminal's own")
+    payment_status: str | None = Field(default=None, description="The terminal's word, such as done")
+
+
 def _field_names(record: type[OdooRecord]) -> list[str]:
     """Odoo's names of the fields a record reads."""
     names = []
@@ -365,7 +471,9 @@ def _sweep(record: type[OdooRecord]) -> Sweep:
     return Sweep(ask=Ask(json_body=body), pages=KeysetPages(write="json.domain.0.2", size=SWEEP_SIZE))
 
 
-def _stream(name: str, record: type[OdooRecord], description: str) -> Stream:
+def _stream(
+    name: str, record: type[OdooRecord], description: str, control_totals: tuple[ControlTotal, ...] = ()
+) -> Stream:
     return Stream(
         name=name,
         record=record,
@@ -377,13 +485,14 @@ def _stream(name: str, record: type[OdooRecord], description: str) -> Stream:
         cursor="modified_at",
         count=Count(ask=_count(record)),
         sweep=_sweep(record),
+        control_totals=control_totals,
         description=description,
     )
 
 
 SOURCE = Source(
     name="odoo",
-    title="Odoo Inventory",
+    title="Odoo Point of Sale and Inventory",
     kind=Kind.WMS,
     owner="warehouse-team",
     unheard="An automation of Odoo may post to an address, but signs nothing; changes are pulled by their time.",
@@ -403,5 +512,20 @@ SOURCE = Source(
         _stream("pickings", Picking, "Picks, packs, deliveries and receipts."),
         _stream("moves", Move, "Products moved by pickings."),
         _stream("move_lines", MoveLine, "Lots moved."),
+        _stream("pos_configs", PosConfig, "Tills."),
+        _stream("pos_payment_methods", PosPaymentMethod, "What tills take."),
+        _stream(
+            "pos_orders",
+            PosOrder,
+            "Sales of tills, and what was given back of them.",
+            (ControlTotal(amount="total_amount", currency="currency"),),
+        ),
+        _stream("pos_order_lines", PosOrderLine, "Products sold and brought back at tills."),
+        _stream(
+            "pos_payments",
+            PosPayment,
+            "Money taken and given back at tills.",
+            (ControlTotal(amount="amount", currency="currency"),),
+        ),
     ),
 )

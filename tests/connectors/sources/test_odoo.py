@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,11 +12,18 @@ import httpx
 import pytest
 
 import connectors.sources.odoo as declared
+from connectors import registry
 from connectors.client import Client
 from connectors.conformance import Conformance
 from connectors.declare import Bounds, KeysetPages, ProtocolError
 from connectors.extract import PullResult, pull_source
 from connectors.landing import Landing
+from connectors.sandbox.differences import Cause
+from connectors.sandbox.generate import generate
+from connectors.sandbox.odoo_till import order_row_id
+from connectors.sandbox.places import is_sold_at, till_of
+from connectors.sandbox.server import Sandbox, serving
+from connectors.sandbox.world import Channel, Order, World
 from connectors.sources.odoo import SOURCE, Product
 
 
@@ -97,3 +105,161 @@ def test_rows_that_break_the_rules_are_quarantined(
         results = pull("odoo", served.env, streams=["moves"])
     assert results["moves"].quarantined > 0
     assert results["moves"].pulled == results["moves"].landed + results["moves"].quarantined
+
+
+def _sales(world: World) -> dict[int, Order]:
+    """Sales rung up at Odoo's tills, by the number that their names end in."""
+    return {order_row_id(order): order for order in world.orders.values() if is_sold_at(world, order, "odoo")}
+
+
+def test_every_sale_of_a_till_arrives_once_with_its_money(serve: Any, pull: Any, landed: Any) -> None:
+    with serve("odoo", orders=400, level="none") as served:
+        results = pull("odoo", served.env, streams=["pos_orders", "pos_order_lines", "pos_payments"])
+        sales = _sales(served.sandbox.world)
+    assert [result.error for result in results.values()] == [None] * len(results)
+    orders = {row["id"]: row for row in landed("pos_orders") if not row["is_refund"]}
+    assert {key: order.net_amount + order.tax_amount for key, order in sales.items()} == {
+        key: row["total_amount"] for key, row in orders.items()
+    }
+    goods: dict[int, list[tuple[Decimal, Decimal, Decimal]]] = {key: [] for key in sales}
+    for line in sorted(landed("pos_order_lines"), key=lambda line: line["id"]):
+        # What a discount takes off is in the amounts, to the cent; its percentage is for people to read.
+        off = line["quantity"] * line["unit_price"] - line["net_amount"]
+        if line["quantity"] > 0:
+            goods[line["order_id"]].append((line["quantity"], off, line["total_amount"] - line["net_amount"]))
+    assert goods == {
+        key: [(line.quantity, line.discount_amount, line.tax_amount) for line in order.lines]
+        for key, order in sales.items()
+    }
+    paid: dict[int, Decimal] = {}
+    for payment in landed("pos_payments"):
+        if payment["order_id"] in sales:
+            paid[payment["order_id"]] = paid.get(payment["order_id"], Decimal(0)) + payment["amount"]
+    assert paid == {key: row["total_amount"] for key, row in orders.items() if sales[key].paid_at is not None}
+    assert any(payment["is_change"] for payment in landed("pos_payments"))
+
+
+def test_what_a_till_gives_back_is_a_sale_of_its_own_that_names_the_other(
+    serve: Any, pull: Any, landed: Any
+) -> None:
+    with serve("odoo", orders=900, level="none") as served:
+        pull("odoo", served.env, streams=["pos_orders", "pos_order_lines"])
+        sales = _sales(served.sandbox.world)
+    lines = {row["id"]: row for row in landed("pos_order_lines")}
+    refunds = [row for row in landed("pos_orders") if row["is_refund"]]
+    told = sorted((row["refunded_order_id"], row["total_amount"]) for row in refunds)
+    assert told == sorted(
+        (key, -item.refund_amount) for key, order in sales.items() for item in order.returns
+    )
+    assert told
+    back = [row for row in lines.values() if row["refunded_line_id"] is not None]
+    assert {row["order_id"] for row in back} == {row["id"] for row in refunds}
+    for row in back:
+        sold = lines[row["refunded_line_id"]]
+        assert (row["product_id"], row["quantity"] < 0) == (sold["product_id"], True)
+        assert -row["quantity"] <= sold["quantity"]
+
+
+def test_a_till_and_square_share_the_stores_between_them(landing: Landing) -> None:
+    world = generate(7, 400)
+    tills = {store: till_of(place) for store, place in world.locations.items() if place.kind == "store"}
+    assert {place.code for key, place in world.locations.items() if tills.get(key) == "odoo"} == {
+        "SH1",
+        "BJ1",
+    }
+    with serving(Sandbox(world, sources=["odoo", "square"], level="none")) as served:
+        for name, streams in (
+            ("odoo", ["pos_orders"]),
+            ("square", ["locations", "orders", "inventory_counts"]),
+        ):
+            results = pull_source(registry.source(name), landing, served.env, streams=streams)
+            assert [result.error for result in results if result.error] == []
+        truths = {truth.record_id: truth.truth_id for truth in served.sandbox.truths()}
+    sold = {
+        name: {truths[f"{name}:{stream}:{key}"] for key in landing.values(name, stream, column)}
+        for name, stream, column in (("odoo", "pos_orders", "id"), ("square", "orders", "order_id"))
+    }
+    rung_up = {key for key, order in world.orders.items() if order.channel is Channel.POS}
+    assert sold["odoo"] | sold["square"] == rung_up
+    assert not sold["odoo"] & sold["square"]
+    places = landing.values("square", "locations", "location_id")
+    assert {tills[truths[f"square:locations:{key}"]] for key in places} == {"square"}
+    assert set(landing.values("square", "inventory_counts", "location_id")) <= set(places)
+
+
+def test_a_session_that_closes_posts_its_sales(serve: Any, pull: Any, landed: Any) -> None:
+    with serve("odoo", orders=60, level="none") as served:
+        for orders, hours in ((40, 8), (0, 30)):
+            served.sandbox.advance(orders, timedelta(hours=hours))
+            pull("odoo", served.env, streams=["pos_orders"])
+        sales = _sales(served.sandbox.world)
+    states: dict[int, list[str]] = {}
+    for row in sorted(landed("pos_orders"), key=lambda row: row["modified_at"]):
+        states.setdefault(row["id"], []).append(row["state"])
+    assert ["paid", "done"] in states.values(), "sales of an open session are posted when it closes"
+    assert all(
+        (found[-1] == "cancel") is (sales[key].cancelled_at is not None)
+        for key, found in states.items()
+        if key in sales
+    )
+    assert all(found[-1] == "done" for key, found in states.items() if key in sales and sales[key].paid_at)
+
+
+def test_a_paid_sale_cannot_be_deleted_and_a_cancelled_one_takes_its_lines_with_it() -> None:
+    world = generate(7, 150)
+    first, *_ = _sales(world).values()
+    never_paid = replace(first, paid_at=None, closed_at=None, cancelled_at=first.paid_at, returns=())
+    world = replace(world, orders=world.orders | {first.order_id: never_paid})
+    with (
+        serving(Sandbox(world, sources=["odoo"], level="none")) as served,
+        Client(SOURCE, served.env) as client,
+    ):
+
+        def rows(name: str) -> list[dict[str, Any]]:
+            stream = SOURCE.stream(name)
+            found: list[dict[str, Any]] = client.send(stream, stream.ask(Bounds())).body
+            return found
+
+        before = {row["id"]: row["state"] for row in rows("pos_orders")}
+        assert {key for key, state in before.items() if state == "cancel"} == {order_row_id(first)}
+        served.sandbox.delete("odoo", *(f"pos.order,{key}" for key in before))
+        left = set(before) - {order_row_id(first)}
+        assert {row["id"] for row in rows("pos_orders")} == left
+        assert {row["order_id"][0] for row in rows("pos_order_lines")} == left
+
+
+def test_a_till_that_sold_nothing_yet_has_no_rows_and_is_there(serve: Any, pull: Any) -> None:
+    with serve("odoo", orders=1, level="none") as served:
+        results = pull("odoo", served.env, streams=["pos_configs", "pos_orders", "pos_payments"])
+    assert {name: (result.error, result.pulled) for name, result in results.items()} == {
+        "pos_configs": (None, 2),
+        "pos_orders": (None, 0),
+        "pos_payments": (None, 0),
+    }
+
+
+def test_till_rows_that_break_the_rules_are_quarantined_and_differences_stay_true(
+    serve: Any, pull: Any
+) -> None:
+    with serve("odoo", orders=1500, level="heavy", differences="planted") as served:
+        results = pull("odoo", served.env, streams=["pos_orders", "pos_order_lines", "pos_payments"])
+        planted = [item for item in served.sandbox.planted() if item.document == "payment"]
+    for name in ("pos_orders", "pos_order_lines", "pos_payments"):
+        assert results[name].quarantined > 0, name
+        assert results[name].pulled == results[name].landed + results[name].quarantined
+    assert {item.cause for item in planted} >= {Cause.MISSING, Cause.DUPLICATE, Cause.UNEXPLAINED}
+    assert any(item.order_id.startswith("odoo:pos_payments:") for item in planted), (
+        "a payment whose sale cannot be read"
+    )
+
+
+def test_every_till_record_that_lands_has_a_truth(serve: Any, pull: Any, landed: Any) -> None:
+    with serve("odoo", orders=300) as served:
+        pull("odoo", served.env, streams=["pos_orders", "partners", "warehouses"])
+        truths = [truth.record_id for truth in served.sandbox.truths()]
+        places = {f"odoo:partners:{row['partner_id']}" for row in landed("warehouses")}
+    known = set(truths)
+    assert {f"odoo:pos_orders:{row['id']}" for row in landed("pos_orders")} <= known
+    assert {f"odoo:partners:{row['id']}" for row in landed("partners")} <= known | places
+    named = {row["partner_id"] for row in landed("pos_orders") if row["partner_id"] is not None}
+    assert named <= {row["id"] for row in landed("partners")}

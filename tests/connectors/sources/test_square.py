@@ -13,7 +13,7 @@ import pytest
 from connectors.client import Client
 from connectors.conformance import Conformance
 from connectors.declare import Bounds, Stream, ThrottledError
-from connectors.sandbox.world import Channel
+from connectors.sandbox.places import is_sold_at
 from connectors.sources.square import SOURCE, fault
 
 MESSAGES = {
@@ -61,7 +61,8 @@ def test_requests_and_answers_keep_the_contract(
 def test_every_sale_arrives_once_with_its_money(serve: Any, pull: Any, landed: Any) -> None:
     with serve("square", level="none") as served:
         results = pull("square", served.env)
-        sales = [order for order in served.sandbox.world.orders.values() if order.channel is Channel.POS]
+        world = served.sandbox.world
+        sales = [order for order in world.orders.values() if is_sold_at(world, order, "square")]
     assert [result.error for result in results.values()] == [None] * len(results)
     found = {row["reference_id"]: row for row in landed("orders") if row["reference_id"]}
     assert {order.number: order.net_amount + order.tax_amount for order in sales} == {

@@ -1,4 +1,11 @@
-with warehouses as (
+-- A warehouse that a till sells from is a store.
+with tills as (
+    select distinct types.warehouse_id
+    from {{ ref('stg_odoo__pos_configs') }} as configs
+    inner join {{ ref('stg_odoo__picking_types') }} as types on configs.picking_type_id = types.id
+),
+
+warehouses as (
     select
         warehouses.*,
         partners.street,
@@ -8,17 +15,19 @@ with warehouses as (
             else partners.state_name
         end as region,
         partners.zip,
-        partners.country_iso2
+        partners.country_iso2,
+        case when tills.warehouse_id is not null then 'store' else 'warehouse' end as location_type
     from {{ ref('stg_odoo__warehouses') }} as warehouses
     left join {{ ref('stg_odoo__partners') }} as partners
         on warehouses.partner_id = partners.id
+    left join tills on warehouses.id = tills.warehouse_id
 )
 
 {{ conform('location_records', 'warehouses', {
     'source_key': 'id',
     'source_updated_at': 'modified_at',
     'location_name': 'name',
-    'location_type': "'warehouse'",
+    'location_type': 'location_type',
     'location_code': 'code',
     'street': 'street',
     'city': 'city',

@@ -1,5 +1,5 @@
--- What the last step delivers, one row per lot; the pick and pack before it move the same goods.
-with lines as (
+-- What tills sold, and what the last step delivers, one row per lot; the pick and pack before it move the same goods.
+with delivered as (
     select
         moves.id,
         moves.modified_at,
@@ -28,18 +28,46 @@ with lines as (
         moves.state <> 'cancel'
         and {{ is_held('odoo', 'moves', 'moves.id') }}
         and (parts.id is null or {{ is_held('odoo', 'move_lines', 'parts.id') }})
+),
+
+lines as (
+    select
+        cast(id as {{ column_type('text') }}) || '/' || cast(line_key as {{ column_type('text') }}) as source_key,
+        modified_at, picking_id as order_id, 'pickings' as document, line_key, sequence as line_number, product_id,
+        product_name as description, qty, uom, lot_name, cast(null as {{ column_type('amount') }}) as unit_price,
+        cast(null as {{ column_type('amount') }}) as discount_amount,
+        cast(null as {{ column_type('amount') }}) as tax_amount, cast(null as {{ column_type('amount') }}) as net_amount,
+        cast(null as {{ column_type('text') }}) as currency, _source, _stream, _batch_id, _page_sha256, _row_index,
+        _extracted_at
+    from delivered
+    union all
+    select
+        cast(sold.id as {{ column_type('text') }}), sold.modified_at, sold.order_id, 'pos_orders', sold.id,
+        row_number() over (partition by sold.order_id order by sold.id), sold.product_id, sold.description,
+        sold.quantity, {{ rec20_unit('sold.uom_name') }}, null, sold.unit_price,
+        cast(sold.quantity * sold.unit_price - sold.net_amount as {{ column_type('amount') }}),
+        cast(sold.total_amount - sold.net_amount as {{ column_type('amount') }}), sold.net_amount, sales.currency,
+        sold._source, sold._stream, sold._batch_id, sold._page_sha256, sold._row_index, sold._extracted_at
+    from {{ ref('stg_odoo__pos_order_lines') }} as sold
+    inner join {{ ref('stg_odoo__pos_sales') }} as sales on sold.order_id = sales.id
+    where sold.quantity > 0 and {{ is_held('odoo', 'pos_order_lines', 'sold.id') }}
 )
 
 {{ conform('order_lines', 'lines', {
-    'source_key': "cast(id as " ~ column_type('text') ~ ") || '/' || cast(line_key as " ~ column_type('text') ~ ')',
+    'source_key': 'source_key',
     'source_updated_at': 'modified_at',
-    'order_record_id': record_id('odoo', 'pickings', 'picking_id'),
+    'order_record_id': "'odoo:' || document || ':' || cast(order_id as " ~ column_type('text') ~ ')',
     'line_key': 'line_key',
-    'line_number': 'sequence',
+    'line_number': 'line_number',
     'sku_key': record_id('odoo', 'products', 'product_id'),
-    'description': 'product_name',
+    'description': 'description',
     'qty': 'qty',
     'uom': 'uom',
+    'unit_price_amount': 'unit_price',
+    'discount_amount': 'discount_amount',
+    'tax_amount': 'tax_amount',
+    'net_amount': 'net_amount',
+    'currency': 'currency',
     'lot_number': 'lot_name',
     'is_return': 'false',
 }) }}
