@@ -8,7 +8,8 @@ carriers, which are our accounts with them (karrio's "connections"), show no tim
 
 An event's timestamp ends in Z whatever the carrier said: karrio keeps the digits of the carrier's clock and drops its offset
 (`karrio.lib.fiso_timestamp`, which its carriers' interfaces use). It is the instant with carriers that report in UTC; with
-others it is off by the offset of the place, of which karrio keeps nothing.
+others it is off by the offset of the place, of which karrio keeps nothing. dbt's variable karrio_zones names the zone of an
+account's clock, where the company knows it; what lands is what karrio says.
 
 Source: karrio.server.core.serializers and filters of karrio-server-core 2026.1
 """

@@ -94,6 +94,18 @@ def test_minor_units(money: Any, amount: str) -> None:
     assert read(MinorAmount, money) == Decimal(amount)
 
 
+@given(
+    st.integers(-(10**13), 10**13),
+    st.sampled_from([("VND", 0), ("JPY", 0), ("KRW", 0), ("EUR", 2), ("KWD", 3), ("CLF", 4)]),
+)
+def test_an_amount_lands_at_the_scale_of_its_currency(minor: int, currency: tuple[str, int]) -> None:
+    code, digits = currency
+    found = read(MinorAmount, {"amount": minor, "currency": code})
+    landed = pa.array([found], column_of(MinorAmount).arrow)[0].as_py()
+    assert landed == Decimal(minor).scaleb(-digits)
+    assert landed.scaleb(digits) == minor, "no hundredth of a dong, yen or won comes about or is lost"
+
+
 @pytest.mark.parametrize(
     "money",
     [

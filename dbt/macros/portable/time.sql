@@ -28,6 +28,29 @@
 {%- endmacro %}
 
 
+{#-
+  The UTC instant at which a clock of an IANA zone shows the digits of a timestamp. Of an hour that the clock shows twice it
+  is the second, of one that it leaves out what it would have been without the jump.
+-#}
+{% macro instant_of_clock(expression, zone) -%}
+    {{ adapter.dispatch('instant_of_clock')(expression, zone) }}
+{%- endmacro %}
+
+{% macro default__instant_of_clock(expression, zone) -%}
+    (({{ expression }}) at time zone '{{ zone }}') at time zone 'UTC'
+{%- endmacro %}
+
+{#- Spark takes the first of two hours. -#}
+{% macro spark__instant_of_clock(expression, zone) -%}
+    {%- set first = "convert_timezone('" ~ zone ~ "', 'UTC', " ~ expression ~ ")" -%}
+    case
+        when convert_timezone('UTC', '{{ zone }}', {{ first }} + interval 1 hour) = {{ expression }}
+            then {{ first }} + interval 1 hour
+        else {{ first }}
+    end
+{%- endmacro %}
+
+
 {#- The UTC calendar date of an instant. -#}
 {% macro date_of(expression) -%}
     cast({{ expression }} as date)

@@ -13,7 +13,7 @@ with scans as (
             partition by shipments.id, events.occurred_at, events.status, events.code
             order by events._child_index
         ) as repetition
-    from {{ ref('stg_karrio__tracker_events') }} as events
+    from {{ ref('stg_karrio__scans') }} as events
     inner join {{ ref('stg_karrio__shipments') }} as shipments
         on events.tracker_id = shipments.tracker_id
     where events.status in ('picked_up', 'in_transit', 'delivered')
@@ -29,12 +29,12 @@ counted as (
 
 {{ conform('order_events', 'counted', {
     'source_key': 'event_key',
-    'source_updated_at': 'occurred_at',
+    'source_updated_at': 'happened_at',
     'order_record_id': record_id('karrio', 'shipments', 'shipment_id'),
     'event_key': 'event_key',
     'event_type': 'event_type',
-    'occurred_at': 'occurred_at',
+    'occurred_at': 'happened_at',
     'recorded_at': '_extracted_at',
-    'occurred_at_offset_minutes': 'occurred_at_offset_minutes',
+    'occurred_at_offset_minutes': 'happened_at_offset_minutes',
     'biz_step': 'biz_step',
 }) }}

@@ -23,9 +23,9 @@ with parcels as (
 scans as (
     select
         tracker_id,
-        min(case when status = 'picked_up' then occurred_at end) as shipped_at,
-        max(case when status = 'delivered' then occurred_at end) as delivered_at
-    from {{ ref('stg_karrio__tracker_events') }}
+        min(case when status = 'picked_up' then happened_at end) as shipped_at,
+        max(case when status = 'delivered' then happened_at end) as delivered_at
+    from {{ ref('stg_karrio__scans') }}
     group by tracker_id
 ),
 
