@@ -297,18 +297,23 @@ def _straight(field: _Field, values: list[Any]) -> dict[str, pa.Array[Any]] | No
         return None
     if field.straight == "text":
         return {field.name: texts, **_companions(field, texts)}
+    coded: Any = pc.dictionary_encode(texts)
+    distinct = coded.dictionary
     usual = _USUAL_INSTANT if field.straight == "instant" else _usual_decimal(field.column.arrow)
-    if texts.null_count < len(texts) and not pc.all(pc.match_substring_regex(texts, usual)).as_py():
+    if len(distinct) and not pc.all(pc.match_substring_regex(distinct, usual)).as_py():
         return None
     try:
-        found = pc.cast(texts, field.column.arrow)
+        found = pc.cast(distinct, field.column.arrow)
     except pa.ArrowInvalid:  # 30 February
         return None
     if field.straight == "decimal":
         is_less = field.least is not None and pc.any(pc.less(found, field.least)).as_py()
-        return None if is_less else {field.name: found}
-    minutes = _by_distinct(pc.utf8_slice_codeunits(texts, -6), _offset_minutes, pa.int16())
-    return {field.name: found, f"{field.name}_offset_minutes": minutes}
+        return None if is_less else {field.name: pc.take(found, coded.indices)}
+    minutes = _by_distinct(pc.utf8_slice_codeunits(distinct, -6), _offset_minutes, pa.int16())
+    return {
+        field.name: pc.take(found, coded.indices),
+        f"{field.name}_offset_minutes": pc.take(minutes, coded.indices),
+    }
 
 
 def _texts(field: _Field, values: list[Any]) -> pa.Array[Any] | None:
@@ -323,7 +328,11 @@ def _texts(field: _Field, values: list[Any]) -> pa.Array[Any] | None:
         values = [None if value is _ABSENT else value for value in values]
         kinds.remove(_Absent)
     if field.straight != "instant" and kinds == {int}:
-        values = [None if value is None else str(value) for value in values]
+        try:
+            digits: pa.Array[Any] = pc.cast(pa.array(values, pa.int64()), pa.string())
+            return digits
+        except OverflowError:
+            values = [None if value is None else str(value) for value in values]
     elif not kinds <= {str, NoneType}:
         return None
     try:

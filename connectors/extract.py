@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
@@ -130,6 +131,7 @@ def _collect_less_often() -> None:
     often, *others = gc.get_threshold()
     if 0 < often < _OBJECTS_BETWEEN_COLLECTIONS:
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, *others)
+        gc.freeze()  # the modules loaded so far, which stay
 
 
 def pull_stream(
@@ -363,9 +365,9 @@ def _read_run(
     rows_read = 0
     landing: Callable[[], None] | None = None  # of the page before, while the source makes the next
 
-    def land(rows: list[Any], digest: str, has_nul: bool, so_far: int) -> None:
+    def land(rows: list[Any], digest: Future[str], has_nul: bool, so_far: int) -> None:
         nonlocal latest
-        landed_to = land_rows(batch, stream, rows, digest, has_nul=has_nul)
+        landed_to = land_rows(batch, stream, rows, digest.result(), has_nul=has_nul)
         latest = max(filter(None, (latest, landed_to)), default=None)
         if told is not None:
             distinct.update(map(record_hash, rows))
@@ -395,12 +397,12 @@ def _read_run(
             ask = numbered.after(ask, answer.body, 0, answer.headers) or ask
             continue
         origin = f"{stream.method} {ask.path or stream.path}"
-        digest = batch.archive(answer.content, origin)
+        digest = batch.archive_aside(answer.content, origin)
         rows = _rows_in(source, stream, answer.body)
         if rows and rows == before:
             # A cache in between may have answered the request before this one; the source itself is asked again.
             answer = client.send(stream, ask)
-            digest = batch.archive(answer.content, origin)
+            digest = batch.archive_aside(answer.content, origin)
             rows = _rows_in(source, stream, answer.body)
             repeats = repeats + 1 if rows == before else 0
             if repeats == MAX_REPEATS:
@@ -452,7 +454,7 @@ def _permitted(
         return answer, less
 
 
-def _without_removed(stream: Stream, batch: Batch, rows: list[Any], page_sha256: str) -> list[Any]:
+def _without_removed(stream: Stream, batch: Batch, rows: list[Any], page_sha256: Future[str]) -> list[Any]:
     """The rows that are records; those that say that one is deleted are noted with the batch."""
     if stream.delta is None:
         return rows
@@ -462,7 +464,7 @@ def _without_removed(stream: Stream, batch: Batch, rows: list[Any], page_sha256:
         if key is None:
             kept.append(row)
         elif key:
-            batch.removed[key] = page_sha256
+            batch.removed[key] = page_sha256.result()
     return kept
 
 

@@ -315,7 +315,7 @@ class Landing:
 
     def archive(self, content: bytes) -> str:
         """Keep a page as received; return its SHA-256. The same bytes are kept once."""
-        digest = hashlib.sha256(content).hexdigest()
+        digest = _sha256(content)
         self._keep_page(digest, content)
         return digest
 
@@ -664,10 +664,19 @@ class Batch:
 
     def archive(self, content: bytes, origin: str) -> str:
         """Archive a page before it is parsed; return its SHA-256. It is on disk before the batch is visible."""
-        digest = hashlib.sha256(content).hexdigest()
-        self._note(self._archiving.submit(self._landing._keep_page, digest, content))
-        self.pages.append((digest, len(content), origin))
+        return self.archive_aside(content, origin).result()
+
+    def archive_aside(self, content: bytes, origin: str) -> Future[str]:
+        """Archive a page while the caller goes on with it; its SHA-256 is known soon, and long before it is on disk."""
+        digest = self._archiving.submit(_sha256, content)
+        self.pages.append(("", len(content), origin))
+        self._note(self._archiving.submit(self._archive, len(self.pages) - 1, content, digest))
         return digest
+
+    def _archive(self, place: int, content: bytes, digest: Future[str]) -> None:
+        _, size, origin = self.pages[place]
+        self.pages[place] = (digest.result(), size, origin)
+        self._landing._keep_page(digest.result(), content)
 
     def _note(self, future: Future[Any]) -> None:
         self._unfinished.append(future)
@@ -1171,6 +1180,10 @@ def _waiting(connection: sa.Connection, source: str, streams: set[str]) -> dict[
         .order_by(columns.quarantine_id.desc())
     )
     return {tuple(row[:-1]): row[-1] for row in connection.execute(query)}
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _write_durably(path: Path, content: bytes) -> None:

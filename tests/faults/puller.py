@@ -111,7 +111,7 @@ def _arm(instant: str, landing: Landing) -> None:
         case "page written, not renamed":
             _after(landing_room.os, "fsync")
         case "page archived":
-            _after(Batch, "archive", 2)
+            _after(Batch, "_archive", 2)
         case "rows flushed":
             _after(Batch, "_flush", 3)
         case "rows renamed":
