@@ -11,7 +11,7 @@ from pydantic import AliasChoices, AliasPath, ValidationError
 
 from connectors.client import Client
 from connectors.declare import Bounds, Record, Source, Stream, dig
-from connectors.errors import ConnectorError
+from connectors.errors import ConnectorError, GoneError
 from connectors.extract import explain_error, nested_names
 from connectors.landing import outermost
 
@@ -23,7 +23,8 @@ class StreamCheck:
     """What the first page of a stream looked like beside its declaration.
 
     `missing` are fields that are required and no row had; `absent` are optional ones; `unread` are fields the rows had and the
-    declaration does not read. Names of fields within objects are dotted.
+    declaration does not read. Names of fields within objects are dotted. `unknown`: the source knows no such stream, and a
+    company may have none.
     """
 
     source: str
@@ -35,6 +36,7 @@ class StreamCheck:
     unread: tuple[str, ...] = ()
     first_fault: str | None = None
     error: str | None = None
+    unknown: str | None = None
 
     @property
     def differs(self) -> bool:
@@ -44,6 +46,8 @@ class StreamCheck:
     @property
     def verdict(self) -> str:
         """One sentence for a person."""
+        if self.unknown:
+            return self.unknown
         parts = []
         if self.first_fault:
             parts.append(f"{self.rows - self.valid} rows do not fit: {self.first_fault}")
@@ -75,7 +79,11 @@ def check_source(source: Source, values: Mapping[str, str]) -> list[StreamCheck]
             try:
                 rows = _first_page(client, source, stream, first_rows)
             except ConnectorError as error:
-                found.append(StreamCheck(source.name, stream.name, error=str(error)))
+                if stream.app and isinstance(error, GoneError):
+                    unknown = f"not there: the system seems to have no {stream.app}. {error}"
+                    found.append(StreamCheck(source.name, stream.name, unknown=unknown))
+                else:
+                    found.append(StreamCheck(source.name, stream.name, error=str(error)))
             else:
                 first_rows[stream.name] = rows
                 found.append(_compare(source, stream, rows))

@@ -408,6 +408,8 @@ class Stream(BaseModel):
             is asked by at a time.
         control_totals: money sums kept with every batch.
         count: asked around a pull, and compared with what is here; for streams that are read whole and without windows.
+        app: the part of the system that hands it out, where a company may have none. Where the source knows no such thing
+            (404), and nothing of it ever landed, the pull says so and does not fail.
         without: what to ask for instead where our credential may not see a part of it: what is left out stays unknown, and
             the pull says so.
         lookup: how single records are asked for, by the key of a notification; a stream that fans out is asked as always.
@@ -443,6 +445,7 @@ class Stream(BaseModel):
     fan_out_field: str | None = None
     control_totals: tuple[ControlTotal, ...] = ()
     count: Count | None = None
+    app: str = ""
     without: Callable[[Ask], Ask] | None = None
     lookup: Lookup | None = None
     sweep: Sweep | None = None

@@ -131,7 +131,6 @@ def _collect_less_often() -> None:
     often, *others = gc.get_threshold()
     if 0 < often < _OBJECTS_BETWEEN_COLLECTIONS:
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, *others)
-        gc.freeze()  # the modules loaded so far, which stay
 
 
 def pull_stream(
@@ -152,6 +151,7 @@ def pull_stream(
     if start is None and before is not None and not full and is_incremental:
         start = _resumed(stream, before, client)
     batch = landing.open_batch(source.name, stream)
+    is_optional = bool(stream.app) and not landing.has_batches(source.name, stream.name)
 
     def read() -> int:
         bounds = Bounds(since=start, until=until)
@@ -173,22 +173,28 @@ def pull_stream(
         after = _next_cursor(before, seen, start, _began(batch, client))
         return batch.commit(before, after, (bounds.since, bounds.until), is_keyed=link is not None)
 
-    return attempt(batch, read, started)
+    return attempt(batch, read, started, is_optional)
 
 
-def attempt(batch: Batch, read: Callable[[], int], started: float) -> PullResult:
+def attempt(batch: Batch, read: Callable[[], int], started: float, is_optional: bool = False) -> PullResult:
     """Fill a batch and commit it; whatever goes wrong is in the result, and nothing of the batch is visible then.
 
     Args:
         batch: the open batch.
         read: fills and commits it; gives how many rows are new or changed.
         started: `time.perf_counter` when the pull began.
+        is_optional: whether the source may know nothing of the stream.
     """
     source, stream = batch.source, batch.stream.name
     try:
         changed = read()
     except ConnectorError as error:
         batch.abandon()
+        if is_optional and isinstance(error, GoneError):
+            remark = (
+                f"{source}.{stream}: left out, since the system seems to have no {batch.stream.app}. {error}"
+            )
+            return PullResult(source, stream, seconds=time.perf_counter() - started, remarks=(remark,))
         _log.error("%s", error)
         return PullResult(
             source,

@@ -376,6 +376,12 @@ class Landing:
             value = connection.scalar(query)
         return None if value is None else datetime.fromisoformat(value)
 
+    def has_batches(self, source: str, stream: str) -> bool:
+        """Whether any batch of a stream is visible."""
+        query = sa.select(sa.func.count()).select_from(BATCHES).filter_by(source=source, stream=stream)
+        with self._engine.connect() as connection:
+            return bool(connection.scalar(query))
+
     def delta_link(self, source: str, stream: str) -> str | None:
         """Where the source goes on telling what changed since the stream was last read."""
         query = sa.select(DELTA_LINKS.c.link).filter_by(source=source, stream=stream)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -152,6 +153,7 @@ def _report(
         "quarantine": _quarantine_reasons(settings),
         "scores": scores(settings, truth),
         "differences": difference_scores(settings, truth, planted),
+        "systems": systems_of_orders(settings),
         "release": unified.release_id,
         "errors": [f"{item.source}.{item.stream}: {item.error}" for item in results if item.error],
         "warnings": unified.warnings,
@@ -270,6 +272,56 @@ def difference_scores(
     }
 
 
+def systems_of_orders(settings: Settings) -> dict[str, int]:
+    """How many systems hang on an order number.
+
+    Returns:
+        `all`: systems that tell of any order. Then of one order, at most and in the median: `told_most`, `told_median`, those
+        whose documents or values its facts came from; `with_masters_most`, `with_masters_median`, those and the systems that
+        know its customer, its SKUs or its places.
+    """
+    found = (
+        open_warehouse(settings.home, settings.warehouse_url)
+        .read(
+            """
+            with told as (
+                select order_id, source_system from marts.order_attribute_provenance
+                union
+                select order_id, split_part(record_id, ':', 1) from marts.order_xref where is_current
+            ),
+            known as (
+                select order_id, source_system from told
+                union
+                select o.order_id, split_part(x.record_id, ':', 1) from marts.fct_orders as o
+                inner join marts.customer_xref as x on o.customer_id = x.customer_id and x.is_current
+                union
+                select l.order_id, split_part(x.record_id, ':', 1) from marts.fct_order_lines as l
+                inner join marts.sku_xref as x on l.sku_id = x.sku_id and x.is_current
+                union
+                select s.order_id, split_part(x.record_id, ':', 1) from marts.fct_shipments as s
+                inner join marts.location_xref as x on s.from_location_id = x.location_id and x.is_current
+            )
+            select 'told' as measure, order_id, count(distinct source_system) as systems from told
+            where order_id in (select order_id from marts.fct_orders) group by order_id
+            union all
+            select 'with_masters', order_id, count(distinct source_system) from known
+            where order_id in (select order_id from marts.fct_orders) group by order_id
+            union all
+            select 'all', '', count(distinct source_system) from told
+            """
+        )
+        .to_pylist()
+    )
+    counts: dict[str, list[int]] = defaultdict(list)
+    for row in found:
+        counts[row["measure"]].append(row["systems"])
+    systems = {"all": counts.pop("all")[0]}
+    for measure, of_orders in sorted(counts.items()):
+        systems[f"{measure}_most"] = max(of_orders)
+        systems[f"{measure}_median"] = statistics.median_low(of_orders)
+    return systems
+
+
 def print_report(console: Console, report: Mapping[str, Any], settings: Settings) -> None:
     """Print the report for a person."""
     table = Table(title="What came in", title_justify="left")
@@ -322,6 +374,12 @@ def print_report(console: Console, report: Mapping[str, Any], settings: Settings
             f"{score['records']:,}",
         )
     console.print(accuracy)
+    systems = report["systems"]
+    console.print(
+        f"{systems['all']} systems tell of orders; of one order at most {systems['told_most']} (median "
+        f"{systems['told_median']}), with those that know its customer, SKUs and places {systems['with_masters_most']} "
+        f"(median {systems['with_masters_median']})"
+    )
     if report["differences"]:
         counts = {
             name: sum(score[name] for score in report["differences"].values())

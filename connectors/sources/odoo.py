@@ -471,8 +471,16 @@ def _sweep(record: type[OdooRecord]) -> Sweep:
     return Sweep(ask=Ask(json_body=body), pages=KeysetPages(write="json.domain.0.2", size=SWEEP_SIZE))
 
 
+# Apps of Odoo that a company may not have installed; its Inventory it has, or it would not pull from Odoo.
+_TILLS, _MAKING = "Point of Sale app", "Manufacturing app"
+
+
 def _stream(
-    name: str, record: type[OdooRecord], description: str, control_totals: tuple[ControlTotal, ...] = ()
+    name: str,
+    record: type[OdooRecord],
+    description: str,
+    control_totals: tuple[ControlTotal, ...] = (),
+    app: str = "",
 ) -> Stream:
     return Stream(
         name=name,
@@ -486,6 +494,7 @@ def _stream(
         count=Count(ask=_count(record)),
         sweep=_sweep(record),
         control_totals=control_totals,
+        app=app,
         description=description,
     )
 
@@ -505,27 +514,29 @@ SOURCE = Source(
         _stream("picking_types", PickingType, "Kinds of warehouse operation."),
         _stream("partners", Partner, "Delivery addresses, customers and the warehouses' own addresses."),
         _stream("products", Product, "Product variants."),
-        _stream("boms", BillOfMaterials, "Bills of materials: kits and what is manufactured."),
-        _stream("bom_lines", BillOfMaterialsLine, "Components of bills of materials."),
+        _stream("boms", BillOfMaterials, "Bills of materials: kits and what is manufactured.", app=_MAKING),
+        _stream("bom_lines", BillOfMaterialsLine, "Components of bills of materials.", app=_MAKING),
         _stream("lots", Lot, "Production lots with expiry."),
         _stream("quants", Quant, "Stock on hand per place and lot."),
         _stream("pickings", Picking, "Picks, packs, deliveries and receipts."),
         _stream("moves", Move, "Products moved by pickings."),
         _stream("move_lines", MoveLine, "Lots moved."),
-        _stream("pos_configs", PosConfig, "Tills."),
-        _stream("pos_payment_methods", PosPaymentMethod, "What tills take."),
+        _stream("pos_configs", PosConfig, "Tills.", app=_TILLS),
+        _stream("pos_payment_methods", PosPaymentMethod, "What tills take.", app=_TILLS),
         _stream(
             "pos_orders",
             PosOrder,
             "Sales of tills, and what was given back of them.",
             (ControlTotal(amount="total_amount", currency="currency"),),
+            _TILLS,
         ),
-        _stream("pos_order_lines", PosOrderLine, "Products sold and brought back at tills."),
+        _stream("pos_order_lines", PosOrderLine, "Products sold and brought back at tills.", app=_TILLS),
         _stream(
             "pos_payments",
             PosPayment,
             "Money taken and given back at tills.",
             (ControlTotal(amount="amount", currency="currency"),),
+            _TILLS,
         ),
     ),
 )

@@ -63,7 +63,7 @@ def watch() -> None:
     land_rows = timed("validate", extract.land_rows, of_batch)
     for room in (bulk, extract, files, lookup, tombstone):
         room.land_rows = land_rows  # type: ignore[attr-defined]
-    Batch.archive = timed("archive", Batch.archive, of_batch)  # type: ignore[method-assign]
+    Batch.archive_aside = timed("archive", Batch.archive_aside, of_batch)  # type: ignore[method-assign]
     Batch._flush = timed("write", Batch._flush, of_batch)  # type: ignore[method-assign]
     Batch.commit = timed("commit", Batch.commit, of_batch)  # type: ignore[method-assign]
     Landing._keep_page = timed("disk", Landing._keep_page, lambda *_: "")  # type: ignore[method-assign]

@@ -43,6 +43,13 @@ def test_every_record_of_every_system_is_accounted_for(demo: Any) -> None:
     assert sum(figures["quarantined"] for figures in demo.report["sources"].values()) > 0
 
 
+def test_seventeen_systems_and_more_hang_on_an_order_number(demo: Any) -> None:
+    systems = demo.report["systems"]
+    assert 17 <= systems["all"] <= len(sources())
+    assert systems["with_masters_most"] >= 17
+    assert systems["told_median"] <= systems["told_most"] <= systems["with_masters_most"]
+
+
 @pytest.mark.parametrize(
     ("spoil", "fault"),
     [

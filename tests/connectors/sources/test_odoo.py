@@ -13,6 +13,7 @@ import pytest
 
 import connectors.sources.odoo as declared
 from connectors import registry
+from connectors.check import check_source
 from connectors.client import Client
 from connectors.conformance import Conformance
 from connectors.declare import Bounds, KeysetPages, ProtocolError
@@ -87,6 +88,28 @@ def test_pages_by_id_bring_every_row_once(
     assert result.error is None
     assert result.pages > 3
     assert result.pulled == len(whole)
+
+
+def test_an_odoo_without_tills_is_read_all_the_same(serve: Any, landing: Landing) -> None:
+    tills = SOURCE.stream("pos_orders")
+    unknown = tills.model_copy(update={"path": "/json/2/pos.orders.of.nobody/search_read"})
+    without = SOURCE.model_copy(update={"streams": (SOURCE.stream("warehouses"), unknown)})
+    with serve("odoo") as served:
+        warehouses, left_out = pull_source(without, landing, served.env)
+        _, checked = check_source(without, served.env)
+        [first] = pull_source(SOURCE, landing, served.env, streams=["pos_orders"])
+        _, gone = pull_source(without, landing, served.env)
+    assert warehouses.landed > 0
+    assert (left_out.error, left_out.batch_id, left_out.pulled) == (None, None, 0)
+    [remark] = left_out.remarks
+    assert "no Point of Sale app" in remark
+    assert "404" in remark
+    assert not checked.differs
+    assert "no Point of Sale app" in checked.verdict
+    # What was there once and is not now is no app that a company does without.
+    assert first.error is None
+    assert gone.error is not None
+    assert "404" in gone.error
 
 
 def test_archived_products_are_pulled_too(serve: Any, pull: Callable[..., dict[str, PullResult]]) -> None:
