@@ -75,9 +75,14 @@ def _subtotal_of(*types: str) -> BeforeValidator:
 
 
 def _breakdown_of(kind: str) -> BeforeValidator:
-    """Take the signed amount of one top breakdown of a transaction; null when it is not there."""
+    """Take the signed amount of one top breakdown of a transaction; null when it is not there.
+
+    The contract's schema has a list of them, its example an object that holds the list.
+    """
 
     def amount(value: Any) -> Any:
+        if isinstance(value, dict):
+            value = value.get("breakdowns")
         if not isinstance(value, list):
             return value
         found = [item for item in value if isinstance(item, dict) and item.get("breakdownType") == kind]

@@ -135,6 +135,22 @@ def test_a_transaction_without_an_order_is_kept() -> None:
     assert str(landed.total_amount) == "35.2000"
 
 
+def test_breakdowns_are_read_as_the_contract_has_them_and_as_its_example_does() -> None:
+    sales = {
+        "breakdownType": "Sales",
+        "breakdownAmount": {"currencyAmount": 35.2, "currencyCode": "EUR"},
+        "breakdowns": [],
+    }
+    told = {
+        "transactionId": "t2",
+        "totalAmount": {"currencyAmount": 35.2, "currencyCode": "EUR"},
+        "postedDate": "2026-10-01T00:00:00Z",
+    }
+    for breakdowns in ([sales], {"breakdowns": [sales]}):
+        landed = Transaction.model_validate({**told, "breakdowns": breakdowns})
+        assert (str(landed.sales_amount), landed.expenses_amount) == ("35.2000", None)
+
+
 def test_errors_beside_a_payload_are_faults() -> None:
     assert isinstance(fault({"errors": [{"code": "QuotaExceeded", "message": "slow"}]}), ThrottledError)
     assert "bad marketplace" in str(
