@@ -190,7 +190,8 @@ def attempt(batch: Batch, read: Callable[[], int], started: float, is_optional: 
         changed = read()
     except ConnectorError as error:
         batch.abandon()
-        if is_optional and isinstance(error, GoneError):
+        # What breaks off after a page is there, and broken.
+        if is_optional and not batch.pages and isinstance(error, GoneError):
             remark = (
                 f"{source}.{stream}: left out, since the system seems to have no {batch.stream.app}. {error}"
             )

@@ -180,6 +180,8 @@ def sweep(
     Returns:
         The results of what was landed: tombstones, and records that the list had passed over.
     """
+    if stream.app and not landing.has_batches(source.name, stream.name):
+        return []  # what a company has no app for cannot be gone
     started = time.perf_counter()
     landed = set(landing.values(source.name, stream.name, stream.key[0]))
     standing = {key for name, key in tombstones(landing, source) if name == stream.name}

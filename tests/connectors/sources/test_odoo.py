@@ -17,6 +17,7 @@ from connectors.check import check_source
 from connectors.client import Client
 from connectors.conformance import Conformance
 from connectors.declare import Bounds, KeysetPages, ProtocolError
+from connectors.errors import GoneError
 from connectors.extract import PullResult, pull_source
 from connectors.landing import Landing
 from connectors.sandbox.differences import Cause
@@ -26,6 +27,7 @@ from connectors.sandbox.places import is_sold_at, till_of
 from connectors.sandbox.server import Sandbox, serving
 from connectors.sandbox.world import Channel, Order, World
 from connectors.sources.odoo import SOURCE, Product
+from connectors.tombstone import sweep
 
 
 class TestOdoo(Conformance):
@@ -97,6 +99,8 @@ def test_an_odoo_without_tills_is_read_all_the_same(serve: Any, landing: Landing
     with serve("odoo") as served:
         warehouses, left_out = pull_source(without, landing, served.env)
         _, checked = check_source(without, served.env)
+        with Client(SOURCE, served.env) as client:
+            swept = sweep(SOURCE, unknown, landing, client)
         [first] = pull_source(SOURCE, landing, served.env, streams=["pos_orders"])
         _, gone = pull_source(without, landing, served.env)
     assert warehouses.landed > 0
@@ -106,10 +110,37 @@ def test_an_odoo_without_tills_is_read_all_the_same(serve: Any, landing: Landing
     assert "404" in remark
     assert not checked.differs
     assert "no Point of Sale app" in checked.verdict
+    assert swept == []
     # What was there once and is not now is no app that a company does without.
     assert first.error is None
     assert gone.error is not None
     assert "404" in gone.error
+
+
+def test_an_app_that_answers_and_then_does_not_is_a_failure(
+    serve: Any, landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Breaking(Client):
+        asked = 0
+
+        def send(self, *asked: Any) -> Any:
+            self.asked += 1
+            if self.asked == 2:
+                raise GoneError("the request was rejected (404)")
+            return super().send(*asked)
+
+    monkeypatch.setattr(declared, "PAGE_SIZE", 50)
+    pages = KeysetPages(write="json.domain.0.2", size=50)
+    pickings = SOURCE.stream("pickings").model_copy(
+        update={"pages": pages, "count": None, "app": "Inventory app"}
+    )
+    source = SOURCE.model_copy(update={"streams": (pickings,)})
+    with serve("odoo") as served:
+        [broken] = pull_source(source, landing, served.env, open_client=Breaking)
+    assert broken.pages == 1
+    assert broken.error is not None
+    assert "404" in broken.error
+    assert broken.remarks == ()
 
 
 def test_archived_products_are_pulled_too(serve: Any, pull: Callable[..., dict[str, PullResult]]) -> None:
